@@ -1,0 +1,35 @@
+# Two commands on a machine that has only Python 3.11 or later:
+#   make demo    set up, make sample data, choose 11% of it
+#   make test    set up, lint, type-check, check imports, test
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check docs bench clean
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: .venv/.ready
+	$(BIN)/s2l sample-data demo/data --rows 3000
+	$(BIN)/s2l select demo/data/train.jsonl --budget 11% --out demo/subset.jsonl --run demo/run
+
+test: .venv/.ready check
+	$(BIN)/python -m pytest -n 2
+
+check: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: .venv/.ready
+	$(BIN)/mkdocs build --strict
+
+bench: .venv/.ready
+	$(BIN)/python benchmarks/select.py
+
+clean:
+	rm -rf .venv demo runs site build dist

@@ -1,0 +1,48 @@
+"""SmallToLarge: the part of your fine-tuning data that trains a large model as well as all of it.
+
+    import smalltolarge
+
+    selection = smalltolarge.select("data.jsonl", budget="11%")
+    selection.to_dataset()
+
+Importing this package imports none of its rooms; a name below is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smalltolarge.examples import Examples as Examples
+    from smalltolarge.results import Run as Run
+    from smalltolarge.selection import Pool as Pool
+    from smalltolarge.selection import Selection as Selection
+    from smalltolarge.trajectories import Trajectories as Trajectories
+    from smalltolarge.verbs import load as load
+    from smalltolarge.verbs import record as record
+    from smalltolarge.verbs import select as select
+
+_HOME = {
+    "Examples": "examples",
+    "Pool": "selection",
+    "Run": "results",
+    "Selection": "selection",
+    "Trajectories": "trajectories",
+    "load": "verbs",
+    "record": "verbs",
+    "select": "verbs",
+}
+
+__all__ = [*_HOME, "__version__"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"smalltolarge.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

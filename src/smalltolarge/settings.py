@@ -1,0 +1,146 @@
+"""What can be set, as frozen dataclasses.
+
+The string under a field is its only documentation: the command line, the docs and error messages
+read it from there (``describe``). Settings go in a constructor; data, budget and seed in the call.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+import textwrap
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from typing import Any, Literal
+
+from smalltolarge.errors import RecipeError
+
+Format = Literal[
+    "auto", "alpaca", "instruction-response", "prompt-completion", "messages", "sharegpt"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingSettings:
+    """How files become examples."""
+
+    format: Format = "auto"
+    """Layout of the rows; "auto" recognises it over all rows and prints it."""
+    columns: dict[str, str] | None = None
+    """Which column plays which part, as ROLE=COLUMN, for example output=answer source=topic.
+    Roles: instruction, input, output, system, prompt, completion, messages, tools, source."""
+    on_bad_row: Literal["stop", "exclude"] = "stop"
+    """What to do with rows that cannot be used: stop and list them, or go on without them."""
+    repair_text: bool = False
+    """Replace bytes and characters that are not valid Unicode by U+FFFD instead of refusing."""
+    max_line_bytes: int = 64_000_000
+    """Longest line or record read, in bytes."""
+    split: str = "train"
+    """Split read from a Hugging Face dataset."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, "max_line_bytes", 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxySettings:
+    """The small model, how it is fine-tuned, and when its losses are recorded."""
+
+    proxy: str = "scratch"
+    """A causal language model: a hub name, a folder with safetensors, or one built here from
+    scratch and trained on your data alone: scratch-0.5m, scratch-2m, scratch-9m, scratch-70m.
+    "scratch" is scratch-0.5m."""
+    revision: str | None = None
+    """Commit, branch or tag of a hub model; resolved once to a commit."""
+    tokenizer: str | None = None
+    """Tokenizer folder or hub name. Default: the proxy's own; for a scratch proxy a byte-level BPE
+    trained on your data."""
+    epochs: float = 3.0
+    """Passes over the data."""
+    learning_rate: float | None = None
+    """Peak learning rate. Default: 2e-5 for a pretrained proxy, 2e-3 for a scratch proxy."""
+    batch_size: int | None = None
+    """Examples per optimiser step. Default: 128 for a pretrained proxy, 32 for a scratch proxy."""
+    warmup: float = 0.03
+    """Share of the steps over which the learning rate rises; it then falls as a cosine to 0."""
+    weight_decay: float = 0.0
+    """AdamW weight decay."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    max_length: int = 512
+    """Longest example in tokens; the rest is cut off and counted."""
+    on_truncated: Literal["keep", "exclude"] = "keep"
+    """What to do with examples whose completion is cut in part."""
+    template: Literal["auto", "chat", "alpaca"] = "auto"
+    """How prompts are written: the tokenizer's chat template, or "### Instruction:" headings.
+    "auto" takes the chat template where there is one."""
+    preamble: str = ""
+    """A text put before every prompt of the alpaca template."""
+    checkpoints: int = 12
+    """How many times the loss of every example is recorded, evenly over training; the untouched
+    model and the last step are two of them."""
+    unit_tokens: int = 4096
+    """Tokens, padding included, that go through the model at once. Part of the plan: it never
+    depends on the machine. Lower it when memory runs out."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the model; "auto" is bfloat16 on a GPU and float32 on a CPU."""
+    device: str = "auto"
+    """Where the model runs: auto, cpu, cuda, cuda:1, mps."""
+    threads: int | None = None
+    """CPU threads of the model. Default: one per core. Training on another number changes losses
+    by about 1e-7."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_length", "unit_tokens"):
+            _at_least(self, name, 1)
+        _at_least(self, "checkpoints", 2)
+        for name in ("batch_size", "threads"):
+            if getattr(self, name) is not None:
+                _at_least(self, name, 1)
+        for name in ("epochs", "learning_rate", "max_grad_norm"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise RecipeError(f"{name} is {value}: a number above 0 is needed")
+        if not 0 <= self.warmup < 1:
+            raise RecipeError(f"warmup is {self.warmup}: a share of the steps in [0, 1) is needed")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise RecipeError(f"weight_decay is {self.weight_decay}: at least 0 is needed")
+
+    @property
+    def is_scratch(self) -> bool:
+        """Whether the proxy is built here rather than loaded."""
+        return self.proxy == "scratch" or self.proxy.startswith("scratch-")
+
+    def resolved(self) -> ProxySettings:
+        """Fill in the defaults that depend on the kind of proxy."""
+        scratch = self.is_scratch
+        return replace(
+            self,
+            proxy="scratch-0.5m" if self.proxy == "scratch" else self.proxy,
+            learning_rate=self.learning_rate or (2e-3 if scratch else 2e-5),
+            batch_size=self.batch_size or (32 if scratch else 128),
+        )
+
+
+def _at_least(settings: object, name: str, least: int) -> None:
+    value = getattr(settings, name)
+    if value < least:
+        raise RecipeError(f"{name} is {value}: at least {least} is needed")
+
+
+@cache
+def describe(settings: type[Any]) -> dict[str, str]:
+    """Give the documentation of every field of a settings class, from the string under it."""
+    found: dict[str, str] = {}
+    for kind in filter(is_dataclass, reversed(settings.__mro__)):
+        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, text in zip(body.body, body.body[1:], strict=False):
+            match field, text:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(words))),
+                ):
+                    found[name] = " ".join(words.split())
+    return {field.name: found[field.name] for field in fields(settings)}

@@ -1,0 +1,222 @@
+"""What is written appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from smalltolarge import store
+from smalltolarge.errors import IntegrityError, OutOfSpace, RecipeError, StaleArtifact
+
+RECIPE = {"budget": "11%", "proxy": {"epochs": 3.0}}
+
+
+def hold(path: Path, recipe: dict[str, object] = RECIPE, *, known: bool = False):  # type: ignore[no-untyped-def]
+    return store.RunFolder.hold(path, json.dumps(recipe), recipe, RECIPE if known else None)
+
+
+def test_an_error_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    store.write_bytes(file, b"old")
+
+    with pytest.raises(ZeroDivisionError), store.atomic_write(file) as handle:
+        handle.write(b"%d" % (1 // 0))
+    assert file.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_process_killed_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    file.write_bytes(b"old")
+    program = (
+        "import os, sys; from pathlib import Path; from smalltolarge import store\n"
+        "with store.atomic_write(Path(sys.argv[1])) as f:\n"
+        "    f.write(b'n' * 100_000); f.flush(); os.kill(os.getpid(), 9)"
+    )
+    run = subprocess.run([sys.executable, "-c", program, str(file)], check=False)
+    assert run.returncode == -signal.SIGKILL
+    assert file.read_bytes() == b"old"
+
+
+def test_a_full_disk_is_said_with_the_file_and_nothing_is_lost(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    file.write_bytes(b"old")
+    program = (
+        "import signal, sys; from pathlib import Path; from smalltolarge import store, errors\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "try: store.write_bytes(Path(sys.argv[1]), b'n' * 100_000)\n"
+        "except errors.OutOfSpace as error: print(error)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-B", "-c", program, str(file)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"cannot write {file}" in run.stdout
+    assert file.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_failing_sync_or_rename_is_an_error_and_not_a_result(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    store.write_bytes(tmp_path / "f", b"old")
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OutOfSpace, match="Input/output error"):
+        store.write_bytes(tmp_path / "f", b"new")
+    monkeypatch.undo()
+    assert (tmp_path / "f").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "f")
+    store.write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "f").read_bytes() == b"new"
+
+
+def test_the_umask_is_respected(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        store.write_bytes(tmp_path / "f", b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_stage_is_done_when_its_manifest_entry_is_written(tmp_path: Path) -> None:
+    with hold(tmp_path / "run") as run:
+        store.write_bytes(run.path / "out.bin", b"x")
+        assert run.stage("record") is None
+        run.commit("record", ["out.bin"], {"rows": 3})
+    with hold(tmp_path / "run", known=True) as run:
+        entry = run.stage("record")
+    assert entry is not None and entry["facts"] == {"rows": 3}
+
+
+def test_a_changed_output_is_set_aside_aloud_and_its_stage_is_not_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with hold(tmp_path / "run") as run:
+        store.write_bytes(run.path / "out.bin", b"written")
+        run.commit("record", ["out.bin"], {})
+        (run.path / "out.bin").write_bytes(b"wriTten")
+        assert run.stage("record") is None
+    assert "out.bin" in caplog.text
+    assert (tmp_path / "run" / "out.bin.corrupt").read_bytes() == b"wriTten"
+
+
+def test_other_settings_are_refused_with_each_difference(tmp_path: Path) -> None:
+    with hold(tmp_path / "run"):
+        pass
+    other = {"budget": "20%", "proxy": {"epochs": 1.0}}
+    with pytest.raises(StaleArtifact) as caught, hold(tmp_path / "run", other, known=True):
+        pass
+    assert 'budget: "11%" there, "20%" now' in str(caught.value)
+    assert "proxy.epochs: 3.0 there, 1.0 now" in str(caught.value)
+
+
+def test_a_folder_in_use_is_refused_at_once_and_free_after_a_kill(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from smalltolarge import store\n"
+        "with store.RunFolder.hold(Path(sys.argv[1]), '', {}, None):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "run")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None and holder.stdin is not None
+    assert holder.stdout.readline() == b"held\n"
+    with (
+        pytest.raises(StaleArtifact, match=f"process {holder.pid}"),
+        hold(tmp_path / "run", {}, known=True),
+    ):
+        pass
+    holder.kill()
+    holder.wait()
+    holder.stdin.close()
+    holder.stdout.close()
+    with store.RunFolder.hold(tmp_path / "run", "", {}, {}) as run:
+        assert run.path.is_dir()
+
+
+def test_of_many_who_start_at_once_one_wins(tmp_path: Path) -> None:
+    with hold(tmp_path / "run"):
+        pass
+
+    def attempt(_: int) -> bool:
+        try:
+            with hold(tmp_path / "run", known=True):
+                barrier.wait()
+        except StaleArtifact:
+            barrier.wait()
+            return False
+        return True
+
+    barrier = threading.Barrier(20)
+    with ThreadPoolExecutor(20) as pool:
+        assert sum(pool.map(attempt, range(20))) == 1
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a b", "x" * 101, "ü", "-rf"])
+def test_run_names_are_plain(name: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError), hold(tmp_path / name):
+        pass
+
+
+def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years of work")
+    with pytest.raises(StaleArtifact, match="not a run folder"), hold(tmp_path / "run"):
+        pass
+    assert os.listdir(tmp_path / "run") == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": 1, "stages": {"a": {}}}',
+        '{"schema": 1, "stages": []}',
+        "[" * 9999,
+    ],
+)
+def test_a_manifest_that_is_none_is_an_integrity_error(text: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(IntegrityError, match="manifest.json"):
+        store.read_manifest(tmp_path)
+
+
+def test_a_manifest_never_reaches_outside_its_folder(tmp_path: Path) -> None:
+    stages = {"a": {"facts": {}, "outputs": {"../../etc/passwd": {"sha256": ""}}}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"schema": 1, "stages": stages}))
+    with pytest.raises(IntegrityError, match="outside its folder"):
+        store.read_manifest(tmp_path)
+
+
+def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"schema": 99, "stages": {}}')
+    with pytest.raises(StaleArtifact, match="schema 99"):
+        store.read_manifest(tmp_path)
