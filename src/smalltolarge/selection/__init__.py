@@ -1,0 +1,58 @@
+"""Arrays in, row numbers out: which rows of a pool to train on. No model is loaded here.
+
+A new method is one class with one method (``rank``) and one row in ``SELECTORS``; from outside,
+``my_package.module:Class`` is accepted wherever a name is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+from smalltolarge.errors import RecipeError, printable
+from smalltolarge.selection.budget import Budget
+from smalltolarge.selection.pool import Evidence, Pool, Selection
+from smalltolarge.selection.s2l import S2L
+from smalltolarge.selection.selector import Random, Ranking, Selector
+
+__all__ = [
+    "S2L",
+    "SELECTORS",
+    "Budget",
+    "Evidence",
+    "Pool",
+    "Random",
+    "Ranking",
+    "Selection",
+    "Selector",
+    "find_selector",
+]
+
+SELECTORS: dict[str, type[Selector]] = {kind.name: kind for kind in (S2L, Random)}
+
+
+def find_selector(name: str) -> type[Selector]:
+    """Give the class of a method: a name in ``SELECTORS`` or ``my_package.module:Class``.
+
+    Raises
+    ------
+    RecipeError
+        There is no such method.
+    """
+    if name in SELECTORS:
+        return SELECTORS[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        near = difflib.get_close_matches(name, SELECTORS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise RecipeError(
+            f"method {printable(name)!r}: {', '.join(SELECTORS)} or my_package.module:Class is "
+            f"needed.{hint}"
+        )
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RecipeError(f"method {printable(name)!r} cannot be imported: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, Selector)):
+        raise RecipeError(f"method {printable(name)!r} is not a Selector class")
+    return kind

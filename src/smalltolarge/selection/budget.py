@@ -1,0 +1,108 @@
+"""How much to choose: a number of rows, a share of them, or a number of completion tokens."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+
+from smalltolarge.errors import BudgetError, RecipeError, printable
+
+_AMOUNT = re.compile(r"([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([kKmMgG]?)(%|-tokens)?")
+_SUFFIX = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An amount in one of three units."""
+
+    amount: Fraction
+    unit: Literal["rows", "share", "tokens"]
+
+    @classmethod
+    def parse(cls, text: str | int) -> Budget:
+        """Read "30000", "30K", "11%" or "2M-tokens"; a Python int is a number of rows.
+
+        Raises
+        ------
+        RecipeError
+            It is none of these.
+        BudgetError
+            It is nothing, or more than everything.
+        """
+        match = _AMOUNT.fullmatch(str(text).strip())
+        form = 'a number of rows ("30000", "30K"), a share ("11%") or "2M-tokens"'
+        if match is None or isinstance(text, bool):
+            raise RecipeError(f"budget {printable(str(text))!r}: {form} is needed")
+        number, suffix, unit = match.groups()
+        amount = Fraction(re.sub("[_,]", "", number)) * _SUFFIX[suffix.lower()]
+        if unit == "%":
+            amount /= 100
+            if amount > 1 or suffix:
+                raise BudgetError(f"budget {text}: a share is at most 100%")
+        elif amount.denominator != 1:
+            raise RecipeError(
+                f"budget {text}: rows and tokens are whole numbers; a share is written with %, "
+                f"as in {float(amount * 100):g}%"
+            )
+        if amount == 0:
+            raise BudgetError(f"budget {text} chooses nothing: {form} above 0 is needed")
+        kind = {"%": "share", "-tokens": "tokens", None: "rows"}[unit]
+        return cls(amount, kind)  # type: ignore[arg-type]
+
+    def least_rows(self, n: int) -> int:
+        """Check that the budget fits n rows and give the rows it asks for (1 for tokens).
+
+        Raises
+        ------
+        BudgetError
+            It is more rows than there are, or a share below one row.
+        """
+        if self.unit == "tokens":
+            return 1
+        if self.unit == "share":
+            rows = int(self.amount * n)
+            if rows == 0:
+                raise BudgetError(
+                    f"budget {float(self.amount * 100):g}% of {n:,} rows is less than one row"
+                )
+            return rows
+        if self.amount > n:
+            raise BudgetError(
+                f"budget {int(self.amount):,} rows: only {n:,} can be used. Ask for at most that, "
+                "or for 100%."
+            )
+        return int(self.amount)
+
+    def rows(self, order: np.ndarray, n_tokens: np.ndarray | None) -> int:
+        """Say how many rows of ``order`` (most wanted first) the budget buys.
+
+        A token budget buys the longest beginning of ``order`` that does not exceed it.
+
+        Raises
+        ------
+        BudgetError
+            The budget does not fit the rows, or tokens are asked for and not known.
+        """
+        if self.unit != "tokens":
+            return self.least_rows(len(order))
+        if n_tokens is None:
+            raise BudgetError(
+                "a budget in tokens needs the number of completion tokens of every example: give "
+                "--trajectories with a column n_tokens, or a budget in rows or percent"
+            )
+        total = np.cumsum(n_tokens[order], dtype=np.int64)
+        if self.amount > total[-1]:
+            raise BudgetError(
+                f"budget {int(self.amount):,} tokens: all completions together have "
+                f"{int(total[-1]):,}"
+            )
+        rows = int(np.searchsorted(total, int(self.amount), side="right"))
+        if rows == 0:
+            raise BudgetError(
+                f"budget {int(self.amount):,} tokens: the first completion alone has {total[0]:,}"
+            )
+        return rows

@@ -1,0 +1,110 @@
+"""What a selection is made from, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smalltolarge.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from smalltolarge.examples import Examples
+    from smalltolarge.trajectories import Trajectories
+
+
+class Evidence(StrEnum):
+    """What a method may need beside the ids."""
+
+    EXAMPLES = "examples"
+    TRAJECTORIES = "trajectories"
+    EMBEDDINGS = "embeddings"
+    SOURCES = "sources"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pool:
+    """The n examples to choose from; row i is the same example in every field."""
+
+    ids: np.ndarray
+    """bytes "S" (n,), unique."""
+    trajectories: Trajectories | None = None
+    embeddings: np.ndarray | None = None
+    """float32 (n, d)."""
+    sources: Sequence[str | None] | None = None
+    """Where each example comes from; None is a group of its own."""
+    examples: Examples | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        if n == 0:
+            raise DataError("there is no example to choose from")
+        for name in ("trajectories", "embeddings", "sources", "examples"):
+            rows = getattr(self, name)
+            if rows is not None and len(rows) != n:
+                raise DataError(f"{name} has {len(rows):,} rows and ids {n:,}: they must be equal")
+        if self.trajectories is not None and not np.array_equal(self.trajectories.ids, self.ids):
+            raise DataError("the trajectories are in another order than ids: align them first")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def of(cls, examples: Examples, trajectories: Trajectories | None = None) -> Pool:
+        """Put examples and their trajectories, joined by id, side by side.
+
+        Raises
+        ------
+        DataError
+            An example has no trajectory.
+        """
+        return cls(
+            ids=examples.ids,
+            trajectories=None if trajectories is None else trajectories.align(examples.ids),
+            sources=examples.sources(),
+            examples=examples,
+        )
+
+    def has(self) -> frozenset[Evidence]:
+        """Say what the pool holds."""
+        return frozenset(kind for kind in Evidence if getattr(self, kind.value) is not None)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Selection:
+    """b different rows of a pool, and how they were found."""
+
+    indices: np.ndarray
+    """int64 (b,), increasing: the rows chosen."""
+    order: np.ndarray
+    """int64 (n,): all rows, most wanted first; the first b are the ones chosen."""
+    keys: np.ndarray
+    """uint64 (n,): the random key of every row, from seed and id alone."""
+    labels: np.ndarray | None
+    """int32 (n,): the cluster of every row, 0 the smallest; None where a method has none."""
+    method: str
+    settings: Mapping[str, Any]
+    seed: int
+    examples: Examples | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def to_dataset(self) -> Dataset:
+        """Give the chosen rows, with all their columns, as a ``datasets.Dataset``.
+
+        Raises
+        ------
+        DataError
+            The pool was made of arrays, so there are no rows to give.
+        """
+        if self.examples is None:
+            raise DataError("this selection was made from arrays alone: it has no rows to give")
+        from smalltolarge.examples import rows_as_dataset
+
+        return rows_as_dataset(self.examples, self.indices)

@@ -1,0 +1,95 @@
+"""The contract of a selection method.
+
+A method orders the whole pool, most wanted first. Budgets, exact sizes, nested subsets and the
+seed are dealt with here, once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from smalltolarge.errors import DataError, RecipeError
+from smalltolarge.selection.budget import Budget
+from smalltolarge.selection.pool import Evidence, Pool, Selection
+from smalltolarge.selection.sampling import order_by_key, random_keys
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What a method says of a pool."""
+
+    order: np.ndarray
+    """int64 (n,): every row once, most wanted first."""
+    labels: np.ndarray | None = None
+    """int32 (n,): the cluster of every row, or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selector(ABC):
+    """A selection method; its settings are its fields."""
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[Evidence]] = frozenset()
+
+    @abstractmethod
+    def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
+        """Order the rows of ``pool``, most wanted first.
+
+        The result must not depend on the order of the rows: break every tie by ``keys``
+        (uint64 (n,), random, different for every seed), or by id.
+        """
+
+    def select(self, pool: Pool, budget: Budget | str | int, seed: int = 0) -> Selection:
+        """Choose the part of ``pool`` that ``budget`` buys.
+
+        Raises
+        ------
+        BudgetError
+            The budget does not fit the pool.
+        DataError
+            The pool lacks what the method needs.
+        """
+        check_seed(seed)
+        if isinstance(budget, (str, int)):
+            budget = Budget.parse(budget)
+        missing = sorted(self.needs - pool.has())
+        if missing:
+            raise DataError(f"method {self.name!r} needs {' and '.join(missing)}: none were given")
+        budget.least_rows(len(pool))
+        keys = random_keys(pool.ids, seed)
+        ranking = self.rank(pool, keys, seed)
+        order = np.asarray(ranking.order, dtype=np.int64)
+        if not np.array_equal(np.sort(order), np.arange(len(pool))):
+            raise DataError(f"method {self.name!r} did not rank every row exactly once")
+        n_tokens = None if pool.trajectories is None else pool.trajectories.n_tokens
+        return Selection(
+            indices=np.sort(order[: budget.rows(order, n_tokens)]),
+            order=order,
+            keys=keys,
+            labels=ranking.labels,
+            method=self.name,
+            settings=asdict(self),
+            seed=seed,
+            examples=pool.examples,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random(Selector):
+    """Choose uniformly at random: what every other method has to beat."""
+
+    name: ClassVar[str] = "random"
+
+    def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
+        """Order rows by their random keys."""
+        return Ranking(order_by_key(keys, pool.ids))
+
+
+def check_seed(seed: int) -> None:
+    """Raise ``RecipeError`` unless ``seed`` is a whole number from 0 to 2**64 - 1."""
+    if not 0 <= seed < 2**64:
+        raise RecipeError(f"seed is {seed}: a whole number from 0 to 2**64 - 1 is needed")
