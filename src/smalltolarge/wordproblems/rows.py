@@ -1,0 +1,205 @@
+"""Training rows in any number, and the six test suites."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import accumulate, cycle, islice
+from random import Random
+
+from smalltolarge.errors import DataError
+from smalltolarge.wordproblems.amounts import (
+    AGE,
+    ARITHMETIC_SEQUENCE,
+    AVERAGE,
+    FRACTION_OF,
+    MIXTURE,
+    PERCENT_CHANGE,
+    PERCENT_OF,
+    RATIO_SHARING,
+    REMAINDER,
+)
+from smalltolarge.wordproblems.compositions import COMPOSITIONS
+from smalltolarge.wordproblems.counting import COMBINATIONS, COMMON_MULTIPLE, PROBABILITY
+from smalltolarge.wordproblems.measures import (
+    AREA,
+    MEETING,
+    PERIMETER,
+    PRODUCTION_RATE,
+    SPEED_DISTANCE,
+    TIME_INTERVAL,
+    UNIT_CONVERSION,
+    WORK_TOGETHER,
+    WORKERS_DAYS,
+)
+from smalltolarge.wordproblems.money import (
+    CHANGE,
+    DISCOUNT,
+    PROFIT,
+    SHOPPING_TOTAL,
+    SIMPLE_INTEREST,
+    TWO_UNKNOWNS,
+    UNIT_PRICE,
+)
+from smalltolarge.wordproblems.skill import PROGRAM_REQUEST, Problem, Skill, draw_cast, pick
+
+SKILLS: tuple[Skill, ...] = (
+    SHOPPING_TOTAL,
+    PERCENT_OF,
+    SPEED_DISTANCE,
+    CHANGE,
+    AVERAGE,
+    FRACTION_OF,
+    DISCOUNT,
+    PRODUCTION_RATE,
+    RATIO_SHARING,
+    AREA,
+    UNIT_PRICE,
+    REMAINDER,
+    AGE,
+    PERIMETER,
+    PROFIT,
+    TIME_INTERVAL,
+    UNIT_CONVERSION,
+    SIMPLE_INTEREST,
+    PERCENT_CHANGE,
+    ARITHMETIC_SEQUENCE,
+    WORKERS_DAYS,
+    TWO_UNKNOWNS,
+    MIXTURE,
+    MEETING,
+    WORK_TOGETHER,
+    COMMON_MULTIPLE,
+    COMBINATIONS,
+    PROBABILITY,
+)
+"""All skills, the most frequent first: skill number r has a share proportional to 1/r (Zipf's law
+with exponent 1, so that no power of a float, which could differ between machines, is taken)."""
+
+FREQUENT: tuple[Skill, ...] = SKILLS[:8]
+"""The skills with near-duplicates among their training rows."""
+RARE: tuple[Skill, ...] = SKILLS[-12:]
+
+NEAR_DUPLICATE_SHARE = 0.4
+"""Of the rows of a frequent skill, the share that repeats the numbers of an earlier row on purpose:
+about half of them with other names and things, the others in another wording."""
+REMEMBERED = 64
+"""How many problems of a frequent skill are remembered, to be told again."""
+
+IN_DOMAIN = ("frequent-skills", "rare-skills", "all-skills")
+OUT_OF_DOMAIN = ("other-wordings", "larger-numbers", "composed-skills")
+
+_ZIPF = list(accumulate(1 / rank for rank in range(1, len(SKILLS) + 1)))
+
+
+def new_problem(
+    skill: Skill,
+    rng: Random,
+    *,
+    reserved: bool,
+    larger: bool = False,
+    wordings: tuple[str, ...] | None = None,
+) -> Problem:
+    """Draw numbers (kept for tests or for training), a cast and a wording."""
+    values = skill.draw(rng, reserved=reserved, larger=larger)
+    if values is None:
+        raise RuntimeError(f"skill {skill.name}: no numbers make a clean problem")
+    return Problem(skill, values, draw_cast(skill.cast, rng), pick(rng, wordings or skill.wordings))
+
+
+def told_again(problem: Problem, rng: Random) -> Problem:
+    """Return a near-duplicate: the same numbers with another cast, or in another wording."""
+    question, other_cast = problem.question, rng.random() < 0.5
+    while True:
+        again = (
+            replace(problem, cast=draw_cast(problem.skill.cast, rng))
+            if other_cast
+            else replace(problem, wording=pick(rng, problem.skill.wordings))
+        )
+        if again.question != question:
+            return again
+        other_cast = False  # A wording without names and things has only one telling.
+
+
+def _training_problems(rng: Random) -> Iterator[Problem]:
+    told: dict[str, deque[Problem]] = {skill.name: deque(maxlen=REMEMBERED) for skill in FREQUENT}
+    while True:
+        skill = SKILLS[bisect(_ZIPF, rng.random() * _ZIPF[-1])]
+        earlier = told.get(skill.name)
+        if earlier and rng.random() < NEAR_DUPLICATE_SHARE:
+            yield told_again(pick(rng, earlier), rng)
+            continue
+        problem = new_problem(skill, rng, reserved=False)
+        if earlier is not None:
+            earlier.append(problem)
+        yield problem
+
+
+def _training_rows(seed: int) -> Iterator[dict[str, str]]:
+    rng = Random(f"training rows {seed}")
+    for problem in _training_problems(rng):
+        if rng.random() < 0.5:
+            yield {
+                "instruction": problem.question,
+                "output": problem.chain_of_thought(rng),
+                "source": f"cot/{problem.skill.name}",
+            }
+        else:
+            yield {
+                "instruction": f"{problem.question} {PROGRAM_REQUEST}",
+                "output": problem.program(),
+                "source": f"pot/{problem.skill.name}",
+            }
+
+
+def training_rows(n: int, seed: int) -> Iterator[dict[str, str]]:
+    """Yield n rows of ``instruction``, ``output`` and ``source``; fewer rows are the first of more.
+
+    The source is the kind of the answer and the skill, such as ``cot/change`` (chain of thought)
+    or ``pot/change`` (a program, which the instruction then asks for).
+    """
+    return islice(_training_rows(seed), n)
+
+
+def _suite(name: str, rng: Random) -> Iterator[tuple[str, str, str]]:
+    """Yield question, answer and skill, taking the skills of the suite in turn, without end."""
+    if name == "composed-skills":
+        for composition in cycle(COMPOSITIONS):
+            yield *composition.problem(rng), composition.name
+    else:
+        skills = {"frequent-skills": FREQUENT, "rare-skills": RARE}.get(name, SKILLS)
+        for skill in cycle(skills):
+            problem = new_problem(
+                skill,
+                rng,
+                reserved=True,
+                larger=name == "larger-numbers",
+                wordings=skill.held_out if name == "other-wordings" else None,
+            )
+            yield problem.question, problem.answer, skill.name
+
+
+def test_suites(seed: int, size: int = 200) -> dict[str, list[dict[str, str]]]:  # noqa: PT028
+    """Return the six suites of ``size`` rows of ``question``, ``answer``, ``skill``.
+
+    No question occurs twice, in one suite or in two, nor in the training rows of any seed.
+    """
+    seen: set[str] = set()
+    suites: dict[str, list[dict[str, str]]] = {}
+    for name in IN_DOMAIN + OUT_OF_DOMAIN:
+        rows = suites[name] = []
+        found = _suite(name, Random(f"test suite {name} {seed}"))
+        for tries, (question, answer, skill) in enumerate(found):
+            if len(rows) == size:
+                break
+            if tries > 20 * size + 1000:
+                raise DataError(
+                    f"suite {name}: found {len(rows)} different questions, {size} were asked for; "
+                    "ask for a smaller size"
+                )
+            if question not in seen:
+                seen.add(question)
+                rows.append({"question": question, "answer": answer, "skill": skill})
+    return suites

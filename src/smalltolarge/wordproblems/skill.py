@@ -1,0 +1,225 @@
+"""A skill, stated once: its numbers, its solution as Python lines, and the texts around them.
+
+The solution of a skill is written as assignments (``total = count * price``). The same lines are
+run on exact numbers to get the answer, and are printed as the program-of-thought answer; the
+chain of thought shows the values they produced. So the three cannot disagree.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from random import Random
+from types import CodeType
+from typing import TypeVar
+from zlib import crc32
+
+from smalltolarge.wordproblems.language import PEOPLE, Exact, Noun, Shown, number_text, person
+
+T = TypeVar("T")
+
+PROGRAM_REQUEST = "Write a Python program that prints the answer."
+ANSWER_SENTENCE = "The answer is {answer}."
+OPENINGS = ("", "", "Let us go step by step. ", "We work this out in steps. ")
+
+
+def pick(rng: Random, options: Sequence[T]) -> T:
+    """Choose one of ``options``, by ``random()`` alone: Python promises only that for all time."""
+    return options[int(rng.random() * len(options))]
+
+
+@dataclass(frozen=True)
+class Number:
+    """What a number of a problem may be, and what it may be where larger numbers are asked for."""
+
+    usual: Sequence[Exact]
+    larger: Sequence[Exact]
+
+    def draw(self, rng: Random, *, larger: bool) -> Exact:
+        """Draw one value; a number that never grows is drawn as usual."""
+        return pick(rng, self.larger if larger and self.larger else self.usual)
+
+
+def whole(low: int, high: int, top: int | None = None, *, step: int = 1) -> Number:
+    """Return the whole numbers from low to high; the larger ones go on to ``top``."""
+    larger = range(0) if top is None else range(high + step, top + 1, step)
+    return Number(range(low, high + 1, step), larger)
+
+
+def money(low: int, high: int, top: int) -> Number:
+    """Return amounts in quarters of a dollar from low to high; the larger ones go on to ``top``."""
+    usual = [Fraction(quarters, 4) for quarters in range(4 * low, 4 * high + 1)]
+    return Number(usual, [Fraction(quarters, 4) for quarters in range(4 * high + 1, 4 * top + 1)])
+
+
+def one_of(*usual: int, larger: Sequence[int] = ()) -> Number:
+    """Return just these numbers."""
+    return Number(usual, larger)
+
+
+def _divide(dividend: Exact, divisor: Exact) -> Exact:
+    quotient, rest = divmod(dividend, divisor)
+    return Fraction(dividend) / divisor if rest else quotient
+
+
+class _ExactDivision(ast.NodeTransformer):
+    """Makes ``a / b`` exact, where Python would give a float."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.Div):
+            return node
+        call = ast.Call(ast.Name("_divide", ast.Load()), [node.left, node.right], [])
+        return ast.copy_location(call, node)
+
+
+FUNCTIONS: Mapping[str, Callable[..., Exact]] = {
+    "_divide": _divide,
+    "Fraction": Fraction,
+    "comb": math.comb,
+    "gcd": math.gcd,
+}
+IMPORTS = {
+    "Fraction(": "from fractions import Fraction",
+    "comb(": "from math import comb",
+    "gcd(": "from math import gcd",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Skill:
+    """One kind of arithmetic problem."""
+
+    name: str
+    numbers: Mapping[str, Number]
+    """The numbers that every wording states; in this order they open the program."""
+    steps: tuple[str, ...]
+    """Assignments in Python; the last one is the answer. ``/`` is exact division."""
+    reasoning: str
+    """The chain of thought, up to the answer sentence."""
+    wordings: tuple[str, ...]
+    held_out: tuple[str, ...]
+    """Wordings that no training row uses."""
+    where: str = "True"
+    """What must hold, besides every step being positive and clean, for the numbers to be used."""
+    places: int | None = 0
+    """Decimal places that a step may have; None where the answer is a fraction."""
+    cast: Mapping[str, tuple[Noun, ...]] = field(default_factory=dict)
+    """The nouns of the wordings, and what each may be; people are there always."""
+
+    @cached_property
+    def _code(self) -> CodeType:
+        lines = "\n".join((*self.steps, f"sensible = {self.where}"))
+        tree = ast.fix_missing_locations(_ExactDivision().visit(ast.parse(lines)))
+        return compile(tree, f"<skill {self.name}>", "exec")
+
+    @cached_property
+    def step_names(self) -> tuple[str, ...]:
+        """The names the steps assign to, in order."""
+        return tuple(step.partition(" = ")[0] for step in self.steps)
+
+    def solve(self, given: Mapping[str, Exact]) -> dict[str, Exact] | None:
+        """Return the numbers and all steps, exactly; None if they make no clean problem."""
+        scope: dict[str, object] = {"__builtins__": {}, **FUNCTIONS, **given}
+        exec(self._code, scope)  # noqa: S102 the lines come from our own tables
+        values: dict[str, Exact] = dict(given)
+        for name in self.step_names:
+            value = scope[name]
+            if not isinstance(value, int | Fraction):
+                raise TypeError(f"skill {self.name}: step {name} is inexact: {value!r}")
+            values[name] = value
+            if value <= 0 or (self.places is not None and 10**self.places % value.denominator):
+                return None
+        return values if scope["sensible"] else None
+
+    def draw(
+        self,
+        rng: Random,
+        *,
+        reserved: bool | None,
+        larger: bool = False,
+        fixed: Mapping[str, Exact] | None = None,
+        tries: int = 10_000,
+    ) -> dict[str, Exact] | None:
+        """Draw numbers and solve them; None if no draw fits.
+
+        ``reserved`` asks for numbers kept for tests (True), for training (False) or either (None).
+        """
+        for _ in range(tries):
+            given = {name: n.draw(rng, larger=larger) for name, n in self.numbers.items()}
+            given.update(fixed or {})
+            if reserved is not None and self.is_reserved(given) is not reserved:
+                continue
+            values = self.solve(given)
+            if values is not None:
+                return values
+        return None
+
+    def is_reserved(self, given: Mapping[str, Exact]) -> bool:
+        """Say whether these numbers are kept for tests: one combination in four is, whatever the
+        seed, so no test question can occur in training rows."""
+        key = ",".join(str(given[name]) for name in self.numbers)
+        return crc32(f"{self.name}:{key}".encode()) % 4 == 0
+
+
+def draw_cast(cast: Mapping[str, tuple[Noun, ...]], rng: Random) -> dict[str, str]:
+    """Draw the people and the nouns of a problem, all different."""
+    who = pick(rng, PEOPLE)
+    drawn: dict[str, str] = dict(person(who))
+    for slot, options in {"friend": PEOPLE, **cast}.items():
+        choice = pick(rng, options)
+        while choice in drawn.values():
+            choice = pick(rng, options)
+        drawn[slot] = choice
+    return drawn
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem: a skill, its solved numbers, its cast and one wording."""
+
+    skill: Skill
+    values: Mapping[str, Exact]
+    cast: Mapping[str, str]
+    wording: str
+
+    def _fill(self, template: str) -> str:
+        shown = {name: Shown(value) for name, value in self.values.items()}
+        return template.format_map({**self.cast, **shown})
+
+    @property
+    def question(self) -> str:
+        """The question text."""
+        return self._fill(self.wording)
+
+    @property
+    def answer(self) -> str:
+        """The exact answer as text: a whole number, a decimal, or a fraction in lowest terms."""
+        value = self.values[self.skill.step_names[-1]]
+        return str(value) if self.skill.places is None else number_text(value)
+
+    def chain_of_thought(self, rng: Random) -> str:
+        """Return the steps in words, ending with the uniform answer sentence."""
+        steps = pick(rng, OPENINGS) + self._fill(self.skill.reasoning)
+        return f"{steps} {ANSWER_SENTENCE.format(answer=self.answer)}"
+
+    def program(self) -> str:
+        """Return a Python program that prints the answer, exactly as `answer` has it."""
+        return "\n".join(self._program_lines())
+
+    def _program_lines(self) -> Iterator[str]:
+        steps = self.skill.steps
+        solution = "\n".join(steps)
+        yield from (line for call, line in IMPORTS.items() if call in solution)
+        given = [self.values[name] for name in self.skill.numbers]
+        for name, value in zip(self.skill.numbers, given, strict=True):
+            yield f"{name} = {number_text(value)}"
+        yield from steps
+        answer = self.skill.step_names[-1]
+        # Ten digits hide the rounding of binary floating point and drop a trailing ".0".
+        in_floats = " / " in solution or any(value.denominator > 1 for value in given)
+        yield f'print(f"{{{answer}:.10g}}")' if in_floats else f"print({answer})"
