@@ -1,0 +1,428 @@
+"""One command per verb, each a single call into the library."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+
+import typer
+
+from smalltolarge.errors import Interrupted, OutOfSpace, RecipeError, S2LError
+from smalltolarge.progress import BarProgress, LineProgress, Progress
+from smalltolarge.selection.s2l import S2L
+from smalltolarge.settings import ProxySettings, ReadingSettings, describe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from smalltolarge.experiment import Watch
+
+app = typer.Typer(
+    name="s2l",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Choose the part of your fine-tuning data that trains a large model as well as all of "
+    "it: a small proxy model is fine-tuned on everything, examples whose losses move alike are "
+    "one cluster, and the subset is drawn evenly over the clusters.",
+    epilog="Begin with: s2l select data.jsonl --budget 11% --out subset.jsonl",
+)
+
+_debug = False
+
+
+def _with_settings(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option per field of each settings class, documented by that class."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        options = [
+            _option(panel.replace("_", " ").capitalize(), kind, name)
+            for panel, kind in groups.items()
+            for name in (field.name for field in fields(kind))
+        ]
+        names = [option.name for option in options]
+
+        @functools.wraps(command)
+        def call(**given: Any) -> None:
+            settings = {name: given.pop(name) for name in names}
+            command(**given, settings={k: v for k, v in settings.items() if v is not None})
+
+        kept = [parameter for parameter in own if parameter.name != "settings"]
+        call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept] + options
+        )
+        # Help keeps line breaks inside a paragraph; ours are there for the width of this file.
+        paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+        call.__doc__ = "\n\n".join(" ".join(text.split()) for text in paragraphs)
+        call.__annotations__ = {p.name: p.annotation for p in [*kept, *options]}
+        return call
+
+    return decorate
+
+
+def _option(panel: str, kind: type[Any], name: str) -> inspect.Parameter:
+    hint = get_type_hints(kind)[name]
+    default = next(f.default for f in fields(kind) if f.name == name)
+    inner = [part for part in get_args(hint) if part is not type(None)]
+    words = describe(kind)[name]
+    if default not in (None, MISSING, "", False) and "Default" not in words:
+        words += f" Default: {default}."
+    metavar, parse, flag = None, hint, f"--{name.replace('_', '-')}"
+    if hint is bool:
+        metavar = None
+    elif name == "columns":
+        parse, metavar = list[str], "ROLE=COLUMN"
+    elif inner and all(isinstance(part, str) for part in get_args(inner[0]) or inner):
+        parse, metavar = str, "|".join(get_args(inner[0]) or inner)
+    elif inner:
+        parse = inner[0]
+    option = typer.Option(flag, help=words, metavar=metavar, rich_help_panel=panel)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[parse | None, option],  # type: ignore[valid-type]
+    )
+
+
+Data = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="DATA",
+        help="Fine-tuning data: JSON, JSONL, CSV or Parquet files (.gz and .zst too), a folder, a "
+        "saved data set, or the name of a Hugging Face data set.",
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result is written.")]
+RunDir = Annotated[
+    Path | None,
+    typer.Option("--run", help="Folder of the run. Default: runs/NAME, named after --out."),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        help="Seed of the weights, the order of training, the clusters and the draw. Default: 0."
+    ),
+]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe",
+        help="A YAML recipe, such as the recipe.yaml of a run; options given beside it win.",
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace --out when something else wrote it.")
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Read, check and tokenise the data and print the plan (rows, "
+        "tokens, steps, FLOPs); train and write nothing.",
+    ),
+]
+NoProgress = Annotated[
+    bool, typer.Option("--no-progress", help="Plain log lines instead of progress bars.")
+]
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    global _debug
+    _debug = debug
+    if version:
+        from smalltolarge import __version__
+
+        print(f"s2l {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+@_with_settings(method_s2l=S2L, proxy=ProxySettings, reading=ReadingSettings)
+def select(
+    data: Data = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="How much to choose: rows (30000, 30K), a share (11%) or completion "
+            "tokens (2M-tokens)."
+        ),
+    ] = None,
+    out: Out = Path("subset.jsonl"),
+    trajectories: Annotated[
+        str | None,
+        typer.Option(
+            help="Recorded losses to use (a Parquet file, yours or of s2l record) "
+            "instead of training a proxy."
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="s2l, random, or my_package.module:Class. Default: s2l."),
+    ] = None,
+    seed: Seed = None,
+    recipe: RecipeFile = None,
+    run: RunDir = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    no_progress: NoProgress = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Choose a subset of fine-tuning data for a large model.
+
+    Trains a small proxy on the data, records the loss of every example at several checkpoints,
+    clusters these trajectories and draws evenly over the clusters. The rows come out as they came
+    in. The same command again goes on where it was stopped, and says so when it is done.
+
+    Examples:
+
+      s2l select data.jsonl --budget 11% --out subset.jsonl
+
+      s2l select data.jsonl --trajectories trajectories.parquet --budget 20% --out subset.jsonl
+
+      s2l select TIGER-Lab/MathInstruct --budget 30K --proxy EleutherAI/pythia-70m-deduped
+    """
+    from smalltolarge import experiment
+    from smalltolarge.recipe import SelectRecipe
+    from smalltolarge.report import terminal
+
+    given = {"budget": budget, "trajectories": trajectories, "method": method, "seed": seed}
+    wanted = _recipe(SelectRecipe, data, recipe, given, settings)
+    with _watching(no_progress) as (console, watch):
+        if dry_run:
+            examples, prepared = experiment.plan(wanted, watch)
+        else:
+            folder = run or _default_folder(out)
+            finished = experiment.run_select(wanted, out, folder, watch, overwrite=overwrite)
+    if dry_run:
+        terminal.show_plan(examples, prepared.plan if prepared else None, console)
+    else:
+        terminal.show_selection(finished, console)
+
+
+@app.command()
+@_with_settings(proxy=ProxySettings, reading=ReadingSettings)
+def record(
+    data: Data = None,
+    out: Out = Path("trajectories.parquet"),
+    seed: Seed = None,
+    recipe: RecipeFile = None,
+    run: RunDir = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    no_progress: NoProgress = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Record the loss of every example while a small proxy is fine-tuned.
+
+    Writes one Parquet file: id, n_tokens, and a column loss_STEP for every checkpoint.
+
+    Example:
+
+      s2l record data.jsonl --proxy EleutherAI/pythia-70m-deduped --out trajectories.parquet
+    """
+    from smalltolarge import experiment
+    from smalltolarge.recipe import RecordRecipe
+    from smalltolarge.report import terminal
+
+    wanted = _recipe(RecordRecipe, data, recipe, {"seed": seed}, settings)
+    with _watching(no_progress) as (console, watch):
+        if dry_run:
+            examples, prepared = experiment.plan(wanted, watch)
+        else:
+            folder = run or _default_folder(out)
+            finished = experiment.run_record(wanted, out, folder, watch, overwrite=overwrite)
+    if dry_run:
+        terminal.show_plan(examples, prepared.plan if prepared else None, console)
+    else:
+        terminal.show_recording(finished, console)
+
+
+@app.command()
+@_with_settings(reading=ReadingSettings)
+def load(
+    data: Data = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write the examples (id, messages, source, file, row) to this Parquet file.",
+        ),
+    ] = None,
+    no_progress: NoProgress = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Read and check fine-tuning data, and say what was found.
+
+    With --out the table of examples is written, with the ids that trajectories of your own need.
+
+    Example:
+
+      s2l load data.jsonl --out examples.parquet
+    """
+    from smalltolarge import experiment, store
+    from smalltolarge.recipe import RecordRecipe
+    from smalltolarge.report import terminal
+
+    wanted = _recipe(RecordRecipe, data, None, {}, settings)
+    with _watching(no_progress) as (console, watch):
+        examples = experiment.load(wanted, watch)
+        if out is not None:
+            store.write_parquet(out, examples.table)
+    terminal.show_examples(examples, console)
+
+
+@app.command()
+def verify(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+) -> None:
+    """Check a finished run: every digest, and the selection made again from its trajectories."""
+    from smalltolarge.verification import verify as check_run
+
+    with _watching(False) as (console, watch):
+        checked = check_run(run, watch.check)
+    for line in checked:
+        console.print(line, markup=False)
+
+
+@app.command("sample-data")
+def sample_data(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.")],
+    rows: Annotated[int, typer.Option(min=1, help="Training rows.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the generator.")] = 0,
+) -> None:
+    """Write arithmetic word problems to try things on: train.jsonl and six test suites."""
+    from smalltolarge.wordproblems.files import write_sample_data
+
+    with _watching(False) as (console, _):
+        written = write_sample_data(folder, rows, seed)
+    for path, count in written.items():
+        console.print(f"{count:>8,} rows  {path}", markup=False, highlight=False)
+
+
+def _recipe(
+    kind: type[Any],
+    data: list[str] | None,
+    file: Path | None,
+    given: dict[str, Any],
+    settings: dict[str, Any],
+) -> Any:
+    from smalltolarge import recipe as recipes
+
+    if "columns" in settings:
+        settings = {**settings, "columns": dict(map(_role_and_column, settings["columns"]))}
+    flat = {name: value for name, value in given.items() if value is not None} | settings
+    if data:
+        flat["data"] = data
+    base = recipes.read_yaml(file) if file is not None else {}
+    if "method" in base and "method" not in flat:
+        flat["method"] = base["method"]
+    values = recipes.merge(base, recipes.place(flat, kind))
+    if not values.get("data"):
+        raise RecipeError("DATA: name at least one file, folder or data set")
+    if "budget" not in values and "method" in kind.__dataclass_fields__:
+        raise RecipeError("--budget: how much to choose, for example 11%, 30000 or 2M-tokens")
+    return recipes.read(values, kind)
+
+
+def _role_and_column(text: str) -> tuple[str, str]:
+    role, equals, column = text.partition("=")
+    if not (role and equals and column):
+        raise RecipeError(f"--columns {text}: ROLE=COLUMN is needed, for example output=answer")
+    return role, column
+
+
+def _default_folder(out: Path) -> Path:
+    stem = out.name.split(".")[0]
+    return Path("runs") / (re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "run")
+
+
+@contextmanager
+def _watching(lines: bool) -> Iterator[tuple[Console, Watch]]:
+    """Show progress and notices on stderr, and turn the first signal into a clean stop."""
+    from rich.console import Console
+
+    from smalltolarge.experiment import Watch
+
+    errors = Console(stderr=True, highlight=False)
+    progress = (
+        LineProgress() if lines else BarProgress(errors) if errors.is_terminal else Progress()
+    )
+    handler = logging.Handler()
+    handler.emit = lambda record: errors.print(  # type: ignore[method-assign]
+        f"{'note: ' if record.levelno >= logging.WARNING else ''}{record.getMessage()}",
+        markup=False,
+        soft_wrap=True,
+    )
+    logger = logging.getLogger("smalltolarge")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        with _stopping() as check, progress:
+            yield Console(highlight=False, soft_wrap=True), Watch(progress, check)
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], None]]:
+    """Yield a function that raises ``Interrupted`` after the first signal; a second one kills."""
+    caught: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, signal.SIG_DFL)
+        print("stopping at the next safe point; once more to stop at once", file=sys.stderr)
+
+    def check() -> None:
+        if caught:
+            raise Interrupted(
+                f"stopped by {signal.Signals(caught[0]).name}; what is done is kept. Give the same "
+                "command again to go on."
+            )
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.signal(number, remember) for number in numbers}
+    try:
+        yield check
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one message and an exit code, no traceback."""
+    try:
+        app()
+    except S2LError as error:
+        _fail(error, error.exit_code)
+    except MemoryError as error:
+        _fail(OutOfSpace("out of memory; lower --unit-tokens, or choose a smaller proxy"), 6, error)
+
+
+def _fail(error: S2LError, code: int, cause: BaseException | None = None) -> None:
+    if _debug:
+        traceback.print_exception(cause or error)
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,462 @@
+"""The order of the stages; the only file that knows all of them.
+
+A run folder holds: ``recipe.yaml`` (every setting), ``environment.json``, ``manifest.json`` (the
+stages done, with the digests of what they read and wrote), ``excluded.jsonl``,
+``trajectories.parquet``, ``tokenizer.json`` of a scratch proxy, ``selection.parquet`` and
+``clusters.parquet``; ``proxy/`` only while a recording goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from smalltolarge import examples as reading
+from smalltolarge import recipe as recipes
+from smalltolarge import store
+from smalltolarge.errors import DataError, RecipeError, StaleArtifact
+from smalltolarge.examples import Examples
+from smalltolarge.progress import Progress
+from smalltolarge.recipe import RecordRecipe, SelectRecipe
+from smalltolarge.results import Run
+from smalltolarge.selection import Budget, Pool, Selection
+from smalltolarge.settings import ProxySettings
+from smalltolarge.trajectories import Trajectories
+
+if TYPE_CHECKING:
+    from smalltolarge.lm import Prepared
+
+log = logging.getLogger("smalltolarge")
+
+_VERSIONS = (
+    "smalltolarge", "datasets", "faiss-cpu", "numpy", "pyarrow", "safetensors", "tokenizers",
+    "torch", "transformers",
+)  # fmt: skip
+_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on while a run goes: what is shown, and what may stop it."""
+
+    progress: Progress = field(default_factory=Progress)
+    check: Callable[[], None] = _nothing
+    """Called often; raises ``Interrupted`` when the run is to stop."""
+
+
+def run_select(
+    recipe: SelectRecipe, out: Path, folder: Path, watch: Watch, *, overwrite: bool = False
+) -> Run:
+    """Read, record, select and write, each stage once; what is done is not done again.
+
+    Raises
+    ------
+    RecipeError, DataError, BudgetError
+        The settings or the data do not allow it; nothing has been trained then.
+    StaleArtifact
+        ``folder`` or ``out`` belongs to something else.
+    """
+    recipe = recipe.resolved()
+    with _run(recipe, folder) as run:
+        examples = _load(run, recipe, watch)
+        reading.check_output(examples, out)
+        _refuse_foreign_output(run, examples, out, overwrite)
+        examples, trajectories = _evidence(run, recipe, examples, watch)
+        chosen = _select(run, recipe, examples, trajectories, watch)
+        _write(run, examples, chosen, out)
+    return Run.open(folder)
+
+
+def run_record(
+    recipe: RecordRecipe, out: Path, folder: Path, watch: Watch, *, overwrite: bool = False
+) -> Run:
+    """Read and record, and write the trajectories to ``out``. Raises as ``run_select``."""
+    recipe = recipe.resolved()
+    if out.suffix != ".parquet":
+        raise RecipeError(f"--out {out}: trajectories are Parquet, name it {out.stem}.parquet")
+    with _run(recipe, folder) as run:
+        examples = _load(run, recipe, watch)
+        _refuse_foreign_output(run, examples, out, overwrite)
+        _record(run, recipe, examples, watch, Budget.parse("100%"))
+        recorded = run.path / "trajectories.parquet"
+        if not _is_done(run, out):
+            if out.resolve() != recorded.resolve():
+                store.write_bytes(out, recorded.read_bytes())
+            run.commit("write", [], {"out": str(out), "sha256": store.digest(out)})
+    return Run.open(folder)
+
+
+def plan(recipe: RecordRecipe, watch: Watch) -> tuple[Examples, Prepared | None]:
+    """Read and tokenise, and say what a run would do; nothing is trained or written."""
+    recipe = recipe.resolved()
+    examples = load(recipe, watch)
+    if recipe.proxy is None:
+        if isinstance(recipe, SelectRecipe):
+            Budget.parse(recipe.budget).least_rows(len(examples))
+        return examples, None
+    prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
+    if isinstance(recipe, SelectRecipe):
+        _check_budget(Budget.parse(recipe.budget), prepared.n_tokens)
+    return examples, prepared
+
+
+@contextmanager
+def _run(recipe: RecordRecipe, folder: Path) -> Iterator[store.RunFolder]:
+    old = folder / "recipe.yaml"
+    found = recipes.read_yaml(old) if old.is_file() else None
+    plain = recipes.to_plain(recipe)
+    with store.RunFolder.hold(folder, recipes.to_yaml(recipe), plain, found) as run:
+        if not (run.path / "environment.json").is_file():
+            store.write_json(run.path / "environment.json", _environment())
+        yield run
+
+
+def _environment() -> dict[str, Any]:
+    versions = {}
+    for name in _VERSIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": versions,
+        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+    }
+
+
+def load(recipe: RecordRecipe, watch: Watch) -> Examples:
+    """Read and check the data of a recipe, and say what it was taken for."""
+    source = recipe.data[0] if len(recipe.data) == 1 else list(recipe.data)
+    examples = reading.load(
+        source, settings=recipe.reading, progress=watch.progress, check=watch.check
+    )
+    log.info("%s", reading.describe(examples))
+    return examples
+
+
+def _load(run: store.RunFolder, recipe: RecordRecipe, watch: Watch) -> Examples:
+    began = time.monotonic()
+    examples = load(recipe, watch)
+    inputs = [asdict(entry) for entry in examples.inputs]
+    before = run.stage("load")
+    if before is not None:
+        _refuse_changed_inputs(run.path, before["facts"]["inputs"], inputs)
+        return examples
+    lines = [json.dumps(row, ensure_ascii=False) for row in examples.excluded.to_pylist()]
+    store.write_bytes(run.path / "excluded.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    run.commit(
+        "load",
+        ["excluded.jsonl"],
+        {
+            "inputs": inputs,
+            "format": examples.format,
+            "columns": dict(examples.columns),
+            "read": examples.n_read,
+            "used": len(examples),
+            "excluded": _reasons(examples),
+            "seconds": round(time.monotonic() - began, 3),
+        },
+    )
+    return examples
+
+
+def _refuse_changed_inputs(
+    folder: Path, before: list[dict[str, Any]], now: list[dict[str, Any]]
+) -> None:
+    then = {entry["path"]: entry for entry in before}
+    today = {entry["path"]: entry for entry in now}
+    changes = [
+        f"  {path}: {_content(then.get(path))} then, {_content(today.get(path))} now"
+        for path in [*then, *(path for path in today if path not in then)]
+        if then.get(path) != today.get(path)
+    ]
+    if changes:
+        raise StaleArtifact(
+            f"the input changed since the run in {folder} began:\n" + "\n".join(changes) + "\n"
+            "Put the old input back, or begin another run with --run."
+        )
+
+
+def _content(entry: dict[str, Any] | None) -> str:
+    return "absent" if entry is None else f"{entry['size']:,} bytes (sha256 {entry['sha256'][:12]})"
+
+
+def _reasons(examples: Examples) -> dict[str, int]:
+    return dict(sorted(Counter(examples.excluded["reason"].to_pylist()).items()))
+
+
+def _refuse_foreign_output(
+    run: store.RunFolder, examples: Examples, out: Path, overwrite: bool
+) -> None:
+    inputs = {Path(entry.path).resolve() for entry in examples.inputs}
+    if out.resolve() in inputs:
+        raise RecipeError(f"--out {out} is one of the inputs; they are never written to")
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists() and not overwrite and not _is_done(run, out):
+        raise StaleArtifact(
+            f"{out} exists and is not what this run wrote. Choose another --out, or pass "
+            "--overwrite."
+        )
+
+
+def _is_done(run: store.RunFolder, out: Path) -> bool:
+    entry = run.stage("write")
+    return (
+        entry is not None
+        and Path(entry["facts"]["out"]).resolve() == out.resolve()
+        and out.exists()
+        and _output_digest(out) == entry["facts"]["sha256"]
+    )
+
+
+def _output_digest(out: Path) -> str:
+    if out.is_file():
+        return store.digest(out)
+    parts = sorted(path for path in out.rglob("*") if path.is_file())
+    return "+".join(store.digest(path) for path in parts)
+
+
+def _evidence(
+    run: store.RunFolder, recipe: SelectRecipe, examples: Examples, watch: Watch
+) -> tuple[Examples, Trajectories | None]:
+    """Give the trajectories the method needs, and the examples that have one."""
+    budget = Budget.parse(recipe.budget)
+    if recipe.trajectories is not None:
+        trajectories = Trajectories.from_parquet(recipe.trajectories)
+    elif recipe.proxy is not None:
+        trajectories = _record(run, recipe, examples, watch, budget)
+    else:
+        budget.least_rows(len(examples))
+        return examples, None
+    return join(examples, trajectories)
+
+
+def join(examples: Examples, trajectories: Trajectories) -> tuple[Examples, Trajectories]:
+    """Bring examples and trajectories to the same rows, by id.
+
+    Examples that were left out when the losses were recorded are excluded here with the reason
+    given there; trajectories of no example are ignored, aloud.
+
+    Raises
+    ------
+    DataError
+        An example has no trajectory, and recording did not leave it out.
+    """
+    left_out = trajectories.origin.get("left_out", {})
+    reasons = (
+        {
+            row: str(left_out[name.decode()])
+            for row, name in enumerate(examples.ids.tolist())
+            if name.decode() in left_out
+        }
+        if left_out
+        else {}
+    )
+    examples = examples.without(reasons)
+    if len(examples) == 0:
+        raise DataError("no example has a trajectory")
+    joined = trajectories.align(examples.ids)
+    if len(trajectories) > len(joined):
+        log.warning(
+            "%s trajectories belong to no example and are ignored",
+            f"{len(trajectories) - len(joined):,}",
+        )
+    return examples, joined
+
+
+def prepare(examples: Examples, proxy: ProxySettings, seed: int, watch: Watch) -> Prepared:
+    """Tokenise and plan with a proxy; the first call into the room that imports torch."""
+    try:
+        from smalltolarge import lm
+    except ModuleNotFoundError as error:
+        raise RecipeError(
+            f"training a proxy needs the package {error.name!r}: pip install 'smalltolarge[proxy]'"
+        ) from error
+    return lm.prepare(examples, proxy, seed, progress=watch.progress, check=watch.check)
+
+
+def _check_budget(budget: Budget, n_tokens: np.ndarray) -> None:
+    """Refuse, before any training, a budget that no order of the rows could meet."""
+    budget.least_rows(len(n_tokens))
+    if budget.unit == "tokens":
+        budget.rows(np.argsort(n_tokens, kind="stable"), n_tokens)
+
+
+def record(
+    examples: Examples, prepared: Prepared, folder: Path | None, watch: Watch
+) -> tuple[Trajectories, dict[str, Any]]:
+    """Record what was prepared; the trajectories remember which examples were left out, and why."""
+    from smalltolarge import lm
+
+    recording = lm.record(prepared, folder=folder, progress=watch.progress, check=watch.check)
+    left_out = {examples.ids[row].decode(): reason for row, reason in prepared.left_out}
+    trajectories = recording.trajectories
+    facts = dict(recording.facts) | {
+        "left_out": dict(sorted(Counter(left_out.values()).items())),
+        "truncated": prepared.n_truncated,
+    }
+    return replace(trajectories, origin={**trajectories.origin, "left_out": left_out}), facts
+
+
+def _record(
+    run: store.RunFolder, recipe: RecordRecipe, examples: Examples, watch: Watch, budget: Budget
+) -> Trajectories:
+    file = run.path / "trajectories.parquet"
+    if run.stage("record") is None:
+        assert recipe.proxy is not None
+        began = time.monotonic()
+        prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
+        _check_budget(budget, prepared.n_tokens)
+        trajectories, facts = record(examples, prepared, run.path / "proxy", watch)
+        trajectories.to_parquet(file)
+        facts |= {"seconds": round(time.monotonic() - began, 3)}
+        run.commit("record", [file.name], facts)
+    store.remove_folder(run.path / "proxy")
+    return Trajectories.from_parquet(file)
+
+
+def _select(
+    run: store.RunFolder,
+    recipe: SelectRecipe,
+    examples: Examples,
+    trajectories: Trajectories | None,
+    watch: Watch,
+) -> np.ndarray:
+    """Choose rows of ``examples``, or read back the choice made earlier. int64 (b,)."""
+    if run.stage("select") is not None:
+        table = Run(run.path).selection()
+        chosen = set(table.filter(table["selected"])["id"].to_pylist())
+        rows = [row for row, name in enumerate(examples.ids.tolist()) if name.decode() in chosen]
+        return np.array(rows, dtype=np.int64)
+    began = time.monotonic()
+    with watch.progress.step("clustering", len(examples)) as step:
+        selection = recipe.selector().select(
+            Pool.of(examples, trajectories), recipe.budget, recipe.seed
+        )
+        step.advance(len(examples))
+    watch.check()
+    store.write_parquet(run.path / "selection.parquet", _selection_table(examples, selection))
+    outputs = ["selection.parquet"]
+    if selection.labels is not None and trajectories is not None:
+        table = _cluster_table(selection, trajectories, examples.sources())
+        store.write_parquet(run.path / "clusters.parquet", table)
+        outputs.append("clusters.parquet")
+    facts = {**_selection_facts(examples, selection, trajectories)}
+    if recipe.trajectories is not None:
+        facts["trajectories"] = {
+            "path": recipe.trajectories,
+            "sha256": store.digest(Path(recipe.trajectories)),
+        }
+    run.commit("select", outputs, {**facts, "seconds": round(time.monotonic() - began, 3)})
+    return selection.indices
+
+
+def _selection_table(examples: Examples, selection: Selection) -> pa.Table:
+    """Every row read: what it is, where it stands, and what became of it."""
+    rank = np.empty(len(examples), dtype=np.int64)
+    rank[selection.order] = np.arange(len(examples))
+    selected = rank < len(selection)
+    paths = pa.array([entry.path for entry in examples.inputs], pa.string())
+    labels = selection.labels
+    used = pa.table(
+        {
+            "id": examples.table["id"],
+            "file": paths.take(examples.table["file"].combine_chunks()),
+            "row": examples.table["row"],
+            "source": examples.table["source"],
+            "cluster": pa.nulls(len(rank), pa.int32()) if labels is None else pa.array(labels),
+            "key": selection.keys,
+            "rank": rank,
+            "selected": selected,
+            "reason": np.where(selected, "selected", "not selected"),
+        }
+    )
+    excluded = pa.table(
+        {
+            "file": paths.take(examples.excluded["file"].combine_chunks()),
+            "row": examples.excluded["row"],
+            "selected": pa.array(np.zeros(examples.excluded.num_rows, dtype=bool)),
+            "reason": examples.excluded["reason"],
+        }
+    )
+    return pa.concat_tables([used, excluded], promote_options="default")
+
+
+def _cluster_table(
+    selection: Selection, trajectories: Trajectories, sources: list[str | None]
+) -> pa.Table:
+    """One row a cluster: its size, how many were chosen, its most frequent source, mean losses."""
+    assert selection.labels is not None
+    labels = selection.labels
+    sizes = np.bincount(labels)
+    common: list[Counter[str | None]] = [Counter() for _ in sizes]
+    for label, source in zip(labels.tolist(), sources, strict=True):
+        common[label][source] += 1
+    columns: dict[str, Any] = {
+        "cluster": np.arange(len(sizes), dtype=np.int32),
+        "size": sizes,
+        "selected": np.bincount(labels[selection.indices], minlength=len(sizes)),
+        "main_source": pa.array([_most_common(counter) for counter in common], pa.string()),
+    }
+    for column, step in enumerate(trajectories.steps.tolist()):
+        total = np.bincount(labels, weights=trajectories.losses[:, column].astype(np.float64))
+        columns[f"loss_{step}"] = total / sizes
+    return pa.table(columns)
+
+
+def _most_common(counter: Counter[str | None]) -> str | None:
+    return min(counter, key=lambda name: (-counter[name], str(name)))
+
+
+def _selection_facts(
+    examples: Examples, selection: Selection, trajectories: Trajectories | None
+) -> dict[str, Any]:
+    sources = examples.sources()
+    before = Counter(sources)
+    after = Counter(sources[row] for row in selection.indices.tolist())
+    facts: dict[str, Any] = {
+        "method": selection.method,
+        "rows": len(examples),
+        "selected": len(selection),
+        "excluded": _reasons(examples),
+        "sources": [
+            {"source": source, "rows": rows, "selected": after[source]}
+            for source, rows in sorted(before.items(), key=lambda item: (-item[1], str(item[0])))
+        ],
+    }
+    if selection.labels is not None:
+        facts["clusters"] = int(selection.labels.max()) + 1
+    if trajectories is not None and trajectories.n_tokens is not None:
+        facts["tokens"] = int(trajectories.n_tokens.sum(dtype=np.int64))
+        facts["tokens_selected"] = int(trajectories.n_tokens[selection.indices].sum(dtype=np.int64))
+    return facts
+
+
+def _write(run: store.RunFolder, examples: Examples, chosen: np.ndarray, out: Path) -> None:
+    if _is_done(run, out):
+        return
+    began = time.monotonic()
+    reading.write_subset(examples, chosen, out)
+    facts = {"out": str(out), "rows": len(chosen), "sha256": _output_digest(out)}
+    run.commit("write", [], {**facts, "seconds": round(time.monotonic() - began, 3)})

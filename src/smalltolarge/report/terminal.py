@@ -1,0 +1,218 @@
+"""A finished run, or a plan, as tables for the terminal."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from smalltolarge.errors import printable
+from smalltolarge.recipe import SelectRecipe
+from smalltolarge.results import Run
+
+if TYPE_CHECKING:
+    from smalltolarge.examples import Examples
+    from smalltolarge.lm import Plan
+
+_MOST_SOURCES = 30
+
+
+def show_selection(run: Run, console: Console) -> None:
+    """Print what a ``select`` run read, chose and spent, and what to type next."""
+    recipe = run.recipe
+    assert isinstance(recipe, SelectRecipe)
+    selected, written = run.facts("select"), run.facts("write")
+    parts: list[RenderableType] = [_rows(run.facts("load"), selected), _sources(selected)]
+    parts.append(_spent(run))
+    files = Table.grid(padding=(0, 2))
+    files.add_row("Subset", Text(str(written["out"])))
+    files.add_row("Run", Text(f"{run.path}  (every row and its reason: selection.parquet)"))
+    parts.append(files)
+    recorded = recipe.trajectories or (
+        f"{run.path}/trajectories.parquet" if "record" in run.stages else None
+    )
+    data = " ".join(shlex.quote(part) for part in recipe.data)
+    out = Path(written["out"])
+    suffix = "".join(out.suffixes[-2:]) if out.suffix in {".gz", ".zst"} else out.suffix
+    stem = out.name.removesuffix(suffix)
+    columns = "".join(
+        f" --columns {shlex.quote(f'{role}={column}')}"
+        for role, column in (recipe.reading.columns or {}).items()
+    )
+    if recorded is not None:
+        again = f"--trajectories {shlex.quote(recorded)}"
+        parts.append(
+            _next(
+                "another budget, in seconds, from the same losses",
+                f"s2l select {data}{columns} {again} --budget 20% --out "
+                f"{shlex.quote(str(out.with_name(f'{stem}-20{suffix}')))}",
+            )
+        )
+    if recipe.method != "random":
+        parts.append(
+            _next(
+                "what it has to beat: as many rows drawn at random",
+                f"s2l select {data}{columns} --method random --budget {selected['selected']} --out "
+                f"{shlex.quote(str(out.with_name(f'{stem}-random{suffix}')))}",
+            )
+        )
+    console.print(Group(*(_spaced(parts))))
+
+
+def show_recording(run: Run, console: Console) -> None:
+    """Print what a ``record`` run read and spent, and what to type next."""
+    out, data = run.facts("write")["out"], " ".join(map(shlex.quote, run.recipe.data))
+    console.print(
+        Group(
+            *_spaced(
+                [
+                    _rows(run.facts("load"), {"excluded": _all_excluded(run)}),
+                    _spent(run),
+                    Text(f"Trajectories  {out}"),
+                    _next(
+                        "choose a subset, in seconds",
+                        f"s2l select {data} --trajectories {shlex.quote(str(out))} --budget 11% "
+                        "--out subset.jsonl",
+                    ),
+                ]
+            )
+        )
+    )
+
+
+def show_examples(examples: Examples, console: Console) -> None:
+    """Print what was read."""
+    reasons = Counter(examples.excluded["reason"].to_pylist())
+    sources = Counter(examples.sources())
+    console.print(_rows({"read": examples.n_read}, {"excluded": dict(sorted(reasons.items()))}))
+    if len(sources) > 1:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("Source")
+        table.add_column("rows", justify="right")
+        for source, rows in sources.most_common(_MOST_SOURCES):
+            table.add_row(Text("(none)" if source is None else printable(source, 60)), f"{rows:,}")
+        console.print(Text(), table)
+
+
+def show_plan(examples: Examples, plan: Plan | None, console: Console) -> None:
+    """Print what a run would do."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("Rows read", f"{examples.n_read:,}")
+    table.add_row("Rows that can be used", f"{len(examples) if plan is None else plan.rows:,}")
+    if plan is None:
+        table.add_row("Proxy", "none is trained")
+    else:
+        table.add_row("Tokens", f"{plan.tokens:,}")
+        table.add_row("Completion tokens", f"{plan.completion_tokens:,}")
+        table.add_row("Proxy parameters", f"{plan.parameters:,}")
+        table.add_row("Training steps", f"{plan.steps:,}")
+        table.add_row("Checkpoints", f"{len(plan.checkpoints)}")
+        table.add_row("FLOPs of training", f"{plan.training_flops:.3g}")
+        table.add_row("FLOPs of scoring", f"{plan.scoring_flops:.3g}")
+    console.print(table)
+    console.print("Nothing was trained or written (--dry-run).")
+
+
+def _all_excluded(run: Run) -> dict[str, int]:
+    reasons = dict(run.facts("load")["excluded"])
+    for reason, count in run.facts("record").get("left_out", {}).items():
+        reasons[reason] = reasons.get(reason, 0) + count
+    return reasons
+
+
+def _rows(load: Mapping[str, Any], selected: Mapping[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    excluded = selected["excluded"]
+    table.add_row("Rows read", f"{load['read']:,}")
+    for reason, count in excluded.items():
+        table.add_row(Text(f"  excluded: {printable(reason)}"), f"{count:,}")
+    used = load["read"] - sum(excluded.values())
+    table.add_row("Rows used", f"{used:,}")
+    if "selected" in selected:
+        if "clusters" in selected:
+            table.add_row("Clusters", f"{selected['clusters']:,}")
+        chosen = selected["selected"]
+        table.add_row("Rows selected", f"{chosen:,}", _share(chosen, used))
+    if "tokens" in selected:
+        table.add_row("Completion tokens", f"{selected['tokens']:,}")
+        kept = selected["tokens_selected"]
+        table.add_row("  selected", f"{kept:,}", _share(kept, selected["tokens"]))
+        table.add_row("  saved in every epoch", f"{selected['tokens'] - kept:,}")
+    return table
+
+
+def _sources(selected: Mapping[str, Any]) -> RenderableType:
+    sources = selected["sources"]
+    if len(sources) < 2:
+        return Text()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("Source")
+    for heading in ("rows", "share", "selected", "share"):
+        table.add_column(heading, justify="right")
+    for entry in sources[:_MOST_SOURCES]:
+        name = "(none)" if entry["source"] is None else printable(entry["source"], 60)
+        table.add_row(
+            Text(name),
+            f"{entry['rows']:,}",
+            _share(entry["rows"], selected["rows"]),
+            f"{entry['selected']:,}",
+            _share(entry["selected"], selected["selected"]),
+        )
+    rest = sources[_MOST_SOURCES:]
+    if rest:
+        table.add_row(
+            f"({len(rest):,} more)",
+            f"{sum(entry['rows'] for entry in rest):,}",
+            "",
+            f"{sum(entry['selected'] for entry in rest):,}",
+        )
+    return table
+
+
+def _spent(run: Run) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    words = {"load": "reading", "record": "recording", "select": "selecting", "write": "writing"}
+    for stage, word in words.items():
+        if stage not in run.stages:
+            continue
+        facts = run.facts(stage)
+        if "seconds" in facts:
+            table.add_row(f"Time {word}", _duration(facts["seconds"]))
+        for part in ("training", "scoring"):
+            if f"seconds_{part}" in facts:
+                table.add_row(f"  {part}", _duration(facts[f"seconds_{part}"]))
+    return table
+
+
+def _next(why: str, command: str) -> Text:
+    return Text.assemble(("Next", "bold"), f": {why}\n  ", (command, "cyan"))
+
+
+def _spaced(parts: list[RenderableType]) -> list[RenderableType]:
+    kept = [part for part in parts if not (isinstance(part, Text) and not part.plain)]
+    return [piece for part in kept for piece in (part, Text())][:-1]
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "-"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
