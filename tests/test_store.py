@@ -10,19 +10,27 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, OutOfSpace, RecipeError, StaleArtifact
 
-RECIPE = {"budget": "11%", "proxy": {"epochs": 3.0}}
+RECIPE: dict[str, Any] = {"budget": "11%", "proxy": {"epochs": 3.0}}
 
 
-def hold(path: Path, recipe: dict[str, object] = RECIPE, *, known: bool = False):  # type: ignore[no-untyped-def]
-    return store.RunFolder.hold(path, json.dumps(recipe), recipe, RECIPE if known else None)
+@contextmanager
+def hold(
+    path: Path, recipe: dict[str, Any] = RECIPE, *, known: bool = False
+) -> Iterator[store.RunFolder]:
+    with store.RunFolder.hold(path, recipe, RECIPE if known else None) as run:
+        (run.path / "recipe.yaml").touch()
+        yield run
 
 
 def test_an_error_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
@@ -137,7 +145,7 @@ def test_other_settings_are_refused_with_each_difference(tmp_path: Path) -> None
 def test_a_folder_in_use_is_refused_at_once_and_free_after_a_kill(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from smalltolarge import store\n"
-        "with store.RunFolder.hold(Path(sys.argv[1]), '', {}, None):\n"
+        "with store.RunFolder.hold(Path(sys.argv[1]), {}, None):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
@@ -149,15 +157,21 @@ def test_a_folder_in_use_is_refused_at_once_and_free_after_a_kill(tmp_path: Path
     assert holder.stdout.readline() == b"held\n"
     with (
         pytest.raises(StaleArtifact, match=f"process {holder.pid}"),
-        hold(tmp_path / "run", {}, known=True),
+        hold(tmp_path / "run"),
     ):
         pass
     holder.kill()
     holder.wait()
     holder.stdin.close()
     holder.stdout.close()
-    with store.RunFolder.hold(tmp_path / "run", "", {}, {}) as run:
+    with store.RunFolder.hold(tmp_path / "run", {}, {}) as run:
         assert run.path.is_dir()
+
+
+def test_a_folder_in_which_nothing_was_written_is_not_left_behind(tmp_path: Path) -> None:
+    with store.RunFolder.hold(tmp_path / "runs" / "run", RECIPE, None) as run:
+        assert run.path.is_dir()
+    assert os.listdir(tmp_path / "runs") == []
 
 
 def test_of_many_who_start_at_once_one_wins(tmp_path: Path) -> None:

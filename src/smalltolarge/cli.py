@@ -49,9 +49,9 @@ def _with_settings(**groups: type[Any]) -> Callable[[Callable[..., None]], Calla
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True).parameters.values()
         options = [
-            _option(panel.replace("_", " ").capitalize(), kind, name)
+            _option(panel.replace("_", " ").capitalize(), kind, name, words)
             for panel, kind in groups.items()
-            for name in (field.name for field in fields(kind))
+            for name, words in describe(kind).items()
         ]
         names = [option.name for option in options]
 
@@ -73,11 +73,10 @@ def _with_settings(**groups: type[Any]) -> Callable[[Callable[..., None]], Calla
     return decorate
 
 
-def _option(panel: str, kind: type[Any], name: str) -> inspect.Parameter:
+def _option(panel: str, kind: type[Any], name: str, words: str) -> inspect.Parameter:
     hint = get_type_hints(kind)[name]
     default = next(f.default for f in fields(kind) if f.name == name)
     inner = [part for part in get_args(hint) if part is not type(None)]
-    words = describe(kind)[name]
     if default not in (None, MISSING, "", False) and "Default" not in words:
         words += f" Default: {default}."
     metavar, parse, flag = None, hint, f"--{name.replace('_', '-')}"
@@ -94,7 +93,7 @@ def _option(panel: str, kind: type[Any], name: str) -> inspect.Parameter:
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[parse | None, option],  # type: ignore[valid-type]
+        annotation=Annotated[parse | None, option],
     )
 
 
@@ -426,3 +425,7 @@ def _fail(error: S2LError, code: int, cause: BaseException | None = None) -> Non
         traceback.print_exception(cause or error)
     print(f"error: {error}", file=sys.stderr)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from smalltolarge import examples as reading
 from smalltolarge import recipe as recipes
@@ -31,8 +30,14 @@ from smalltolarge.errors import DataError, RecipeError, StaleArtifact
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress
 from smalltolarge.recipe import RecordRecipe, SelectRecipe
-from smalltolarge.results import Run
-from smalltolarge.selection import Budget, Pool, Selection
+from smalltolarge.results import (
+    Run,
+    cluster_table,
+    reasons,
+    selection_facts,
+    selection_table,
+)
+from smalltolarge.selection import Budget, Pool
 from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories
 
@@ -74,11 +79,21 @@ def run_select(
         ``folder`` or ``out`` belongs to something else.
     """
     recipe = recipe.resolved()
+    budget = Budget.parse(recipe.budget)
     with _run(recipe, folder) as run:
         examples = _load(run, recipe, watch)
         reading.check_output(examples, out)
-        _refuse_foreign_output(run, examples, out, overwrite)
-        examples, trajectories = _evidence(run, recipe, examples, watch)
+        _check_output(run, examples, out, overwrite)
+        trajectories = None
+        if recipe.trajectories is not None:
+            given = Trajectories.from_parquet(recipe.trajectories)
+            examples, trajectories = join(examples, given)
+        elif recipe.proxy is not None:
+            examples, trajectories = join(examples, _record(run, recipe, examples, watch, budget))
+        _check_budget(
+            budget, len(examples), None if trajectories is None else trajectories.n_tokens
+        )
+        _begin(run, recipe, examples)
         chosen = _select(run, recipe, examples, trajectories, watch)
         _write(run, examples, chosen, out)
     return Run.open(folder)
@@ -93,10 +108,10 @@ def run_record(
         raise RecipeError(f"--out {out}: trajectories are Parquet, name it {out.stem}.parquet")
     with _run(recipe, folder) as run:
         examples = _load(run, recipe, watch)
-        _refuse_foreign_output(run, examples, out, overwrite)
+        _check_output(run, examples, out, overwrite)
         _record(run, recipe, examples, watch, Budget.parse("100%"))
-        recorded = run.path / "trajectories.parquet"
         if not _is_done(run, out):
+            recorded = run.path / "trajectories.parquet"
             if out.resolve() != recorded.resolve():
                 store.write_bytes(out, recorded.read_bytes())
             run.commit("write", [], {"out": str(out), "sha256": store.digest(out)})
@@ -107,13 +122,13 @@ def plan(recipe: RecordRecipe, watch: Watch) -> tuple[Examples, Prepared | None]
     """Read and tokenise, and say what a run would do; nothing is trained or written."""
     recipe = recipe.resolved()
     examples = load(recipe, watch)
-    if recipe.proxy is None:
-        if isinstance(recipe, SelectRecipe):
-            Budget.parse(recipe.budget).least_rows(len(examples))
-        return examples, None
-    prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
+    prepared = None
+    if recipe.proxy is not None:
+        prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
     if isinstance(recipe, SelectRecipe):
-        _check_budget(Budget.parse(recipe.budget), prepared.n_tokens)
+        n_tokens = None if prepared is None else prepared.n_tokens
+        rows = len(examples) if n_tokens is None else len(n_tokens)
+        _check_budget(Budget.parse(recipe.budget), rows, n_tokens)
     return examples, prepared
 
 
@@ -121,15 +136,12 @@ def plan(recipe: RecordRecipe, watch: Watch) -> tuple[Examples, Prepared | None]
 def _run(recipe: RecordRecipe, folder: Path) -> Iterator[store.RunFolder]:
     old = folder / "recipe.yaml"
     found = recipes.read_yaml(old) if old.is_file() else None
-    plain = recipes.to_plain(recipe)
-    with store.RunFolder.hold(folder, recipes.to_yaml(recipe), plain, found) as run:
-        if not (run.path / "environment.json").is_file():
-            store.write_json(run.path / "environment.json", _environment())
+    with store.RunFolder.hold(folder, recipes.to_plain(recipe), found) as run:
         yield run
 
 
 def _environment() -> dict[str, Any]:
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in _VERSIONS:
         try:
             versions[name] = metadata.version(name)
@@ -155,29 +167,31 @@ def load(recipe: RecordRecipe, watch: Watch) -> Examples:
 
 
 def _load(run: store.RunFolder, recipe: RecordRecipe, watch: Watch) -> Examples:
-    began = time.monotonic()
     examples = load(recipe, watch)
-    inputs = [asdict(entry) for entry in examples.inputs]
     before = run.stage("load")
     if before is not None:
-        _refuse_changed_inputs(run.path, before["facts"]["inputs"], inputs)
-        return examples
+        now = [asdict(entry) for entry in examples.inputs]
+        _refuse_changed_inputs(run.path, before["facts"]["inputs"], now)
+    return examples
+
+
+def _begin(run: store.RunFolder, recipe: RecordRecipe, examples: Examples) -> None:
+    """Lay down what the run is, now that its data and its budget are known to be good."""
+    if run.stage("load") is not None:
+        return
+    store.write_bytes(run.path / "recipe.yaml", recipes.to_yaml(recipe).encode())
+    store.write_json(run.path / "environment.json", _environment())
     lines = [json.dumps(row, ensure_ascii=False) for row in examples.excluded.to_pylist()]
     store.write_bytes(run.path / "excluded.jsonl", "".join(f"{line}\n" for line in lines).encode())
-    run.commit(
-        "load",
-        ["excluded.jsonl"],
-        {
-            "inputs": inputs,
-            "format": examples.format,
-            "columns": dict(examples.columns),
-            "read": examples.n_read,
-            "used": len(examples),
-            "excluded": _reasons(examples),
-            "seconds": round(time.monotonic() - began, 3),
-        },
-    )
-    return examples
+    facts = {
+        "inputs": [asdict(entry) for entry in examples.inputs],
+        "format": examples.format,
+        "columns": dict(examples.columns),
+        "read": examples.n_read,
+        "used": len(examples),
+        "excluded": reasons(examples),
+    }
+    run.commit("load", ["recipe.yaml", "excluded.jsonl"], facts)
 
 
 def _refuse_changed_inputs(
@@ -201,19 +215,13 @@ def _content(entry: dict[str, Any] | None) -> str:
     return "absent" if entry is None else f"{entry['size']:,} bytes (sha256 {entry['sha256'][:12]})"
 
 
-def _reasons(examples: Examples) -> dict[str, int]:
-    return dict(sorted(Counter(examples.excluded["reason"].to_pylist()).items()))
-
-
-def _refuse_foreign_output(
-    run: store.RunFolder, examples: Examples, out: Path, overwrite: bool
-) -> None:
+def _check_output(run: store.RunFolder, examples: Examples, out: Path, overwrite: bool) -> None:
     inputs = {Path(entry.path).resolve() for entry in examples.inputs}
     if out.resolve() in inputs:
         raise RecipeError(f"--out {out} is one of the inputs; they are never written to")
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if out.exists() and not overwrite and not _is_done(run, out):
+    if _is_done(run, out):
+        log.info("%s is done: there is nothing to do", run.path)
+    elif out.exists() and not overwrite and not (out.is_dir() and not any(out.iterdir())):
         raise StaleArtifact(
             f"{out} exists and is not what this run wrote. Choose another --out, or pass "
             "--overwrite."
@@ -237,21 +245,6 @@ def _output_digest(out: Path) -> str:
     return "+".join(store.digest(path) for path in parts)
 
 
-def _evidence(
-    run: store.RunFolder, recipe: SelectRecipe, examples: Examples, watch: Watch
-) -> tuple[Examples, Trajectories | None]:
-    """Give the trajectories the method needs, and the examples that have one."""
-    budget = Budget.parse(recipe.budget)
-    if recipe.trajectories is not None:
-        trajectories = Trajectories.from_parquet(recipe.trajectories)
-    elif recipe.proxy is not None:
-        trajectories = _record(run, recipe, examples, watch, budget)
-    else:
-        budget.least_rows(len(examples))
-        return examples, None
-    return join(examples, trajectories)
-
-
 def join(examples: Examples, trajectories: Trajectories) -> tuple[Examples, Trajectories]:
     """Bring examples and trajectories to the same rows, by id.
 
@@ -264,16 +257,13 @@ def join(examples: Examples, trajectories: Trajectories) -> tuple[Examples, Traj
         An example has no trajectory, and recording did not leave it out.
     """
     left_out = trajectories.origin.get("left_out", {})
-    reasons = (
+    examples = examples.without(
         {
             row: str(left_out[name.decode()])
             for row, name in enumerate(examples.ids.tolist())
             if name.decode() in left_out
         }
-        if left_out
-        else {}
     )
-    examples = examples.without(reasons)
     if len(examples) == 0:
         raise DataError("no example has a trajectory")
     joined = trajectories.align(examples.ids)
@@ -296,11 +286,12 @@ def prepare(examples: Examples, proxy: ProxySettings, seed: int, watch: Watch) -
     return lm.prepare(examples, proxy, seed, progress=watch.progress, check=watch.check)
 
 
-def _check_budget(budget: Budget, n_tokens: np.ndarray) -> None:
+def _check_budget(budget: Budget, rows: int, n_tokens: np.ndarray | None) -> None:
     """Refuse, before any training, a budget that no order of the rows could meet."""
-    budget.least_rows(len(n_tokens))
+    budget.least_rows(rows)
     if budget.unit == "tokens":
-        budget.rows(np.argsort(n_tokens, kind="stable"), n_tokens)
+        shortest_first = np.arange(rows) if n_tokens is None else np.argsort(n_tokens)
+        budget.rows(shortest_first, n_tokens)
 
 
 def record(
@@ -310,7 +301,9 @@ def record(
     from smalltolarge import lm
 
     recording = lm.record(prepared, folder=folder, progress=watch.progress, check=watch.check)
-    left_out = {examples.ids[row].decode(): reason for row, reason in prepared.left_out}
+    left_out: dict[str, str] = {
+        examples.ids[row].decode(): reason for row, reason in prepared.left_out
+    }
     trajectories = recording.trajectories
     facts = dict(recording.facts) | {
         "left_out": dict(sorted(Counter(left_out.values()).items())),
@@ -327,11 +320,17 @@ def _record(
         assert recipe.proxy is not None
         began = time.monotonic()
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
-        _check_budget(budget, prepared.n_tokens)
+        _check_budget(budget, len(prepared), prepared.n_tokens)
+        _begin(run, recipe, examples)
         trajectories, facts = record(examples, prepared, run.path / "proxy", watch)
         trajectories.to_parquet(file)
+        outputs = [file.name]
+        if recipe.proxy.is_scratch:
+            tokenizer = run.path / "tokenizer.json"
+            store.write_bytes(tokenizer, prepared.tokenizer.text.encode())
+            outputs.append(tokenizer.name)
         facts |= {"seconds": round(time.monotonic() - began, 3)}
-        run.commit("record", [file.name], facts)
+        run.commit("record", outputs, facts)
     store.remove_folder(run.path / "proxy")
     return Trajectories.from_parquet(file)
 
@@ -356,13 +355,13 @@ def _select(
         )
         step.advance(len(examples))
     watch.check()
-    store.write_parquet(run.path / "selection.parquet", _selection_table(examples, selection))
+    store.write_parquet(run.path / "selection.parquet", selection_table(examples, selection))
     outputs = ["selection.parquet"]
     if selection.labels is not None and trajectories is not None:
-        table = _cluster_table(selection, trajectories, examples.sources())
+        table = cluster_table(selection, trajectories, examples.sources())
         store.write_parquet(run.path / "clusters.parquet", table)
         outputs.append("clusters.parquet")
-    facts = {**_selection_facts(examples, selection, trajectories)}
+    facts = {**selection_facts(examples, selection, trajectories)}
     if recipe.trajectories is not None:
         facts["trajectories"] = {
             "path": recipe.trajectories,
@@ -370,87 +369,6 @@ def _select(
         }
     run.commit("select", outputs, {**facts, "seconds": round(time.monotonic() - began, 3)})
     return selection.indices
-
-
-def _selection_table(examples: Examples, selection: Selection) -> pa.Table:
-    """Every row read: what it is, where it stands, and what became of it."""
-    rank = np.empty(len(examples), dtype=np.int64)
-    rank[selection.order] = np.arange(len(examples))
-    selected = rank < len(selection)
-    paths = pa.array([entry.path for entry in examples.inputs], pa.string())
-    labels = selection.labels
-    used = pa.table(
-        {
-            "id": examples.table["id"],
-            "file": paths.take(examples.table["file"].combine_chunks()),
-            "row": examples.table["row"],
-            "source": examples.table["source"],
-            "cluster": pa.nulls(len(rank), pa.int32()) if labels is None else pa.array(labels),
-            "key": selection.keys,
-            "rank": rank,
-            "selected": selected,
-            "reason": np.where(selected, "selected", "not selected"),
-        }
-    )
-    excluded = pa.table(
-        {
-            "file": paths.take(examples.excluded["file"].combine_chunks()),
-            "row": examples.excluded["row"],
-            "selected": pa.array(np.zeros(examples.excluded.num_rows, dtype=bool)),
-            "reason": examples.excluded["reason"],
-        }
-    )
-    return pa.concat_tables([used, excluded], promote_options="default")
-
-
-def _cluster_table(
-    selection: Selection, trajectories: Trajectories, sources: list[str | None]
-) -> pa.Table:
-    """One row a cluster: its size, how many were chosen, its most frequent source, mean losses."""
-    assert selection.labels is not None
-    labels = selection.labels
-    sizes = np.bincount(labels)
-    common: list[Counter[str | None]] = [Counter() for _ in sizes]
-    for label, source in zip(labels.tolist(), sources, strict=True):
-        common[label][source] += 1
-    columns: dict[str, Any] = {
-        "cluster": np.arange(len(sizes), dtype=np.int32),
-        "size": sizes,
-        "selected": np.bincount(labels[selection.indices], minlength=len(sizes)),
-        "main_source": pa.array([_most_common(counter) for counter in common], pa.string()),
-    }
-    for column, step in enumerate(trajectories.steps.tolist()):
-        total = np.bincount(labels, weights=trajectories.losses[:, column].astype(np.float64))
-        columns[f"loss_{step}"] = total / sizes
-    return pa.table(columns)
-
-
-def _most_common(counter: Counter[str | None]) -> str | None:
-    return min(counter, key=lambda name: (-counter[name], str(name)))
-
-
-def _selection_facts(
-    examples: Examples, selection: Selection, trajectories: Trajectories | None
-) -> dict[str, Any]:
-    sources = examples.sources()
-    before = Counter(sources)
-    after = Counter(sources[row] for row in selection.indices.tolist())
-    facts: dict[str, Any] = {
-        "method": selection.method,
-        "rows": len(examples),
-        "selected": len(selection),
-        "excluded": _reasons(examples),
-        "sources": [
-            {"source": source, "rows": rows, "selected": after[source]}
-            for source, rows in sorted(before.items(), key=lambda item: (-item[1], str(item[0])))
-        ],
-    }
-    if selection.labels is not None:
-        facts["clusters"] = int(selection.labels.max()) + 1
-    if trajectories is not None and trajectories.n_tokens is not None:
-        facts["tokens"] = int(trajectories.n_tokens.sum(dtype=np.int64))
-        facts["tokens_selected"] = int(trajectories.n_tokens[selection.indices].sum(dtype=np.int64))
-    return facts
 
 
 def _write(run: store.RunFolder, examples: Examples, chosen: np.ndarray, out: Path) -> None:

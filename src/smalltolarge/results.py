@@ -1,11 +1,15 @@
-"""What a run folder holds, read back."""
+"""What a run folder holds: its tables, and all of it read back."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
 
 from smalltolarge import recipe as recipes
 from smalltolarge import store
@@ -13,7 +17,8 @@ from smalltolarge.errors import MissingArtifact
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from smalltolarge.examples import Examples
+    from smalltolarge.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -73,3 +78,87 @@ class Run:
         if not (self.path / "selection.parquet").is_file():
             raise MissingArtifact(f"{self.path}: nothing is selected yet")
         return pq.ParquetFile(self.path / "selection.parquet").read()
+
+
+def selection_table(examples: Examples, selection: Selection) -> pa.Table:
+    """Every row read: what it is, where it stands, and what became of it."""
+    rank = np.empty(len(examples), dtype=np.int64)
+    rank[selection.order] = np.arange(len(examples))
+    selected = rank < len(selection)
+    paths = pa.array([entry.path for entry in examples.inputs], pa.string())
+    labels = selection.labels
+    used: dict[str, Any] = {
+        "id": examples.table["id"],
+        "file": paths.take(examples.table["file"].combine_chunks()),
+        "row": examples.table["row"],
+        "source": examples.table["source"],
+        "cluster": pa.nulls(len(rank), pa.int32()) if labels is None else labels,
+        "key": selection.keys,
+        "rank": rank,
+        "selected": selected,
+        "reason": np.where(selected, "selected", "not selected"),
+    }
+    excluded: dict[str, Any] = {
+        "file": paths.take(examples.excluded["file"].combine_chunks()),
+        "row": examples.excluded["row"],
+        "selected": np.zeros(examples.excluded.num_rows, dtype=bool),
+        "reason": examples.excluded["reason"],
+    }
+    return pa.concat_tables([pa.table(used), pa.table(excluded)], promote_options="default")
+
+
+def cluster_table(
+    selection: Selection, trajectories: Trajectories, sources: list[str | None]
+) -> pa.Table:
+    """One row a cluster: its size, how many were chosen, its most frequent source, mean losses."""
+    assert selection.labels is not None
+    labels = selection.labels
+    sizes = np.bincount(labels)
+    common: list[Counter[str | None]] = [Counter() for _ in sizes]
+    for label, source in zip(labels.tolist(), sources, strict=True):
+        common[label][source] += 1
+    columns: dict[str, Any] = {
+        "cluster": np.arange(len(sizes), dtype=np.int32),
+        "size": sizes,
+        "selected": np.bincount(labels[selection.indices], minlength=len(sizes)),
+        "main_source": pa.array([_most_common(counter) for counter in common], pa.string()),
+    }
+    for column, step in enumerate(trajectories.steps.tolist()):
+        total = np.bincount(labels, weights=trajectories.losses[:, column].astype(np.float64))
+        columns[f"loss_{step}"] = total / sizes
+    return pa.table(columns)
+
+
+def _most_common(counter: Counter[str | None]) -> str | None:
+    return min(counter, key=lambda name: (-counter[name], str(name)))
+
+
+def selection_facts(
+    examples: Examples, selection: Selection, trajectories: Trajectories | None
+) -> dict[str, Any]:
+    """Say in numbers what was chosen, over all and by source."""
+    sources = examples.sources()
+    before = Counter(sources)
+    after = Counter(sources[row] for row in selection.indices.tolist())
+    facts: dict[str, Any] = {
+        "method": selection.method,
+        "rows": len(examples),
+        "selected": len(selection),
+        "excluded": reasons(examples),
+        "sources": [
+            {"source": source, "rows": rows, "selected": after[source]}
+            for source, rows in sorted(before.items(), key=lambda item: (-item[1], str(item[0])))
+        ],
+    }
+    if selection.labels is not None:
+        facts["clusters"] = int(selection.labels.max()) + 1
+    if trajectories is not None and trajectories.n_tokens is not None:
+        facts["tokens"] = int(trajectories.n_tokens.sum(dtype=np.int64))
+        facts["tokens_selected"] = int(trajectories.n_tokens[selection.indices].sum(dtype=np.int64))
+    return facts
+
+
+def reasons(examples: Examples) -> dict[str, int]:
+    """Count the excluded rows by reason."""
+    counts: Counter[str | None] = Counter(examples.excluded["reason"].to_pylist())
+    return {str(reason): count for reason, count in sorted(counts.items(), key=str)}

@@ -11,7 +11,6 @@ import inspect
 import math
 import textwrap
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cache
 from typing import Any, Literal
 
 from smalltolarge.errors import RecipeError
@@ -129,7 +128,6 @@ def _at_least(settings: object, name: str, least: int) -> None:
         raise RecipeError(f"{name} is {value}: at least {least} is needed")
 
 
-@cache
 def describe(settings: type[Any]) -> dict[str, str]:
     """Give the documentation of every field of a settings class, from the string under it."""
     found: dict[str, str] = {}

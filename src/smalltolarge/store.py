@@ -138,11 +138,12 @@ class RunFolder:
     @classmethod
     @contextmanager
     def hold(
-        cls, path: Path, recipe_text: str, recipe: Mapping[str, Any], old: Mapping[str, Any] | None
+        cls, path: Path, recipe: Mapping[str, Any], old: Mapping[str, Any] | None
     ) -> Iterator[RunFolder]:
         """Make or reopen the folder for ``recipe`` and hold it until the block ends.
 
-        ``old`` is the recipe found there by the caller, None when there was none.
+        ``old`` is the recipe found there by the caller, None when there was none. A folder made
+        here in which nothing was written is removed again.
 
         Raises
         ------
@@ -156,7 +157,6 @@ class RunFolder:
                 f"run name {printable(path.name)!r}: use up to 100 letters, digits, '.', '_' and "
                 "'-', beginning with a letter or digit"
             )
-        folder = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
@@ -166,14 +166,15 @@ class RunFolder:
                 f"{path} holds files but no recipe.yaml: it is not a run folder. Choose another "
                 "with --run."
             )
+        folder = cls(path)
         folder._take_lock()
         try:
-            if old is None:
-                write_bytes(path / "recipe.yaml", recipe_text.encode())
-            else:
+            if old is not None:
                 refuse_other_recipe(path, old, recipe)
             yield folder
         finally:
+            if [entry.name for entry in path.iterdir()] == [".lock"]:
+                shutil.rmtree(path)
             folder._release_lock()
 
     def _take_lock(self) -> None:

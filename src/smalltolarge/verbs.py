@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from smalltolarge import examples as reading
 from smalltolarge import experiment
@@ -26,7 +26,7 @@ from smalltolarge.trajectories import Trajectories
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    Data = str | PathLike[str] | list[str] | list[PathLike[str]] | Dataset | Examples
+    Data: TypeAlias = str | PathLike[str] | list[str] | list[PathLike[str]] | Dataset | Examples
 
 
 def load(data: Data, *, progress: Progress | None = None, **settings: Any) -> Examples:
@@ -106,7 +106,7 @@ def select(
     DataError
         The data or the trajectories cannot be used.
     """
-    recipe = _recipe(SelectRecipe, seed=seed, budget=str(budget), method=method, **settings)
+    recipe: SelectRecipe = _recipe(SelectRecipe, seed=seed, budget=str(budget), method=method, **settings)
     selector = recipe.selector()
     examples = _examples(data, recipe, progress or Progress())
     if trajectories is None and Evidence.TRAJECTORIES in selector.needs:

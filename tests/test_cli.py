@@ -1,0 +1,359 @@
+"""The command line as a user meets it: real files, real training, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from smalltolarge.trajectories import Trajectories
+
+from .conftest import QUICK, Cli
+
+RESULTS = ["trajectories.parquet", "selection.parquet", "clusters.parquet"]
+
+
+def select(*more: str) -> list[str]:
+    return [
+        "select", "data.jsonl", "--budget", "20%", "--out", "subset.jsonl", "--clusters", "5",
+        *QUICK, *more,
+    ]  # fmt: skip
+
+
+def test_one_command_gives_the_subset_and_a_run_folder(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    shown = s2l(*select()).stdout
+    lines = data.read_bytes().splitlines(keepends=True)
+    subset = (tmp_path / "subset.jsonl").read_bytes().splitlines(keepends=True)
+    assert len(subset) == 24
+    places = [lines.index(line) for line in subset]
+    assert places == sorted(places)
+    run = tmp_path / "runs" / "subset"
+    assert {path.name for path in run.iterdir()} == {
+        ".lock", "clusters.parquet", "environment.json", "excluded.jsonl", "manifest.json",
+        "recipe.yaml", "selection.parquet", "tokenizer.json", "trajectories.parquet",
+    }  # fmt: skip
+    for words in ("Rows read", "120", "Rows selected", "20.0%", "cot/", "Next", "--trajectories"):
+        assert words in shown
+    table = pq.read_table(run / "selection.parquet").to_pydict()
+    chosen = [
+        row for row, selected in zip(table["row"], table["selected"], strict=True) if selected
+    ]
+    assert chosen == [place + 1 for place in places]
+    assert sorted(table["rank"]) == list(range(120))
+    assert set(table["reason"]) == {"selected", "not selected"}
+    clusters = pq.read_table(run / "clusters.parquet").to_pydict()
+    assert sum(clusters["size"]) == 120
+    assert sum(clusters["selected"]) == 24
+
+
+def test_the_same_command_again_has_nothing_to_do(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    s2l(*select())
+    files = [tmp_path / "subset.jsonl", *(tmp_path / "runs" / "subset").iterdir()]
+    before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
+    del before[tmp_path / "runs" / "subset" / ".lock"]
+    again = s2l(*select())
+    assert "nothing to do" in again.stderr
+    assert "Rows selected" in again.stdout
+    assert before == {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in before}
+
+
+def test_two_runs_are_the_same_bytes_and_order_does_not_matter(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    s2l(*select())
+    s2l(*select("--run", "other", "--overwrite"))
+    for name in RESULTS:
+        assert (tmp_path / "runs/subset" / name).read_bytes() == (
+            tmp_path / "other" / name
+        ).read_bytes()
+    lines = data.read_text().splitlines(keepends=True)
+    (tmp_path / "turned.jsonl").write_text("".join(reversed(lines)))
+    command = [*select("--run", "turned"), "--out", "turned-subset.jsonl"]
+    command[1] = "turned.jsonl"
+    s2l(*command)
+    assert set((tmp_path / "subset.jsonl").read_text().splitlines()) == set(
+        (tmp_path / "turned-subset.jsonl").read_text().splitlines()
+    )
+
+
+def test_recorded_losses_are_used_again_without_torch(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    s2l("record", "data.jsonl", "--out", "t.parquet", *QUICK)
+    program = (
+        "import sys; from smalltolarge import cli\n"
+        "sys.argv = ['s2l', 'select', 'data.jsonl', '--trajectories', 't.parquet', '--budget',"
+        " '30', '--out', 'small.jsonl', '--clusters', '5']\n"
+        "try: cli.main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True)
+    s2l(*select("--run", "whole"), "--out", "whole.jsonl")
+    small = set((tmp_path / "small.jsonl").read_text().splitlines())
+    whole = set((tmp_path / "whole.jsonl").read_text().splitlines())
+    assert len(small) == 30
+    assert whole < small
+
+
+def test_a_run_stopped_by_a_signal_says_so_and_goes_on_to_the_same_bytes(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    s2l(*select("--run", "whole"), "--out", "whole.jsonl")
+    command = [sys.executable, "-m", "smalltolarge.cli", *select("--no-progress")]
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+        run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        proxy = tmp_path / "runs" / "subset" / "proxy"
+        began = time.monotonic()
+        so_far = len(list(proxy.glob("*"))) if proxy.is_dir() else 0
+        while run.poll() is None and time.monotonic() - began < 120:
+            if proxy.is_dir() and len(list(proxy.glob("losses*"))) > so_far:
+                break
+            time.sleep(0.02)
+        run.send_signal(number)
+        _, said = run.communicate(timeout=60)
+        if run.returncode == 0:
+            break
+        if number == signal.SIGKILL:
+            assert run.returncode == -signal.SIGKILL
+        else:
+            assert run.returncode == 75, said
+            assert f"stopped by {number.name}" in said
+    s2l(*select())
+    for name in RESULTS:
+        assert (tmp_path / "runs/subset" / name).read_bytes() == (
+            tmp_path / "whole" / name
+        ).read_bytes()
+    assert (tmp_path / "subset.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert not proxy.exists()
+
+
+def test_other_settings_in_the_same_folder_are_refused_by_name(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    random = ["select", "data.jsonl", "--method", "random", "--out", "r.jsonl"]
+    s2l(*random, "--budget", "10")
+    said = s2l(*random, "--budget", "11", expect=4).stderr
+    assert 'budget: "10" there, "11" now' in said
+    assert "--run" in said
+
+
+def test_a_changed_input_is_refused(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    command = ["select", "data.jsonl", "--method", "random", "--budget", "10", "--out", "r.jsonl"]
+    s2l(*command)
+    data.write_bytes(data.read_bytes().replace(b"The answer", b"the answer", 1))
+    assert "changed since the run" in s2l(*command, expect=4).stderr
+
+
+def test_a_foreign_output_is_not_overwritten_and_an_input_never(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    (tmp_path / "mine.jsonl").write_text("precious\n")
+    command = ["select", "data.jsonl", "--method", "random", "--budget", "10"]
+    assert "--overwrite" in s2l(*command, "--out", "mine.jsonl", expect=4).stderr
+    assert (tmp_path / "mine.jsonl").read_text() == "precious\n"
+    s2l(*command, "--out", "mine.jsonl", "--overwrite")
+    assert len((tmp_path / "mine.jsonl").read_text().splitlines()) == 10
+    before = data.read_bytes()
+    said = s2l(*command, "--out", "data.jsonl", "--overwrite", "--run", "x", expect=2).stderr
+    assert "data.jsonl is" in said and "input" in said
+    assert data.read_bytes() == before
+
+
+def test_bad_rows_stop_everything_before_training_or_are_listed(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    lines = data.read_text().splitlines()
+    lines[4] = '{"instruction": "What?", "output": ["a", "b"], "source": "x"}'
+    lines[9] = '{"instruction": "What?", "output": "", "source": "x"}'
+    data.write_text("\n".join(lines) + "\n")
+    said = s2l(*select(), expect=3).stderr
+    for words in ("data.jsonl", "line 5", "line 10", "output", "--on-bad-row exclude"):
+        assert words in said
+    assert not (tmp_path / "runs/subset/proxy").exists()
+    shown = s2l(*select("--on-bad-row", "exclude", "--run", "excluding")).stdout
+    assert "excluded: " in shown
+    listed = [
+        json.loads(line)
+        for line in (tmp_path / "excluding/excluded.jsonl").read_text().splitlines()
+    ]
+    assert [entry["row"] for entry in listed] == [5, 10]
+    table = pq.read_table(tmp_path / "excluding/selection.parquet")
+    assert table.num_rows == 120
+    assert table["selected"].to_pylist().count(True) == int(118 * 0.2)
+
+
+def test_rows_without_completion_tokens_are_excluded_by_name(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    lines = data.read_text().splitlines()
+    long = {"instruction": "why " * 3000, "output": "because", "source": "x"}
+    data.write_text("\n".join([*lines, json.dumps(long)]) + "\n")
+    shown = s2l(*select()).stdout
+    assert "excluded: no completion token within max_length" in shown
+    reuse = ["select", "data.jsonl", "--trajectories", "runs/subset/trajectories.parquet"]
+    shown = s2l(*reuse, "--budget", "100%", "--out", "all.jsonl").stdout
+    assert "excluded: no completion token within max_length" in shown
+    assert (tmp_path / "all.jsonl").read_text().splitlines() == lines
+
+
+def test_a_budget_that_does_not_fit_is_refused_before_training(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    for budget in ("121", "9M-tokens", "0", "0.5%"):
+        command = ["select", "data.jsonl", "--budget", budget, "--run", "wrong", *QUICK]
+        assert "budget" in s2l(*command, expect=3).stderr
+        assert not (tmp_path / "wrong" / "trajectories.parquet").exists()
+        for file in (tmp_path / "wrong").glob("*"):
+            file.unlink()
+
+
+def test_a_token_budget_is_kept(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    s2l("record", "data.jsonl", "--out", "t.parquet", *QUICK)
+    s2l(
+        "select", "data.jsonl", "--trajectories", "t.parquet", "--budget", "1K-tokens",
+        "--clusters", "5", "--out", "some.jsonl",
+    )  # fmt: skip
+    facts = json.loads((tmp_path / "runs/some/manifest.json").read_text())["stages"]["select"]
+    assert 800 < facts["facts"]["tokens_selected"] <= 1000
+
+
+def test_stratified_selection_is_even_over_sources(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    rows = [json.loads(line) for line in data.read_text().splitlines()]
+    for place, row in enumerate(rows):
+        row["topic"] = "rare" if place < 20 else "frequent"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    s2l(*select("--stratify", "source", "--columns", "source=topic"))
+    topics = [json.loads(line)["topic"] for line in (tmp_path / "subset.jsonl").open()]
+    assert topics.count("rare") == topics.count("frequent") == 12
+
+
+def test_a_recipe_replays_a_run(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    s2l(*select("--seed", "3"))
+    recipe = tmp_path / "runs" / "subset" / "recipe.yaml"
+    s2l("select", "--recipe", recipe, "--out", "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "subset.jsonl").read_bytes()
+    written = yaml.safe_load(recipe.read_text())
+    assert (written["seed"], written["proxy"]["proxy"], written["settings"]["clusters"]) == (
+        3, "scratch-0.5m", 5,
+    )  # fmt: skip
+
+
+def test_verify_finds_every_changed_file(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    s2l(*select())
+    shown = s2l("verify", "runs/subset").stdout
+    assert "the subset chosen again: the same rows" in shown
+    run = tmp_path / "runs" / "subset"
+    for file in [run / name for name in RESULTS] + [data, tmp_path / "subset.jsonl"]:
+        before = file.read_bytes()
+        file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        assert file.name in s2l("verify", "runs/subset", expect=5).stderr
+        file.write_bytes(before)
+    s2l("verify", "runs/subset")
+
+
+def test_dry_run_prints_the_plan_and_leaves_nothing_behind(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    shown = s2l(*select("--dry-run")).stdout
+    for words in ("Rows read", "Tokens", "Training steps", "FLOPs of training", "FLOPs of scoring"):
+        assert words in shown
+    assert os.listdir(tmp_path) == ["data.jsonl"]
+
+
+def test_log_lines_say_how_fast_each_stage_is(data: Path, s2l: Cli) -> None:
+    said = s2l(*select("--no-progress")).stderr
+    for stage in ("reading", "tokenising", "training", "scoring", "clustering"):
+        assert any(line.startswith(stage) and "/s" in line for line in said.splitlines())
+    assert "loss" in said
+
+
+def test_without_a_terminal_nothing_but_notices_is_shown(data: Path, s2l: Cli) -> None:
+    said = s2l(*select()).stderr
+    assert said.splitlines()[0].startswith("alpaca: instruction, output; 120 rows")
+    assert "reading" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["select", "data.jsonl"], 2, "--budget"),
+        (["select", "--budget", "5%"], 2, "DATA"),
+        (["select", "data.jsonl", "--budget", "5%", "--clusters", "many"], 2, "many"),
+        (["select", "data.jsonl", "--budget", "5%", "--clustres", "9"], 2, "--clusters"),
+        (["select", "data.jsonl", "--budget", "5%", "--method", "s2"], 2, "Did you mean"),
+        (["select", "data.jsonl", "--budget", "5%", "--proxy", "scratch-1b"], 2, "scratch-0.5m"),
+        (["select", "data.jsonl", "--budget", "5%", "--out", "x.csv"], 2, ".jsonl"),
+        (["select", "none.jsonl", "--budget", "5%"], 3, "none.jsonl"),
+        (["select", "data.jsonl", "--budget", "5%", "--trajectories", "no.parquet"], 4, "no.parq"),
+        (["select", "data.jsonl", "--budget", "5%", "--run", "a b"], 2, "run name"),
+        (["select", "data.jsonl", "--budget", "5%", "--columns", "output"], 2, "ROLE=COLUMN"),
+        (["verify", "nowhere"], 4, "not a run folder"),
+        (["record", "data.jsonl", "--out", "t.csv"], 2, "t.parquet"),
+    ],
+)
+def test_mistakes_get_one_message_and_their_exit_code(
+    arguments: list[str], code: int, words: str, data: Path, s2l: Cli
+) -> None:
+    said = s2l(*arguments, expect=code).stderr
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_load_writes_the_ids_that_own_losses_need(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    s2l("load", "data.jsonl", "--out", "examples.parquet")
+    ids = pq.read_table(tmp_path / "examples.parquet")["id"].to_pylist()
+    Trajectories([[float(i % 7), 1.0] for i in range(120)], [0, 1], ids).to_parquet(  # type: ignore[arg-type]
+        tmp_path / "mine.parquet"
+    )
+    s2l(
+        "select", "data.jsonl", "--trajectories", "mine.parquet", "--clusters", "7",
+        "--budget", "14", "--out", "out.jsonl",
+    )  # fmt: skip
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 14
+
+
+def test_sample_data_is_written_and_repeatable(tmp_path: Path, s2l: Cli) -> None:
+    s2l("sample-data", "a", "--rows", "50", "--seed", "4")
+    s2l("sample-data", "b", "--rows", "50", "--seed", "4")
+    names = sorted(
+        str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*.jsonl")
+    )
+    assert len(names) == 7
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_secrets_of_the_environment_are_written_nowhere(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    s2l(
+        "select", "data.jsonl", "--method", "random", "--budget", "9",
+        HF_TOKEN="canary-8f1", WANDB_API_KEY="canary-8f1",
+    )  # fmt: skip
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or b"canary-8f1" not in file.read_bytes()
+
+
+def manifest(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / "manifest.json").read_text())
+    return found
+
+
+def test_every_row_is_accounted_for_in_the_manifest(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    s2l(*select())
+    stages = manifest(tmp_path / "runs/subset")["stages"]
+    load, chosen = stages["load"]["facts"], stages["select"]["facts"]
+    assert load["read"] == load["used"] + sum(load["excluded"].values())
+    assert chosen["rows"] + sum(chosen["excluded"].values()) == load["read"]
+    assert sum(source["rows"] for source in chosen["sources"]) == chosen["rows"]
+    assert sum(source["selected"] for source in chosen["sources"]) == chosen["selected"] == 24
