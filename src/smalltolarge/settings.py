@@ -27,7 +27,7 @@ class ReadingSettings:
     format: Format = "auto"
     """Layout of the rows; "auto" recognises it over all rows and prints it."""
     columns: dict[str, str] | None = None
-    """Which column plays which part, as ROLE=COLUMN, for example output=answer source=topic.
+    """Which column plays which part, as ROLE=COLUMN, for example output=answer; once for each.
     Roles: instruction, input, output, system, prompt, completion, messages, tools, source."""
     on_bad_row: Literal["stop", "exclude"] = "stop"
     """What to do with rows that cannot be used: stop and list them, or go on without them."""

@@ -63,7 +63,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = None
-        _sync_folder(path.parent)
+        _sync(path.parent)
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -75,6 +75,22 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder to fill that becomes ``path``, whole and durable, or never appears."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent))
+    try:
+        whole = aside / "whole"
+        yield whole
+        for entry in [*whole.rglob("*"), whole]:
+            _sync(entry)
+        os.replace(whole, path)
+        _sync(path.parent)
+    finally:
+        remove_folder(aside)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -115,8 +131,8 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

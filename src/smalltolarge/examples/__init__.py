@@ -1,0 +1,18 @@
+"""Anybody's fine-tuning data in, one table of examples out; the subset written back."""
+
+from smalltolarge.examples.loading import describe, load
+from smalltolarge.examples.table import EXCLUDED_SCHEMA, SCHEMA, Examples, InputFile, Message
+from smalltolarge.examples.writing import check_output, rows_as_dataset, write_subset
+
+__all__ = [
+    "EXCLUDED_SCHEMA",
+    "SCHEMA",
+    "Examples",
+    "InputFile",
+    "Message",
+    "check_output",
+    "describe",
+    "load",
+    "rows_as_dataset",
+    "write_subset",
+]

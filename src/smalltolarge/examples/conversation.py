@@ -1,0 +1,340 @@
+r"""One row as one conversation, and its id.
+
+Every layout comes down to the same (role, content) turns, with roles system, user, assistant and
+tool; texts are taken exactly as they are.
+
+alpaca, instruction-response
+    user: the instruction, then ``"\n\n"`` and the input where that is not blank; assistant: the
+    output.
+prompt-completion
+    user: the prompt; assistant: the completion. Either may be a list of messages instead; those of
+    the completion are assistant or tool turns, the first an assistant's.
+messages, sharegpt
+    The turns, with their roles in our words (``ROLES``). ``content`` may be a list of text parts,
+    which are joined. Tool calls of an assistant turn follow its text, each on a line of its own, as
+    ``{"name": ..., "arguments": ...}`` with the arguments' keys sorted. Turns after the last
+    assistant turn teach nothing and are left out; how many rows had some is logged.
+system, tools
+    A system column that is not blank becomes the first turn, as system; a tools column with
+    anything in it follows the system text after ``"\n\n"``, or stands alone, as its JSON text.
+    A blank system turn is none.
+
+Allowed: a system turn first, and only there; a tool turn after an assistant or tool turn; something
+before the first assistant turn; several turns of one role in a row. A prompt, user turn or
+completion that is blank makes the row unusable.
+
+The id is the BLAKE2b digest of 16 bytes, in hexadecimal, of every turn's role (its length as one
+byte, its name) and content (its length as 8 little-endian bytes, its UTF-8), followed by the
+occurrence as 8 little-endian bytes: 0 for the first row with these turns, 1 for the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from smalltolarge.examples.json_rows import Duplicated, without_surrogates
+from smalltolarge.examples.layout import Layout
+from smalltolarge.examples.problems import Refused, shown
+from smalltolarge.examples.table import Message
+
+ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "claude": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "function_call": "assistant",
+    "tool_call": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "ipython": "tool",
+    "tool_response": "tool",
+    "function_response": "tool",
+}
+_HEADS = {
+    role: bytes([len(role)]) + role.encode() for role in ("system", "user", "assistant", "tool")
+}
+_TEXT = "a text that is not blank"
+_OPENAI, _SHAREGPT = ("role", "content"), ("from", "value")
+
+
+def encode(messages: list[Message]) -> bytes:
+    """Encode turns unambiguously; ``UnicodeEncodeError`` for a lone surrogate."""
+    parts: list[bytes] = []
+    for role, content in messages:
+        body = content.encode()
+        parts += (_HEADS[role], len(body).to_bytes(8, "little"), body)
+    return b"".join(parts)
+
+
+def example_id(encoded: bytes, occurrence: int) -> str:
+    """Give the id of the ``occurrence``-th row (from 0) with these turns: 32 hex characters."""
+    return hashlib.blake2b(encoded + occurrence.to_bytes(8, "little"), digest_size=16).hexdigest()
+
+
+class ConversationReader:
+    """Turns rows of one layout into turns; ``cut`` counts rows with turns that teach nothing."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.columns = layout.columns
+        self.cut = 0
+        self._keys = _OPENAI if layout.format == "messages" else _SHAREGPT
+        self._used = frozenset(layout.columns.values())
+        self._plain = not {"system", "tools"} & layout.columns.keys()
+
+    def read(self, row: dict[str, Any]) -> list[Message]:
+        """Give the turns of one row; ``Refused`` when it cannot be used."""
+        columns = self.columns
+        if type(row) is Duplicated:
+            _refuse_duplicates(row, self._used, "")
+        if "instruction" in columns:
+            turns = self._instructed(row)
+            if self._plain:
+                return turns
+            field = columns["instruction"]
+        elif "messages" in columns:
+            field = columns["messages"]
+            turns = self._in_order(_turns(row, field, self._keys), field)
+        else:
+            field = columns["prompt"]
+            turns = self._in_order(_pair(row, field, columns["completion"]), field)
+        return turns if self._plain else self._with_system(row, turns, field)
+
+    def _instructed(self, row: dict[str, Any]) -> list[Message]:
+        columns = self.columns
+        prompt = _filled(row, columns["instruction"], "empty prompt")
+        if "input" in columns:
+            context = _optional(row, columns["input"])
+            if context:
+                prompt = f"{prompt}\n\n{context}"
+        return [
+            ("user", prompt),
+            ("assistant", _filled(row, columns["output"], "empty completion")),
+        ]
+
+    def _with_system(self, row: dict[str, Any], turns: list[Message], field: str) -> list[Message]:
+        system = _optional(row, self.columns["system"]) if "system" in self.columns else ""
+        if turns[0][0] == "system":
+            if system and system != turns[0][1]:
+                raise Refused(
+                    "turns out of order",
+                    field,
+                    f"a system turn and another text in {self.columns['system']}",
+                    "one system text",
+                )
+            system = turns[0][1]
+            turns = turns[1:]
+        tools = _tools(row, self.columns["tools"]) if "tools" in self.columns else ""
+        preface = f"{system}\n\n{tools}" if system and tools else system or tools
+        return [("system", preface), *turns] if preface else turns
+
+    def _in_order(self, turns: list[Message], field: str) -> list[Message]:
+        last = 0
+        begun = False
+        for number, (role, content) in enumerate(turns, 1):
+            where = f"{field}, turn {number}"
+            if role == "system":
+                if number > 1:
+                    raise Refused("turns out of order", where, "a system turn", "system only first")
+                begun = bool(content) and not content.isspace()
+                continue
+            if role == "assistant":
+                if not begun:
+                    raise Refused(
+                        "turns out of order", where, "an assistant turn with nothing before it",
+                        "a user or system turn first",
+                    )  # fmt: skip
+                last = number
+            elif role == "tool" and turns[number - 2][0] not in ("assistant", "tool"):
+                raise Refused(
+                    "turns out of order", where, "a tool turn that follows no assistant turn",
+                    "a tool turn after an assistant or tool turn",
+                )  # fmt: skip
+            if role != "tool" and (not content or content.isspace()):
+                reason = "empty completion" if role == "assistant" else "empty prompt"
+                raise Refused(reason, where, shown(content), _TEXT)  # type: ignore[arg-type]
+            begun = True
+        if not last:
+            roles = ", ".join(role for role, _ in turns[:8])
+            raise Refused("no assistant turn", field, f"turns: {roles}", "an assistant turn")
+        if last < len(turns):
+            self.cut += 1
+            turns = turns[:last]
+        first, text = turns[0]
+        return turns[1:] if first == "system" and (not text or text.isspace()) else turns
+
+
+def _refuse_duplicates(row: Duplicated, used: frozenset[str], field: str) -> None:
+    twice = sorted(row.twice & used)
+    if twice:
+        where = f"{field}, {twice[0]}" if field else twice[0]
+        raise Refused("duplicate key", where, f"{twice[0]} more than once", "every key once")
+
+
+def _filled(row: Mapping[str, Any], column: str, empty: str) -> str:
+    text = row.get(column)
+    if type(text) is str and text and not text.isspace():
+        return text
+    if text is None and column not in row:
+        raise Refused("missing", column, "no such field", _TEXT)
+    if text is None:
+        raise Refused("missing", column, "null", _TEXT)
+    if type(text) is not str:
+        raise Refused("not text", column, shown(text), _TEXT)
+    raise Refused(empty, column, shown(text), _TEXT)  # type: ignore[arg-type]
+
+
+def _optional(row: Mapping[str, Any], column: str) -> str:
+    text = row.get(column)
+    if text is None:
+        return ""
+    if type(text) is not str:
+        raise Refused("not text", column, shown(text), "text or null")
+    return "" if text.isspace() else text
+
+
+def _tools(row: Mapping[str, Any], column: str) -> str:
+    tools = row.get(column)
+    if not tools:
+        return ""
+    if type(tools) is str:
+        return "" if tools.strip() in ("", "[]", "{}", "null") else tools
+    if isinstance(tools, list | dict):
+        return canonical(tools, column)
+    raise Refused("not text", column, shown(tools), "a JSON text, a list or null")
+
+
+def canonical(value: object, field: str) -> str:
+    """Write JSON with sorted keys; ``Refused`` where it holds what JSON cannot."""
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise Refused(
+            "not text", field, "a number that JSON cannot hold (NaN, Infinity or too long)",
+            "JSON values",
+        ) from error  # fmt: skip
+
+
+def _pair(row: Mapping[str, Any], prompt: str, completion: str) -> list[Message]:
+    asked = row.get(prompt)
+    turns = (
+        _turns(row, prompt, _OPENAI)
+        if isinstance(asked, list)
+        else [("user", _filled(row, prompt, "empty prompt"))]
+    )
+    answer = row.get(completion)
+    if not isinstance(answer, list):
+        return [*turns, ("assistant", _filled(row, completion, "empty completion"))]
+    answers = _turns(row, completion, _OPENAI)
+    for number, (role, _) in enumerate(answers, 1):
+        if role not in ("assistant", "tool") or (number == 1 and role == "tool"):
+            raise Refused(
+                "turns out of order", f"{completion}, turn {number}", f"a {role} turn",
+                "assistant and tool turns, an assistant turn first",
+            )  # fmt: skip
+    return turns + answers
+
+
+def _turns(row: Mapping[str, Any], column: str, keys: tuple[str, str]) -> list[Message]:
+    given = row.get(column)
+    wanted = f"a list of objects with {keys[0]} and {keys[1]}"
+    if given is None:
+        found = "null" if column in row else "no such field"
+        raise Refused("missing", column, found, wanted)
+    if not isinstance(given, list) or not given:
+        raise Refused("not a conversation", column, shown(given), wanted)
+    return [_turn(turn, f"{column}, turn {n}", keys) for n, turn in enumerate(given, 1)]
+
+
+def _turn(turn: object, where: str, keys: tuple[str, str]) -> Message:
+    if not isinstance(turn, dict):
+        raise Refused("not a conversation", where, shown(turn), f"an object with {', '.join(keys)}")
+    if type(turn) is Duplicated:
+        _refuse_duplicates(turn, frozenset((*keys, "tool_calls", "function_call")), where)
+    name = turn.get(keys[0])
+    role = ROLES.get(name) if type(name) is str else None
+    if role is None:
+        if name is None:
+            raise Refused("missing", f"{where}, {keys[0]}", shown(turn), f"a {keys[0]}")
+        raise Refused(
+            "unknown role", f"{where}, {keys[0]}", shown(name), f"one of {_allowed(keys)}"
+        )
+    content = turn.get(keys[1])
+    calls = _calls(turn, where) if keys is _OPENAI and role == "assistant" else []
+    if type(content) is str:
+        text = content
+    elif content is None:
+        if not calls:
+            raise Refused("missing", f"{where}, {keys[1]}", shown(turn), "text")
+        text = ""
+    else:
+        text = _parts(content, f"{where}, {keys[1]}")
+    return role, "\n".join([text, *calls] if text and not text.isspace() else calls or [text])
+
+
+def _allowed(keys: tuple[str, str]) -> str:
+    if keys is _OPENAI:
+        return "system, developer, user, assistant, tool, function"
+    return "system, human, user, gpt, assistant, function_call, observation, tool"
+
+
+def _parts(content: object, where: str) -> str:
+    if not isinstance(content, list):
+        raise Refused("not text", where, shown(content), "text, or a list of text parts")
+    texts = []
+    for number, part in enumerate(content, 1):
+        text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+        if type(text) is not str:
+            raise Refused(
+                "not only text", f"{where}, part {number}", shown(part),
+                'parts like {"type": "text", "text": ...}; images and sounds are not read',
+            )  # fmt: skip
+        texts.append(text)
+    return "".join(texts)
+
+
+def _calls(turn: Mapping[str, Any], where: str) -> list[str]:
+    calls = turn.get("tool_calls")
+    old = turn.get("function_call")
+    if calls is None:
+        calls = [] if old is None else [old]
+    if not isinstance(calls, list):
+        raise Refused("not a conversation", f"{where}, tool_calls", shown(calls), "a list of calls")
+    lines = []
+    for number, call in enumerate(calls, 1):
+        field = f"{where}, tool_calls, call {number}"
+        inner = call.get("function", call) if isinstance(call, dict) else None
+        name = inner.get("name") if isinstance(inner, dict) else None
+        if not isinstance(inner, dict) or type(name) is not str:
+            raise Refused(
+                "not a conversation", field, shown(call), "a function with a name and arguments"
+            )
+        arguments = inner.get("arguments")
+        if type(arguments) is str:
+            arguments = _parsed(arguments)
+        said = canonical(arguments, field)
+        lines.append(f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": {said}}}')
+    return lines
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def repaired(messages: list[Message]) -> list[Message]:
+    """Replace lone surrogates in every turn."""
+    return [(role, without_surrogates(content)) for role, content in messages]

@@ -1,0 +1,368 @@
+"""Which column plays which part: decided over all rows, whatever their order.
+
+Every row leaves only its *shape* here: which of the columns that could matter it fills, and with
+what kind of value. The layout follows from the set of shapes; where two layouts fit, nobody
+guesses.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from smalltolarge.errors import DataError, RecipeError, printable
+from smalltolarge.settings import ReadingSettings
+
+CONVERSATIONS = ("messages", "conversations", "conversation", "dialog", "turns", "chat")
+PAIRS = (
+    ("alpaca", "instruction", "output"),
+    ("instruction-response", "instruction", "response"),
+    ("instruction-response", "instruction", "answer"),
+    ("instruction-response", "question", "answer"),
+    ("instruction-response", "question", "response"),
+    ("instruction-response", "query", "response"),
+    ("instruction-response", "query", "answer"),
+    ("prompt-completion", "prompt", "completion"),
+    ("prompt-completion", "prompt", "response"),
+    ("prompt-completion", "prompt", "output"),
+    ("prompt-completion", "input", "output"),
+    ("prompt-completion", "findings", "impression"),
+)
+INPUTS = ("input", "context")
+SYSTEMS = ("system", "system_prompt")
+ROLES = (
+    "instruction", "input", "output", "system", "prompt", "completion", "messages", "tools",
+    "source",
+)  # fmt: skip
+_OTHER = ("chosen", "rejected", "label", "text", "instances", "tools", "source")
+_WATCHED = frozenset(
+    [*CONVERSATIONS, *INPUTS, *SYSTEMS, *_OTHER, *(name for pair in PAIRS for name in pair[1:])]
+)
+_FAMILY = {
+    "alpaca": {"instruction", "input", "output"},
+    "instruction-response": {"instruction", "input", "output"},
+    "prompt-completion": {"prompt", "completion"},
+    "messages": {"messages"},
+    "sharegpt": {"messages"},
+}
+_LAYOUTS = """Accepted layouts:
+  alpaca                instruction, input (may be absent), output
+  instruction-response  instruction, response; or question, answer; or query, response
+  prompt-completion     prompt, completion (texts, or lists of messages)
+  messages              messages: [{"role": "user", "content": ...}, {"role": "assistant", ...}]
+  sharegpt              conversations: [{"from": "human", "value": ...}, {"from": "gpt", ...}]"""
+_MOST_NAMES = 40
+_MOST_KEPT = 10_000  # columns and sets of columns, should every row have its own
+_Counts = dict[tuple[str, ...], list[Any]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout and the column of each part."""
+
+    format: str
+    columns: Mapping[str, str]
+
+
+@dataclass
+class Shapes:
+    """What the rows seen so far look like."""
+
+    settings: ReadingSettings
+    names: dict[str, None] = field(default_factory=dict)
+    """Every column seen, in order."""
+    rows: int = 0
+    _watched: frozenset[str] = frozenset()
+    _known: dict[tuple[str, ...], tuple[tuple[str, ...], _Counts]] = field(default_factory=dict)
+    _counts: dict[tuple[str, ...], _Counts] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._watched = _WATCHED | set((self.settings.columns or {}).values())
+
+    def note(self, names: Iterable[str]) -> list[str]:
+        """Note columns that exist; give those that may matter."""
+        found = list(names)
+        self.names.update(dict.fromkeys(found))
+        return [name for name in found if name in self._watched]
+
+    def observe(self, row: Mapping[str, Any], file: str, number: int) -> None:
+        """Note the shape of one row."""
+        keys = tuple(row)
+        known = self._known.get(keys) or self._meet(keys)
+        kinds = tuple(
+            [
+                "text" if type(value := row[name]) is str and value else _kind(value)
+                for name in known[0]
+            ]
+        )
+        count = known[1].get(kinds)
+        if count is None:
+            known[1][kinds] = [1, file, number]
+        else:
+            count[0] += 1
+        self.rows += 1
+
+    def _meet(self, keys: tuple[str, ...]) -> tuple[tuple[str, ...], _Counts]:
+        names = tuple(name for name in keys if name in self._watched)
+        self.names.update(dict.fromkeys(keys if len(self.names) < _MOST_KEPT else names))
+        if len(self._known) > _MOST_KEPT:
+            self._known.clear()
+        found = self._known[keys] = (names, self._counts.setdefault(names, {}))
+        return found
+
+    def having(self, *wanted: tuple[str, str]) -> tuple[int, str]:
+        """Count the rows with all of these (column, kind), and name the first.
+
+        The kind "" is any content; "?" is any, even none.
+        """
+        total, first = 0, ""
+        for names, shapes in self._counts.items():
+            for kinds, (count, file, number) in shapes.items():
+                kind_of = dict(zip(names, kinds, strict=True))
+                if all(_fits(kind_of.get(name), kind) for name, kind in wanted):
+                    total += count
+                    first = first or f"{printable(file, 100)}, row {number}"
+        return total, first
+
+
+def _fits(found: str | None, wanted: str) -> bool:
+    if found is None:
+        return False
+    return wanted == "?" or (found != "" if wanted == "" else found == wanted)
+
+
+def _kind(value: object) -> str:
+    if value is None or value == "" or value == []:
+        return ""
+    if type(value) is list and isinstance(value[0], dict):
+        turn = value[0]
+        if turn.get("from") is not None or turn.get("value") is not None:
+            return "from/value"
+        if turn.get("role") is not None or turn.get("content") is not None:
+            return "role/content"
+    if type(value) is str:
+        return "text"
+    return "yes or no" if type(value) is bool else "other"
+
+
+def check_columns(settings: ReadingSettings) -> None:
+    """Raise ``RecipeError`` for parts that do not exist or do not go together."""
+    columns = settings.columns or {}
+    for role in columns:
+        if role not in ROLES:
+            near = difflib.get_close_matches(role, ROLES, 1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise RecipeError(
+                f"columns: no part is called {printable(role)}{hint} Parts: {', '.join(ROLES)}."
+            )
+    used = columns.keys() - {"system", "tools", "source"}
+    fitting = [name for name, family in _FAMILY.items() if used <= family]
+    if settings.format != "auto" and settings.format not in fitting:
+        raise RecipeError(
+            f"columns: {', '.join(sorted(used))} are no parts of the {settings.format} format; its "
+            f"parts are {', '.join(sorted(_FAMILY[settings.format]))}, system, tools and source."
+        )
+    if not fitting:
+        raise RecipeError(
+            f"columns: {', '.join(sorted(used))} do not go together. Give instruction, input and "
+            "output, or prompt and completion, or messages."
+        )
+
+
+def recognise(shapes: Shapes, data: str) -> Layout:
+    """Decide the one layout of all rows seen; ``data`` is what they are called in messages.
+
+    Raises
+    ------
+    DataError
+        No layout fits, or several do.
+    RecipeError
+        A column asked for does not exist.
+    """
+    for role, column in (shapes.settings.columns or {}).items():
+        if column not in shapes.names:
+            near = difflib.get_close_matches(column, list(shapes.names), 1)
+            hint = f"; did you mean {printable(near[0])}?" if near else "."
+            raise RecipeError(
+                f"columns: {role}={printable(column)}, but {data} has no such column{hint} "
+                f"Columns: {_listed(shapes.names)}."
+            )
+    explicit = bool(shapes.settings.columns) or shapes.settings.format != "auto"
+    pairs_of_answers = shapes.having(("chosen", ""), ("rejected", ""))[0]
+    found = _candidates(shapes, "")
+    if (pairs_of_answers and not explicit) or not found:
+        found = [] if pairs_of_answers else _candidates(shapes, "?")
+    if not found:
+        raise _not_recognised(shapes, data)
+    if len(found) > 1:
+        raise _ambiguous(shapes, data, found)
+    if found[0].format == "prompt-completion" and not explicit:
+        _refuse_labelled(shapes, data)
+    return found[0]
+
+
+def _refuse_labelled(shapes: Shapes, data: str) -> None:
+    if shapes.having(("label", "yes or no"))[0]:
+        raise DataError(
+            f"{data} has a column label that is true or false beside its prompts and completions, "
+            "as KTO-like training uses: some of the completions are bad examples. Keep the rows "
+            "with good ones, and add --format prompt-completion to read them."
+        )
+
+
+def _candidates(shapes: Shapes, content: str) -> list[Layout]:
+    given = shapes.settings.columns or {}
+    used = given.keys() - {"system", "tools", "source"}
+    wanted = [
+        name
+        for name, family in _FAMILY.items()
+        if used <= family and shapes.settings.format in ("auto", name)
+    ]
+    found: list[Layout] = []
+    if "messages" in wanted or "sharegpt" in wanted:
+        for column in [given["messages"]] if "messages" in given else CONVERSATIONS:
+            for name, kind in (("messages", "role/content"), ("sharegpt", "from/value")):
+                if name in wanted and shapes.having((column, kind))[0]:
+                    found.append(Layout(name, _with_extras(shapes, {"messages": column})))
+        if not found and content == "?" and ("messages" in given or len(wanted) <= 2):
+            usual = "messages" if wanted[0] == "messages" else "conversations"
+            column = given.get("messages", usual)
+            if shapes.having((column, "?"))[0]:
+                found.append(Layout(wanted[0], _with_extras(shapes, {"messages": column})))
+    found += _pair_candidates(shapes, content, wanted)
+    return found
+
+
+def _pair_candidates(shapes: Shapes, content: str, wanted: list[str]) -> list[Layout]:
+    given = shapes.settings.columns or {}
+    one_format = shapes.settings.format != "auto"
+    asked = one_format or given.keys() - {"system", "tools", "source"}
+    instructed = not asked and shapes.having(("instruction", ""))[0] > 0
+    found: dict[tuple[str, str], Layout] = {}
+    for name, prompt, completion in PAIRS:
+        if name not in wanted:
+            continue
+        first, second = _FAMILY_ROLES[name]
+        if (prompt, completion) == ("input", "output") and instructed:
+            continue  # there, ``input`` is what the instruction is about
+        prompt, completion = given.get(first, prompt), given.get(second, completion)
+        if prompt == completion or (prompt, completion) in found:
+            continue
+        if not shapes.having((prompt, content), (completion, content))[0]:
+            continue
+        columns = {first: prompt, second: completion}
+        if first == "instruction":
+            context = given.get("input") or _first_filled(shapes, INPUTS, (prompt, completion))
+            if context:
+                columns = {first: prompt, "input": context, second: completion}
+            if not one_format:
+                name = "alpaca" if completion == "output" else "instruction-response"
+        found[prompt, completion] = Layout(name, _with_extras(shapes, columns))
+        if one_format and (prompt, completion) == _OWN_NAMES[name]:
+            break  # asked for by name, and there under its own names
+    return list(found.values())
+
+
+_OWN_NAMES = {name: (prompt, completion) for name, prompt, completion in reversed(PAIRS)}
+_FAMILY_ROLES = {
+    "alpaca": ("instruction", "output"),
+    "instruction-response": ("instruction", "output"),
+    "prompt-completion": ("prompt", "completion"),
+}
+
+
+def _first_filled(shapes: Shapes, names: Iterable[str], taken: tuple[str, ...]) -> str | None:
+    for name in names:
+        if name not in taken and shapes.having((name, ""))[0]:
+            return name
+    return None
+
+
+def _with_extras(shapes: Shapes, columns: dict[str, str]) -> dict[str, str]:
+    given = shapes.settings.columns or {}
+    taken = tuple(columns.values())
+    system = given.get("system") or _first_filled(shapes, SYSTEMS, taken)
+    tools = given.get("tools")
+    if tools is None and "messages" in columns:
+        tools = _first_filled(shapes, ("tools",), taken)
+    source = given.get("source") or _first_filled(shapes, ("source",), taken)
+    extras = {"system": system, "tools": tools, "source": source}
+    return columns | {role: column for role, column in extras.items() if column}
+
+
+def _ambiguous(shapes: Shapes, data: str, found: list[Layout]) -> DataError:
+    lines = []
+    for layout in found:
+        parts = {r: c for r, c in layout.columns.items() if r not in ("system", "tools", "source")}
+        if "messages" in parts:
+            kind = "role/content" if layout.format == "messages" else "from/value"
+            count, first = shapes.having((parts["messages"], kind))
+        else:
+            count, first = shapes.having(
+                *((column, "") for role, column in parts.items() if role != "input")
+            )
+        rows = f"{count:,} of {shapes.rows:,} rows, the first {first}"
+        said = " ".join(f"--columns {role}={printable(column)}" for role, column in parts.items())
+        lines.append(f"  --format {layout.format} {said}   ({rows})")
+    return DataError(
+        f"{data} can be read in more than one way:\n" + "\n".join(lines) + "\nChoose one of these."
+    )
+
+
+def _not_recognised(shapes: Shapes, data: str) -> DataError:
+    listed = _listed(shapes.names)
+    if shapes.having(("chosen", ""), ("rejected", ""))[0]:
+        turns = (
+            shapes.having(("chosen", "role/content"))[0]
+            or (shapes.having(("chosen", "from/value"))[0])
+        )
+        todo = (
+            "To learn the chosen answers alone, add --columns messages=chosen."
+            if turns
+            else "To learn the chosen answers alone, add --columns prompt=prompt "
+            "--columns completion=chosen."
+            if shapes.having(("prompt", ""))[0]
+            else "Write the chosen answers as prompt and completion."
+        )
+        return DataError(
+            f"{data} looks like preference pairs (chosen, rejected), which DPO-like training uses. "
+            f"Supervised fine-tuning learns one completion per row. {todo}"
+        )
+    if shapes.having(("instances", "other"))[0]:
+        return DataError(
+            f"{data} has nested lists: each row's column instances holds several examples. Write "
+            "one row per example, with instruction, input and output."
+        )
+    others = [name for name in shapes.names if name != "text"]
+    if shapes.having(("text", "text"))[0] and len(others) <= len(
+        [name for name in others if name in ("id", "meta", "source", "url", "timestamp")]
+    ):
+        return DataError(
+            f"{data} is plain text: its column text has no boundary between prompt and completion, "
+            "so there is nothing to tell what is to be learned. Split it into two columns, prompt "
+            "and completion."
+        )
+    for name in CONVERSATIONS:
+        if shapes.having((name, "text"))[0]:
+            return DataError(
+                f"{data}: its column {name} holds text, where a list of turns is needed. Write it "
+                "as JSONL or Parquet with real lists; CSV cannot hold conversations."
+            )
+    asked = "" if shapes.settings.format == "auto" else f" as {shapes.settings.format}"
+    fitting = ""
+    for layout in _candidates(replace(shapes, settings=ReadingSettings()), "") if asked else []:
+        fitting = f" It can be read as {layout.format}."
+    return DataError(
+        f"{data} cannot be read{asked}: no layout fits its columns ({listed}).{fitting}\n"
+        f"{_LAYOUTS}\n"
+        "Say which column is which, for example --columns prompt=COLUMN --columns "
+        "completion=COLUMN."
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = [printable(name, 60) for name in names]
+    more = f" and {len(found) - _MOST_NAMES:,} more" if len(found) > _MOST_NAMES else ""
+    return (", ".join(found[:_MOST_NAMES]) + more) or "none"

@@ -1,0 +1,127 @@
+"""The table of examples that everything else works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Message = tuple[str, str]
+"""(role, content); roles are system, user, assistant and tool."""
+
+_TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("messages", pa.list_(_TURN)),
+        pa.field("source", pa.string()),
+        pa.field("file", pa.int32()),
+        pa.field("row", pa.int64()),
+        pa.field("start", pa.int64()),
+        pa.field("end", pa.int64()),
+    ]
+)
+"""``file`` counts the inputs from 0; ``row`` is the physical line (JSONL, CSV: of the record's
+start) or the place in the array or table, counted from 1; [start, end) are the bytes of the row in
+its (decompressed) file, -1 where rows have no bytes of their own."""
+
+EXCLUDED_SCHEMA = pa.schema(
+    [
+        ("file", pa.int32()),
+        ("row", pa.int64()),
+        ("field", pa.string()),
+        ("reason", pa.string()),
+        ("found", pa.string()),
+    ]
+)
+"""``reason`` is one of a few fixed names ("empty completion"); ``found`` a printable preview."""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One input as it was when it was read."""
+
+    path: str
+    """As given by the user; a hub name for a hub dataset."""
+    kind: str
+    """jsonl, json, csv, parquet, saved-dataset or dataset."""
+    compression: str | None
+    """gz, zst or None."""
+    size: int
+    """Bytes on disk; 0 for a dataset in memory."""
+    sha256: str
+    """Digest of the bytes on disk, or of the dataset's fingerprint."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """n examples, the inputs they came from, and every row that was left out.
+
+    Always true: ids are unique, every example has an assistant turn, no assistant turn that is
+    learned is empty, and ``n_read == len(table) + len(excluded)``.
+    """
+
+    table: pa.Table
+    excluded: pa.Table
+    inputs: tuple[InputFile, ...]
+    format: str
+    """alpaca, instruction-response, prompt-completion, messages or sharegpt."""
+    columns: Mapping[str, str]
+    """Which column plays which part."""
+    dataset: Dataset | None = None
+    """The Hugging Face dataset the rows came from, when they came from one."""
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def n_read(self) -> int:
+        """Rows read: used and excluded."""
+        return len(self) + int(self.excluded.num_rows)
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """Ids as fixed-width bytes, dtype S32, shape (n,)."""
+        return np.array(self.table["id"].to_pylist(), dtype="S32")
+
+    def without(self, reasons: Mapping[int, str]) -> Examples:
+        """Move rows, given by number with the reason of each, to ``excluded``."""
+        if not reasons:
+            return self
+        rows = sorted(reasons)
+        keep = np.ones(len(self), dtype=bool)
+        keep[rows] = False
+        gone = self.table.take(rows)
+        columns: dict[str, Any] = {
+            "file": gone["file"],
+            "row": gone["row"],
+            "field": pa.nulls(len(rows), pa.string()),
+            "reason": [reasons[row] for row in rows],
+            "found": pa.nulls(len(rows), pa.string()),
+        }
+        excluded = pa.table(columns, schema=EXCLUDED_SCHEMA)
+        return replace(
+            self,
+            table=self.table.filter(pa.array(keep)),
+            excluded=pa.concat_tables([self.excluded, excluded]),
+        )
+
+    def sources(self) -> list[str | None]:
+        """Give the source of every example; None where it has none."""
+        found: list[str | None] = self.table["source"].to_pylist()
+        return found
+
+    def conversations(self) -> Iterator[list[Message]]:
+        """Yield every example as a list of (role, content)."""
+        for batch in self.table.select(["messages"]).to_batches(max_chunksize=4096):
+            conversations: list[Any] = batch.column(0).to_pylist()
+            for messages in conversations:
+                yield [(turn["role"], turn["content"]) for turn in messages]

@@ -1,0 +1,314 @@
+"""The chosen rows written back: the user's own bytes, in the user's own order."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from smalltolarge import store
+from smalltolarge.errors import DataError, RecipeError, StaleArtifact, printable
+from smalltolarge.examples.csv_rows import CsvRows
+from smalltolarge.examples.json_rows import DECODER
+from smalltolarge.examples.sniff import suffix_of
+from smalltolarge.examples.sources import folder_digest
+from smalltolarge.examples.stream import ByteStream
+from smalltolarge.examples.table import Examples, InputFile
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_FITTING = {
+    "jsonl": (".jsonl", ".ndjson"),
+    "json": (".json",),
+    "csv": (".csv", ".tsv"),
+    "parquet": (".parquet",),
+    "saved-dataset": (".jsonl", ".json", ".csv", ".parquet", ""),
+    "dataset": (".jsonl", ".json", ".csv", ".parquet", ""),
+}
+
+
+def check_output(examples: Examples | str, out: Path) -> None:
+    """Raise ``RecipeError`` unless rows of these examples (or this kind) can be written to ``out``.
+
+    The suffix must be that of the input's kind; .gz or .zst after it compresses. An input is never
+    written over.
+    """
+    out = Path(out)
+    kind = examples if isinstance(examples, str) else examples.inputs[0].kind
+    fitting = _FITTING[kind]
+    if not isinstance(examples, str) and kind == "jsonl":
+        own = suffix_of(Path(examples.inputs[0].path))[0]
+        fitting = (*fitting, *([own] if own == ".json" else []))
+    suffix, packed = suffix_of(out)
+    if packed and suffix in ("", ".parquet"):
+        raise RecipeError(f"{printable(str(out), 200)}: only .jsonl, .json and .csv are packed.")
+    if suffix not in fitting:
+        shown = [name or "no suffix (a save_to_disk folder)" for name in fitting]
+        also = ", .gz or .zst after it to pack it" if kind in ("jsonl", "json", "csv") else ""
+        raise RecipeError(
+            f"{printable(str(out), 200)}: the subset is written as the data came, as {kind}. Give "
+            f"the output the suffix {' or '.join(shown)}{also}."
+        )
+    inputs = () if isinstance(examples, str) else examples.inputs
+    if out.exists() and any(_is_same(Path(one.path).expanduser(), out) for one in inputs):
+        raise RecipeError(
+            f"{printable(str(out), 200)} is an input: the subset would be written over the data. "
+            "Choose another name."
+        )
+    if out.is_dir() and (suffix or any(out.iterdir())):
+        raise RecipeError(f"{printable(str(out), 200)} is a folder that exists. Choose another.")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.exists() and one.samefile(other)
+
+
+def write_subset(examples: Examples, indices: np.ndarray, out: Path) -> int:
+    """Write the rows ``indices`` (increasing) of the user's own data; give the bytes written.
+
+    JSONL: the lines' very bytes, each followed by one newline. CSV: the header's and the records'
+    very bytes, each followed by one newline. JSON: an array of the items' very bytes. Parquet: the
+    rows under the same schema. A dataset: its rows, in the format of the suffix.
+
+    Raises
+    ------
+    RecipeError
+        The suffix of ``out`` does not fit.
+    StaleArtifact
+        An input is no longer the file that was read.
+    OutOfSpace
+        The disk is full; what was there before is untouched.
+    """
+    out = Path(out)
+    check_output(examples, out)
+    rows = _checked(examples, indices)
+    kind = examples.inputs[0].kind
+    if examples.dataset is not None and not suffix_of(out)[0]:
+        return _save_folder(rows_as_dataset(examples, indices), out)
+    with store.atomic_write(out) as raw, _packed(raw, suffix_of(out)[1]) as file:
+        if examples.dataset is not None:
+            _export(rows_as_dataset(examples, indices), suffix_of(out)[0], file)
+        elif kind == "parquet":
+            _write_parquet(examples, rows, file)
+        elif kind == "csv":
+            file.write(_header(examples.inputs[0]) + b"\n")
+            for record in _row_bytes(examples, rows):
+                file.write(record + b"\n")
+        elif kind == "jsonl":
+            for line in _row_bytes(examples, rows):
+                file.write(line + b"\n")
+        else:
+            for place, item in enumerate(_row_bytes(examples, rows)):
+                file.write((b",\n" if place else b"[\n") + item)
+            file.write(b"\n]\n" if len(rows) else b"[]\n")
+    return out.stat().st_size
+
+
+def rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
+    """Give the user's own rows ``indices`` (increasing) with all their columns, as a dataset.
+
+    Raises
+    ------
+    DataError
+        The rows' values do not fit one type per column.
+    StaleArtifact
+        An input is no longer the file that was read.
+    """
+    from datasets import Dataset
+
+    rows = _checked(examples, indices)
+    if examples.dataset is not None:
+        _refuse_changed_folder(examples.inputs[0])
+        place = rows["row"].to_numpy() - 1
+        return cast("Dataset", examples.dataset.select(place, keep_in_memory=True))
+    kind = examples.inputs[0].kind
+    if kind == "parquet":
+        tables = list(_parquet_parts(examples, rows))
+        schema = pq.read_schema(_unchanged(examples.inputs[0]))
+        return Dataset(pa.concat_tables(tables) if tables else schema.empty_table())
+    found = list(_rows_again(examples, _row_bytes(examples, rows)))
+    names = dict.fromkeys(name for row in found for name in row)
+    try:
+        return Dataset.from_dict({name: [row.get(name) for row in found] for name in names})
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"the rows cannot become a dataset: a column changes its type ({printable(str(error))})"
+        ) from error
+
+
+def _checked(examples: Examples, indices: np.ndarray) -> pa.Table:
+    given = np.asarray(indices)
+    if given.size == 0:
+        given = given.astype(np.int64)
+    if given.ndim != 1 or given.dtype.kind not in "iu":
+        raise RecipeError("indices: one array of whole numbers is needed")
+    if given.size and (given[0] < 0 or given[-1] >= len(examples) or np.any(np.diff(given) <= 0)):
+        raise RecipeError(f"indices: increasing row numbers below {len(examples)} are needed")
+    return examples.table.select(["file", "row", "start", "end"]).take(pa.array(given, pa.int64()))
+
+
+@contextmanager
+def _packed(raw: BinaryIO, packed: str) -> Iterator[BinaryIO]:
+    if packed == ".gz":  # no name and no time inside, so that equal rows are equal bytes
+        with gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
+            yield cast("BinaryIO", file)
+    elif packed == ".zst":
+        with zstandard.ZstdCompressor(write_checksum=True).stream_writer(raw, closefd=False) as out:
+            yield cast("BinaryIO", out)
+    else:
+        yield raw
+
+
+def _changed(one: InputFile) -> StaleArtifact:
+    return StaleArtifact(
+        f"{printable(one.path, 200)} is no longer the file that was read: its bytes have changed. "
+        "Put the old file back, or begin again with the new one."
+    )
+
+
+def _open(one: InputFile) -> ByteStream:
+    path = Path(one.path).expanduser()
+    if not path.is_file() or path.stat().st_size != one.size:
+        raise _changed(one)
+    return ByteStream(path, one.path, one.compression)
+
+
+def _unchanged(one: InputFile) -> Path:
+    path = _open(one).path
+    if store.digest(path) != one.sha256:
+        raise _changed(one)
+    return path
+
+
+def _read_header(one: InputFile) -> CsvRows:
+    records = CsvRows(_open(one), csv.field_size_limit(), None)
+    try:
+        next(records.rows(), None)
+    except DataError as error:
+        raise _changed(one) from error
+    return records
+
+
+def _header(one: InputFile) -> bytes:
+    records = _read_header(one)
+    head = b""
+    for chunk in _open(one).chunks():
+        head += chunk
+        if len(head) >= records.header_end:
+            break
+    return head[: records.header_end]
+
+
+def _row_bytes(examples: Examples, rows: pa.Table) -> Iterator[bytes]:
+    files, starts, ends = (rows[name].to_numpy() for name in ("file", "start", "end"))
+    for number, one in enumerate(examples.inputs):
+        low, high = (int(np.searchsorted(files, number, side)) for side in ("left", "right"))
+        stream = _open(one)
+        try:
+            yield from _ranges(stream, starts[low:high].tolist(), ends[low:high].tolist())
+        except DataError as error:
+            raise _changed(one) from error
+        if (stream.size, stream.sha256) != (one.size, one.sha256):
+            raise _changed(one)
+
+
+def _ranges(stream: ByteStream, starts: list[int], ends: list[int]) -> Iterator[bytes]:
+    """Yield bytes [start, end) for each pair, reading the stream to its end."""
+    held, base, place = b"", 0, 0
+    for chunk in stream.chunks():
+        if place == len(starts):
+            continue  # read on, for the digest
+        held += chunk
+        while place < len(starts) and ends[place] <= base + len(held):
+            yield held[starts[place] - base : ends[place] - base]
+            place += 1
+        keep = starts[place] if place < len(starts) else base + len(held)
+        drop = min(max(keep - base, 0), len(held))
+        held, base = held[drop:], base + drop
+
+
+def _rows_again(examples: Examples, texts: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+    if examples.inputs[0].kind != "csv":
+        for text in texts:
+            yield DECODER.decode(text.decode("utf-8", "replace"))
+        return
+    records = _read_header(examples.inputs[0])
+    for text in texts:
+        record = io.StringIO(text.decode("utf-8", "replace"), newline="")
+        fields = next(csv.reader(record, delimiter=records.delimiter, strict=True))
+        yield dict(zip(records.header, fields, strict=True))
+
+
+def _parquet_parts(examples: Examples, rows: pa.Table) -> Iterator[pa.Table]:
+    files, places = rows["file"].to_numpy(), rows["row"].to_numpy() - 1
+    for number, one in enumerate(examples.inputs):
+        wanted = places[files == number]
+        with pq.ParquetFile(_unchanged(one)) as file:
+            begin = 0
+            for group in range(file.metadata.num_row_groups):
+                end = begin + file.metadata.row_group(group).num_rows
+                inside = wanted[(wanted >= begin) & (wanted < end)] - begin
+                if inside.size:
+                    yield file.read_row_group(group).take(pa.array(inside, pa.int64()))
+                begin = end
+
+
+def _write_parquet(examples: Examples, rows: pa.Table, file: BinaryIO) -> None:
+    with pq.ParquetFile(_unchanged(examples.inputs[0])) as source:
+        schema, about = source.schema_arrow, source.metadata
+        codec = "snappy"
+        if about.num_row_groups and about.num_columns:
+            codec = about.row_group(0).column(0).compression.lower()
+    codec = {"uncompressed": "none"}.get(codec, codec)
+    with pq.ParquetWriter(file, schema, compression=cast("Any", codec)) as writer:
+        for part in _parquet_parts(examples, rows):
+            writer.write_table(part.cast(schema))
+
+
+def _refuse_changed_folder(one: InputFile) -> None:
+    if one.kind == "saved-dataset":
+        path = Path(one.path).expanduser()
+        if folder_digest(path) != (one.size, one.sha256):
+            raise _changed(one)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep ``datasets`` from drawing bars beside ours."""
+    import datasets
+
+    shown = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def _export(dataset: Dataset, suffix: str, file: BinaryIO) -> None:
+    with _silent():
+        if suffix == ".parquet":
+            dataset.to_parquet(file)
+        elif suffix == ".csv":
+            dataset.to_csv(file, index=False)
+        elif suffix == ".jsonl":
+            dataset.to_json(file, lines=True, force_ascii=False)
+        else:
+            dataset.to_json(file, lines=False, orient="records", force_ascii=False)
+
+
+def _save_folder(dataset: Dataset, out: Path) -> int:
+    with store.atomic_folder(out) as aside, _silent():
+        dataset.save_to_disk(aside)
+    return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

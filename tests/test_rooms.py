@@ -1,0 +1,50 @@
+"""What may be imported where, and what starts fast."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import smalltolarge
+
+HEAVY = ("torch", "transformers", "tokenizers", "datasets", "faiss", "pyarrow", "pydantic")
+
+
+def modules_after(program: str) -> set[str]:
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{program}\nimport sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return set(shown.split("\n")[-2].split())
+
+
+@pytest.mark.parametrize(
+    "room", ["selection", "examples", "report.terminal", "wordproblems", "verbs", "experiment"]
+)
+def test_a_room_imports_without_torch(room: str) -> None:
+    loaded = modules_after(f"import smalltolarge.{room}")
+    assert not loaded & {"torch", "transformers", "tokenizers"}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; sys.argv = ['s2l', '--help']; from smalltolarge import cli\n"
+        "try: cli.main()\nexcept SystemExit: pass"
+    )
+    assert not modules_after(program) & set(HEAVY)
+
+
+def test_the_package_itself_imports_nothing_of_its_own() -> None:
+    loaded = modules_after("import smalltolarge")
+    assert not {name for name in loaded if name.startswith("smalltolarge.")}
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(hasattr(smalltolarge, name) for name in smalltolarge.__all__)
+    assert set(smalltolarge.__all__) == set(dir(smalltolarge))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = smalltolarge.no_such_name

@@ -1,0 +1,64 @@
+"""The verbs in Python are the verbs of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import smalltolarge
+from smalltolarge.errors import BudgetError, DataError, RecipeError
+from smalltolarge.selection import S2L, Pool
+
+from .conftest import QUICK, Cli
+
+SMALL: dict[str, Any] = {"epochs": 1, "checkpoints": 3, "threads": 1}
+
+
+def test_python_and_the_command_line_choose_the_same_rows(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    selection = smalltolarge.select(str(data), budget="20%", clusters=5, **SMALL)
+    s2l("select", "data.jsonl", "--budget", "20%", "--clusters", "5", *QUICK)
+    subset = smalltolarge.load(tmp_path / "subset.jsonl")
+    assert selection.examples is not None
+    assert set(selection.examples.ids[selection.indices]) == set(subset.ids)
+    assert selection.to_dataset()["output"] == [row[1][1] for row in subset.conversations()]
+
+
+def test_each_stage_is_usable_alone(data: Path, tmp_path: Path) -> None:
+    examples = smalltolarge.load(data)
+    trajectories = smalltolarge.record(examples, seed=2, folder=tmp_path / "proxy", **SMALL)
+    assert trajectories.losses.shape == (120, 3)
+    trajectories.to_parquet(tmp_path / "t.parquet")
+    again = smalltolarge.record(examples, seed=2, folder=tmp_path / "proxy", **SMALL)
+    assert np.array_equal(again.losses, trajectories.losses)
+    from_file = smalltolarge.select(
+        data, budget=30, trajectories=tmp_path / "t.parquet", clusters=5, seed=2
+    )
+    by_hand = S2L(clusters=5).select(Pool.of(examples, trajectories), 30, seed=2)
+    assert np.array_equal(from_file.indices, by_hand.indices)
+
+
+def test_a_dataset_in_memory_goes_in_and_comes_out() -> None:
+    from datasets import Dataset
+
+    rows = [{"prompt": f"What is {i} + 1?", "completion": str(i + 1), "n": i} for i in range(40)]
+    selection = smalltolarge.select(Dataset.from_list(rows), budget=10, method="random")
+    chosen = selection.to_dataset()
+    assert len(chosen) == 10
+    assert chosen.column_names == ["prompt", "completion", "n"]
+    assert chosen["n"] == selection.indices.tolist()
+
+
+def test_mistakes_are_named(data: Path) -> None:
+    with pytest.raises(RecipeError, match="did you mean epochs"):
+        smalltolarge.record(data, epoch=1)
+    with pytest.raises(RecipeError, match="clustrs is not a setting; did you mean clusters"):
+        smalltolarge.select(data, budget=5, clustrs=3)
+    with pytest.raises(BudgetError, match="only 120 can be used"):
+        smalltolarge.select(data, budget=121, method="random")
+    with pytest.raises(DataError, match="nowhere"):
+        smalltolarge.load("nowhere.jsonl")
