@@ -18,30 +18,28 @@ Message = tuple[str, str]
 
 _TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
 
-SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("messages", pa.list_(_TURN)),
-        pa.field("source", pa.string()),
-        pa.field("file", pa.int32()),
-        pa.field("row", pa.int64()),
-        pa.field("start", pa.int64()),
-        pa.field("end", pa.int64()),
-    ]
-)
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("id", pa.string()),
+    pa.field("messages", pa.list_(_TURN)),
+    pa.field("source", pa.string()),
+    pa.field("file", pa.int32()),
+    pa.field("row", pa.int64()),
+    pa.field("start", pa.int64()),
+    pa.field("end", pa.int64()),
+]
+SCHEMA = pa.schema(_FIELDS)
 """``file`` counts the inputs from 0; ``row`` is the physical line (JSONL, CSV: of the record's
 start) or the place in the array or table, counted from 1; [start, end) are the bytes of the row in
 its (decompressed) file, -1 where rows have no bytes of their own."""
 
-EXCLUDED_SCHEMA = pa.schema(
-    [
-        ("file", pa.int32()),
-        ("row", pa.int64()),
-        ("field", pa.string()),
-        ("reason", pa.string()),
-        ("found", pa.string()),
-    ]
-)
+_EXCLUDED_FIELDS: list[pa.Field[Any]] = [
+    pa.field("file", pa.int32()),
+    pa.field("row", pa.int64()),
+    pa.field("field", pa.string()),
+    pa.field("reason", pa.string()),
+    pa.field("found", pa.string()),
+]
+EXCLUDED_SCHEMA = pa.schema(_EXCLUDED_FIELDS)
 """``reason`` is one of a few fixed names ("empty completion"); ``found`` a printable preview."""
 
 
