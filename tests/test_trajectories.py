@@ -56,7 +56,8 @@ def test_pandas_polars_and_duckdb_read_the_file(tmp_path: Path) -> None:
     columns = ["id", "n_tokens", "loss_0", "loss_7"]
     assert list(pd.read_parquet(file).columns) == columns
     assert polars.read_parquet(file)["loss_7"].to_list() == [1.0, 3.0, 5.0]
-    found = duckdb.sql(f"select id, n_tokens from '{file}' where loss_0 > 1 order by id").fetchall()
+    query = f"select id, n_tokens from '{file}' where loss_0 > 1 order by id"
+    found = duckdb.connect().execute(query).fetchall()
     assert found == [("b", 6), ("c", 7)]
 
 
@@ -114,6 +115,9 @@ def test_what_does_not_fit_together_is_refused() -> None:
         ({"id": ["a", None], "loss_0": [1.0, 2.0]}, "column 'id'"),
         ({"id": ["a", "b"], "loss_0": [1.0, float("inf")]}, "not finite"),
         ({"id": ["a", "a"], "loss_0": [1.0, 2.0]}, "more than once"),
+        ({"id": ["a"], "loss_0": [1.0], "n_tokens": ["7"]}, "column 'n_tokens'"),
+        ({"id": ["a", "b"], "loss_0": [1.0, 2.0], "n_tokens": [7, None]}, "column 'n_tokens'"),
+        ({"id": ["a"], "loss_0": [1.0], "n_tokens": [0]}, "n_tokens is 0 for id a"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_wrong(

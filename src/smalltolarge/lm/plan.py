@@ -1,0 +1,191 @@
+"""What will be run, in which order, and what it costs: decided before any model runs.
+
+Everything here follows from the ids, the token counts, the settings and the seed; the order of the
+rows, the device and the machine have no part in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from smalltolarge.settings import ProxySettings
+
+
+def keyed_hashes(key: str, ids: Iterable[bytes]) -> np.ndarray:
+    """Hash every id under ``key``: 16 bytes each, dtype S16; equal on every machine."""
+    secret = hashlib.blake2b(key.encode()).digest()
+    return np.array(
+        [hashlib.blake2b(name, key=secret, digest_size=16).digest() for name in ids], dtype="S16"
+    )
+
+
+def keyed_number(key: str) -> int:
+    """Give a number in [0, 2**63) that follows from ``key`` alone, to seed a generator."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def cut_into_units(rows: np.ndarray, lengths: np.ndarray, unit_tokens: int) -> list[np.ndarray]:
+    """Cut ``rows``, which come longest first, into units of at most ``unit_tokens`` tokens.
+
+    Padding to the longest of the unit is included; a unit has at least one example.
+    """
+    units, start = [], 0
+    for place in range(1, len(rows)):
+        if int(lengths[rows[start]]) * (place - start + 1) > unit_tokens:
+            units.append(rows[start:place])
+            start = place
+    units.append(rows[start:])
+    return units
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Which examples each optimiser step and each unit of work takes, n examples in all."""
+
+    ids: np.ndarray
+    """bytes "S" (n,)."""
+    lengths: np.ndarray
+    """int64 (n,): tokens of each example."""
+    rank: np.ndarray
+    """int64 (n,): place of each example when sorted by id."""
+    batch_size: int
+    unit_tokens: int
+    epochs: float
+    seed: int
+
+    @classmethod
+    def of(cls, ids: np.ndarray, lengths: np.ndarray, settings: ProxySettings, seed: int) -> Order:
+        """Make the order of one run; ``settings`` are resolved."""
+        rank = np.empty(len(ids), dtype=np.int64)
+        rank[np.argsort(ids, kind="stable")] = np.arange(len(ids))
+        assert settings.batch_size is not None
+        return cls(
+            ids, lengths, rank, settings.batch_size, settings.unit_tokens, settings.epochs, seed
+        )
+
+    @property
+    def _whole_epochs(self) -> int:
+        return math.floor(self.epochs)
+
+    @property
+    def _rest(self) -> int:
+        """Examples of the last, partial epoch."""
+        n = len(self.ids)
+        rest = round((self.epochs - self._whole_epochs) * n)
+        return max(rest, 1) if self._whole_epochs == 0 else rest
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of a whole epoch; its last batch may be short."""
+        return -(-len(self.ids) // self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        return self._whole_epochs * self.steps_per_epoch + -(-self._rest // self.batch_size)
+
+    def epoch(self, number: int) -> np.ndarray:
+        """Give the rows of one epoch in training order: by a hash of the id, seed and epoch."""
+        hashes = keyed_hashes(f"train {self.seed} {number}", self.ids.tolist())
+        rows = np.lexsort((self.rank, hashes))
+        return rows if number < self._whole_epochs else rows[: self._rest]
+
+    def longest_first(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Sort rows by (-length, id) and cut them into units."""
+        rows = rows[np.lexsort((self.rank[rows], -self.lengths[rows]))]
+        return cut_into_units(rows, self.lengths, self.unit_tokens)
+
+    def scoring_units(self) -> list[np.ndarray]:
+        """Give the units in which all examples are scored, longest first."""
+        return self.longest_first(np.arange(len(self.ids)))
+
+    def over_training(self, amounts: np.ndarray) -> float:
+        """Sum a per-example amount over everything the training sees."""
+        total = self._whole_epochs * float(amounts.sum())
+        if self._rest:
+            total += float(amounts[self.epoch(self._whole_epochs)].sum())
+        return total
+
+
+def checkpoint_steps(steps: int, checkpoints: int) -> tuple[int, ...]:
+    """Spread checkpoints evenly over training: step 0 and the last step included, none twice."""
+    return tuple(np.unique(np.round(np.linspace(0, steps, checkpoints)).astype(int)).tolist())
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a model that its arithmetic follows from."""
+
+    parameters: int
+    """Weights, tied ones counted once."""
+    matrix_weights: int
+    """Weights of the matrices inside the layers; of a mixture of experts, all of them."""
+    head_weights: int
+    """Weights of the output head: width x vocabulary."""
+    attention_width: int
+    """Layers x heads x width of a head."""
+
+    def forward_flops(self, lengths: np.ndarray, n_tokens: np.ndarray) -> np.ndarray:
+        """Floating-point operations of one forward pass of each example, float64 (n,).
+
+        A multiply-add is 2. Counted: the matrices of the layers at every token, the two products
+        of causal attention (2 T (T + 1) x width), the output head at completion tokens. Left out:
+        norms, activations, softmax, padding. A backward pass is twice a forward pass.
+        """
+        tokens = lengths.astype(np.float64)
+        layers: np.ndarray = 2.0 * self.matrix_weights * tokens
+        attention = 2.0 * self.attention_width * tokens * (tokens + 1)
+        return layers + attention + 2.0 * self.head_weights * n_tokens.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``record`` will do, in numbers."""
+
+    rows: int
+    """Examples trained on and scored."""
+    tokens: int
+    """Their tokens, one pass, without padding."""
+    completion_tokens: int
+    """Those that the loss is taken over."""
+    steps: int
+    """Optimiser steps."""
+    training_tokens: int
+    """Tokens over all epochs."""
+    checkpoints: tuple[int, ...]
+    """Steps at which the loss of every example is recorded."""
+    scoring_units: int
+    """Units of work in one scoring."""
+    scoring_tokens: int
+    """Tokens over all scorings."""
+    parameters: int
+    """Weights of the proxy."""
+    training_flops: float
+    """Forward and backward passes of the training (``Shape.forward_flops``, times 3)."""
+    scoring_flops: float
+    """Forward passes of all scorings."""
+
+    @classmethod
+    def of(cls, order: Order, n_tokens: np.ndarray, shape: Shape, checkpoints: int) -> Plan:
+        """Count what one run takes."""
+        flops = shape.forward_flops(order.lengths, n_tokens)
+        steps = checkpoint_steps(order.steps, checkpoints)
+        tokens = int(order.lengths.sum())
+        return cls(
+            rows=len(order.ids),
+            tokens=tokens,
+            completion_tokens=int(n_tokens.sum()),
+            steps=order.steps,
+            training_tokens=int(order.over_training(order.lengths)),
+            checkpoints=steps,
+            scoring_units=len(order.scoring_units()),
+            scoring_tokens=tokens * len(steps),
+            parameters=shape.parameters,
+            training_flops=3.0 * order.over_training(flops),
+            scoring_flops=float(flops.sum()) * len(steps),
+        )

@@ -1,0 +1,96 @@
+"""What a recording keeps while it goes on, so that it can be killed: tensors, never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from smalltolarge import store
+from smalltolarge.errors import IntegrityError, printable
+
+log = logging.getLogger("smalltolarge")
+
+_SCHEMA = "1"
+_STATE = "proxy-state.safetensors"
+
+
+class Shelf:
+    """What a recording keeps in its folder: losses by checkpoint, and one state; nothing pickled.
+
+    Every file carries the fingerprint of its recording and a digest of its tensors.
+    """
+
+    def __init__(self, folder: Path | None, fingerprint: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.fingerprint = json.dumps(fingerprint, sort_keys=True)
+
+    def losses(self, k: int) -> np.ndarray | None:
+        """Read the losses of checkpoint ``k``; None where there are none of this recording."""
+        read = self._read(f"losses-{k}.safetensors")
+        return None if read is None else read[0]["losses"].numpy()
+
+    def keep_losses(self, k: int, losses: np.ndarray) -> None:
+        """Write the losses of checkpoint ``k``."""
+        self._write(f"losses-{k}.safetensors", {"losses": torch.from_numpy(losses)}, {})
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, str]] | None:
+        """Read the state; None where there is none of this recording."""
+        return self._read(_STATE)
+
+    def keep_state(self, tensors: dict[str, torch.Tensor], facts: dict[str, str]) -> None:
+        """Write the one state, in place of the one before."""
+        self._write(_STATE, tensors, facts)
+
+    def _write(self, name: str, tensors: dict[str, torch.Tensor], facts: dict[str, str]) -> None:
+        if self.folder is None:
+            return
+        metadata = facts | {"schema": _SCHEMA, "fingerprint": self.fingerprint}
+        metadata["digest"] = _digest(tensors, metadata)
+        store.write_tensors(self.folder / name, tensors, metadata)
+
+    def _read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]] | None:
+        if self.folder is None or not (path := self.folder / name).is_file():
+            return None
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                metadata = dict(file.metadata() or {})
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            written = metadata.pop("digest", "")
+            if written != _digest(tensors, metadata):
+                raise IntegrityError("its digest is not that of its content")
+            there = json.loads(metadata["fingerprint"])
+        except (SafetensorError, IntegrityError, OSError, ValueError, KeyError) as error:
+            aside = path.with_name(name + ".corrupt")
+            os.replace(path, aside)
+            log.warning(
+                "%s cannot be used (%s); it is set aside as %s and its work is done again",
+                path,
+                printable(str(error)),
+                aside.name,
+            )
+            return None
+        if metadata["fingerprint"] != self.fingerprint or metadata["schema"] != _SCHEMA:
+            now = json.loads(self.fingerprint)
+            other = sorted(key for key in there.keys() | now if there.get(key) != now.get(key))
+            log.warning("%s is of another recording (%s); it is ignored", path, ", ".join(other))
+            return None
+        return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    found.update(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.view(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

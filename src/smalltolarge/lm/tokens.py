@@ -1,0 +1,310 @@
+"""From examples to tokens: what is learned, what is left out and why, and the plan."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from smalltolarge.errors import DataError, RecipeError, printable
+from smalltolarge.examples.table import Examples
+from smalltolarge.lm.plan import Order, Plan
+from smalltolarge.lm.proxies import (
+    Proxy,
+    check_folder,
+    locate,
+    pretrained_proxy,
+    scratch_proxy,
+    scratch_shape,
+    shape_of,
+)
+from smalltolarge.lm.rendering import Piece, Render, alpaca
+from smalltolarge.lm.tokenizer import (
+    TRAINING_BYTES,
+    ProxyTokenizer,
+    check_ids,
+    join,
+    read_tokenizer,
+    train_tokenizer,
+    training_sample,
+)
+from smalltolarge.progress import Progress
+from smalltolarge.settings import ProxySettings
+
+log = logging.getLogger("smalltolarge")
+
+_CHUNK = 1024
+_MOST_LEFT_OUT = 0.05
+NO_COMPLETION = "no completion token within max_length"
+COMPLETION_CUT = "completion cut"
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The m examples that will be trained on and scored, as tokens; the others by reason."""
+
+    settings: ProxySettings
+    """Resolved: every default that depends on the proxy is filled in."""
+    seed: int
+    proxy: Proxy
+    tokenizer: ProxyTokenizer
+    template: str
+    """"alpaca" or "chat"."""
+    tokens: np.ndarray
+    """int32 (total,): the tokens of all examples one after the other."""
+    offsets: np.ndarray
+    """int64 (m + 1,): example i is tokens[offsets[i]:offsets[i + 1]]."""
+    completion: np.ndarray
+    """bool (total,): tokens that the loss is taken over. The first token of an example is never
+    one, as nothing predicts it."""
+    ids: np.ndarray
+    """bytes "S" (m,)."""
+    n_tokens: np.ndarray
+    """int32 (m,): completion tokens of each example, at least 1."""
+    kept: np.ndarray
+    """int64 (m,) increasing: row numbers into the examples."""
+    left_out: tuple[tuple[int, str], ...]
+    """(row number, reason) of every other example."""
+    n_truncated: int
+    """Kept examples whose completion is cut in part."""
+    digest: str
+    """Of the tokens and masks by id; the order of the rows does not matter."""
+    order: Order
+    plan: Plan
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def prepare(
+    examples: Examples,
+    settings: ProxySettings,
+    seed: int,
+    *,
+    progress: Progress | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Prepared:
+    """Tokenise all examples, decide what is left out, and plan the recording; no model runs.
+
+    Raises
+    ------
+    RecipeError
+        A setting does not fit the proxy.
+    DataError
+        More than 5 % of the examples have no completion token within ``max_length``, the chat
+        template does not take a conversation, or a token is not in the model's vocabulary.
+    MissingArtifact, IntegrityError, RefusedForSafety
+        The proxy or the tokenizer is not there, is damaged, or would run code.
+    """
+    progress = progress or Progress()
+    # transformers and a fork of ours would otherwise make the tokenizers library warn
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    settings = settings.resolved()
+    if not len(examples):
+        raise DataError("there are no examples to train the proxy on")
+    if settings.revision is not None and settings.is_scratch:
+        raise RecipeError("revision is for a hub model; a scratch proxy has none")
+    proxy = None
+    if settings.is_scratch:
+        scratch_shape(settings.proxy)
+    else:
+        proxy = pretrained_proxy(settings.proxy, settings.revision)
+    given = _given_tokenizer(settings, proxy)
+    template, render = _renderer(settings, given)
+    if template == "chat":
+        assert given is not None and given.chat is not None
+        given.chat.probe(next(examples.conversations()))
+    tokenizer = given or _trained_tokenizer(examples, settings, render, progress, check)
+    if proxy is None:
+        proxy = scratch_proxy(settings.proxy, tokenizer.size, settings.max_length)
+
+    rows = _Rows(settings)
+    with progress.step("tokenising", len(examples)) as step:
+        encode = tokenizer.encoder(special=template == "chat")
+        for chunk in _rendered(examples, render):
+            check()
+            encodings = iter(encode([piece.text for pieces in chunk for piece in pieces]))
+            for pieces in chunk:
+                found = [next(encodings) for _ in pieces]
+                rows.add(*join(pieces, found, tokenizer.prefix, tokenizer.eos))
+            step.advance(len(chunk))
+    prepared = rows.finish(examples, seed, proxy, tokenizer, template)
+    _check_fit(prepared)
+    return prepared
+
+
+def _given_tokenizer(settings: ProxySettings, proxy: Proxy | None) -> ProxyTokenizer | None:
+    if settings.tokenizer is not None:
+        path, _ = locate(settings.tokenizer)
+        if path.is_dir():
+            check_folder(path, settings.tokenizer, weights=False)
+        return read_tokenizer(path, settings.tokenizer)
+    if proxy is not None:
+        assert proxy.folder is not None
+        return read_tokenizer(proxy.folder, proxy.name)
+    return None
+
+
+def _renderer(settings: ProxySettings, tokenizer: ProxyTokenizer | None) -> tuple[str, Render]:
+    chat = tokenizer.chat if tokenizer is not None else None
+    if settings.template == "chat" and chat is None:
+        raise RecipeError(
+            "template is chat, but the tokenizer has no chat template. Give --template alpaca, or "
+            "a tokenizer that has one with --tokenizer."
+        )
+    if settings.template == "alpaca" or chat is None:
+        return "alpaca", lambda conversation: alpaca(conversation, settings.preamble)
+    if settings.preamble:
+        raise RecipeError(
+            "preamble belongs to the alpaca template, but the tokenizer's chat template is used. "
+            "Give --template alpaca, or no preamble."
+        )
+    return "chat", chat.pieces
+
+
+def _trained_tokenizer(
+    examples: Examples,
+    settings: ProxySettings,
+    render: Render,
+    progress: Progress,
+    check: Callable[[], None],
+) -> ProxyTokenizer:
+    """Train the vocabulary of a scratch proxy on a sample of the rendered examples."""
+    with progress.step("vocabulary", len(examples)) as step:
+        characters = np.array(
+            [sum(len(content) for _, content in turns) for turns in examples.conversations()]
+        )
+        sample = training_sample(examples.ids, characters, TRAINING_BYTES)
+        check()
+
+        def texts() -> Iterator[str]:
+            for start in range(0, len(sample), _CHUNK):
+                rows = sample[start : start + _CHUNK]
+                messages: list[Any] = examples.table["messages"].take(rows).to_pylist()
+                for turns in messages:
+                    pieces = render([(turn["role"], turn["content"]) for turn in turns])
+                    yield "".join(piece.text for piece in pieces)
+                step.advance(len(rows))
+
+        return train_tokenizer(texts(), scratch_shape(settings.proxy).vocabulary)
+
+
+def _rendered(examples: Examples, render: Render) -> Iterator[list[list[Piece]]]:
+    """Render all conversations, a chunk at a time; an error names the row."""
+    chunk: list[list[Piece]] = []
+    for row, conversation in enumerate(examples.conversations()):
+        try:
+            chunk.append(render(conversation))
+        except DataError as error:
+            raise DataError(f"{_place(examples, row)}: {error}") from error
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _place(examples: Examples, row: int) -> str:
+    entry = examples.table.slice(row, 1).to_pylist()[0]
+    file = entry["file"]
+    path = examples.inputs[file].path if file is not None and file < len(examples.inputs) else "?"
+    return f"{printable(path)}, row {entry['row']}, id {printable(entry['id'])}"
+
+
+class _Rows:
+    """Collects tokenised examples, row by row."""
+
+    def __init__(self, settings: ProxySettings) -> None:
+        self.settings = settings
+        self.tokens: list[np.ndarray] = []
+        self.masks: list[np.ndarray] = []
+        self.kept: list[int] = []
+        self.left_out: list[tuple[int, str]] = []
+        self.n_truncated = 0
+
+    def add(self, tokens: np.ndarray, completion: np.ndarray) -> None:
+        row = len(self.kept) + len(self.left_out)
+        longest = self.settings.max_length
+        truncated = len(tokens) > longest
+        tokens, completion = tokens[:longest], completion[:longest].copy()
+        completion[:1] = False
+        if not completion.any():
+            self.left_out.append((row, NO_COMPLETION))
+        elif truncated and self.settings.on_truncated == "exclude":
+            self.left_out.append((row, COMPLETION_CUT))
+        else:
+            self.n_truncated += truncated
+            self.tokens.append(tokens)
+            self.masks.append(completion)
+            self.kept.append(row)
+
+    def finish(
+        self,
+        examples: Examples,
+        seed: int,
+        proxy: Proxy,
+        tokenizer: ProxyTokenizer,
+        template: str,
+    ) -> Prepared:
+        settings = self.settings
+        without = [row for row, reason in self.left_out if reason == NO_COMPLETION]
+        if len(without) > _MOST_LEFT_OUT * len(examples) or not self.kept:
+            first = (without or [self.left_out[0][0]])[0]
+            raise DataError(
+                f"{len(without):,} of {len(examples):,} examples have no completion token within "
+                f"max_length {settings.max_length}, and {len(self.left_out) - len(without):,} "
+                f"more are left out because it is cut; at most {_MOST_LEFT_OUT:.0%} may have none "
+                f"(the first: {_place(examples, first)}). Give a larger --max-length."
+            )
+        kept = np.array(self.kept, dtype=np.int64)
+        ids = examples.ids[kept]
+        lengths = np.array([len(tokens) for tokens in self.tokens], dtype=np.int64)
+        n_tokens = np.array([int(mask.sum()) for mask in self.masks], dtype=np.int32)
+        digest = hashlib.blake2b(digest_size=16)
+        for place in np.argsort(ids, kind="stable").tolist():
+            digest.update(ids[place] + b" ")
+            digest.update(self.tokens[place].tobytes() + self.masks[place].tobytes())
+        order = Order.of(ids, lengths, settings, seed)
+        plan = Plan.of(order, n_tokens, shape_of(proxy), settings.checkpoints)
+        if len(plan.checkpoints) < settings.checkpoints:
+            log.warning(
+                "%d optimiser steps have room for %d checkpoints, not %d",
+                plan.steps,
+                len(plan.checkpoints),
+                settings.checkpoints,
+            )
+        return Prepared(
+            settings=settings,
+            seed=seed,
+            proxy=proxy,
+            tokenizer=tokenizer,
+            template=template,
+            tokens=np.concatenate(self.tokens),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            completion=np.concatenate(self.masks),
+            ids=ids,
+            n_tokens=n_tokens,
+            kept=kept,
+            left_out=tuple(self.left_out),
+            n_truncated=self.n_truncated,
+            digest=digest.hexdigest(),
+            order=order,
+            plan=plan,
+        )
+
+
+def _check_fit(prepared: Prepared) -> None:
+    """Refuse tokens or positions that the model does not have."""
+    proxy = prepared.proxy
+    check_ids(int(prepared.tokens.max()), proxy.vocabulary, prepared.tokenizer.name, proxy.name)
+    longest, positions = int(prepared.order.lengths.max()), proxy.positions
+    if positions is not None and longest > positions:
+        raise RecipeError(
+            f"max_length is {prepared.settings.max_length}, and the longest example has {longest} "
+            f"tokens; {proxy.name} has {positions} positions. Give --max-length {positions}."
+        )

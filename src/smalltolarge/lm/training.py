@@ -1,0 +1,156 @@
+"""Full fine-tuning of a proxy, one optimiser step at a time, and its state as plain tensors."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from smalltolarge.errors import DataError, IntegrityError
+from smalltolarge.lm.losses import Losses, Unit, naming_memory
+from smalltolarge.lm.plan import keyed_number
+
+if TYPE_CHECKING:
+    from smalltolarge.lm.tokens import Prepared
+
+
+def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
+    """Give the rate of one step, counted from 0: a linear rise, then a cosine to 0.
+
+    The rise takes ceil(warmup x steps) steps, the last of them at the peak.
+    """
+    rise = math.ceil(warmup * steps)
+    if step < rise:
+        return peak * (step + 1) / rise
+    return peak * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+class Training:
+    """A model being trained: AdamW over the batches that ``prepared`` orders."""
+
+    def __init__(self, prepared: Prepared, losses: Losses, device: torch.device) -> None:
+        self.prepared, self.losses, self.device = prepared, losses, device
+        self.model = losses.model
+        self.step = 0
+        settings = prepared.settings
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.weights = weights
+        groups = [
+            {"params": [w for w in weights if w.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.fused = device.type in ("cpu", "cuda")
+        self.optimiser = torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=0.0,
+            betas=(0.9, 0.999),
+            eps=1e-8,
+            fused=self.fused,
+        )
+        self._epoch: tuple[int, np.ndarray] | None = None
+
+    def batch(self, step: int) -> np.ndarray:
+        """Give the rows of one optimiser step."""
+        order = self.prepared.order
+        number, place = divmod(step, order.steps_per_epoch)
+        if self._epoch is None or self._epoch[0] != number:
+            self._epoch = (number, order.epoch(number))
+        start = place * order.batch_size
+        return self._epoch[1][start : start + order.batch_size]
+
+    def advance(self) -> torch.Tensor:
+        """Do one optimiser step; give the mean loss of its batch, on the device.
+
+        The loss is the sum over the batch's completion tokens over their number; the gradients of
+        its units are added in order. Random numbers (dropout) follow from the seed and the step.
+        """
+        prepared, settings = self.prepared, self.prepared.settings
+        rows = self.batch(self.step)
+        n_tokens = int(prepared.n_tokens[rows].sum())
+        assert settings.learning_rate is not None
+        rate = learning_rate(
+            self.step, prepared.plan.steps, settings.warmup, settings.learning_rate
+        )
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(keyed_number(f"step {prepared.seed} {self.step}"))
+        self.model.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for unit in prepared.order.longest_first(rows):
+            with naming_memory(prepared, unit):
+                loss = self.losses(Unit.of(prepared, unit, self.device)).sum()
+                (loss / n_tokens).backward()
+            total += loss.detach()
+        torch.nn.utils.clip_grad_norm_(self.weights, settings.max_grad_norm)
+        self.optimiser.step()
+        self.step += 1
+        return total / n_tokens
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Give weights and moments as tensors on the CPU; tied weights once."""
+        tensors = {
+            f"model.{name}": self.model.state_dict()[name]
+            for name, first in _aliases(self.model).items()
+            if name == first
+        }
+        for name, weight in self.model.named_parameters():
+            moments = self.optimiser.state.get(weight, {})
+            for kind in ("exp_avg", "exp_avg_sq"):
+                if kind in moments:
+                    tensors[f"{kind}.{name}"] = moments[kind]
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+    def restore(self, tensors: dict[str, torch.Tensor], step: int) -> None:
+        """Take up the state of an earlier process; every weight must be there.
+
+        Raises
+        ------
+        IntegrityError
+            A weight is missing or is one too many.
+        """
+        aliases = _aliases(self.model)
+        try:
+            self.model.load_state_dict(
+                {name: tensors[f"model.{first}"] for name, first in aliases.items()}, strict=True
+            )
+            parameters = dict(self.model.named_parameters())
+            moments: dict[str, dict[str, torch.Tensor]] = {}
+            for key, tensor in tensors.items():
+                kind, name = key.split(".", 1)
+                if kind != "model":
+                    target = parameters[name]
+                    moments.setdefault(name, {})[kind] = tensor.to(target.device).clone()
+        except (KeyError, RuntimeError) as error:
+            raise IntegrityError(f"the state does not fit the model: {error}") from error
+        count_on = self.device if self.fused else torch.device("cpu")
+        for name, kinds in moments.items():
+            count = torch.tensor(float(step), dtype=torch.float32, device=count_on)
+            self.optimiser.state[parameters[name]] = {"step": count, **kinds}
+        self.step = step
+
+
+def _aliases(model: Any) -> dict[str, str]:
+    """Map every name of the state dict to the first name of the same memory."""
+    first: dict[tuple[int, tuple[int, ...]], str] = {}
+    return {
+        name: first.setdefault((tensor.data_ptr(), tuple(tensor.shape)), name)
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def refuse_diverged(loss: float, step: int, rate: float) -> None:
+    """Stop a training whose loss is no number any more.
+
+    Raises
+    ------
+    DataError
+        ``loss`` is not finite.
+    """
+    if not math.isfinite(loss):
+        raise DataError(
+            f"the proxy diverged: its training loss is {loss} by step {step}, at a peak learning "
+            f"rate of {rate:g}. Give a lower --learning-rate."
+        )

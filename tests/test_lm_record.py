@@ -1,0 +1,340 @@
+"""Recordings: the same bytes from any order of rows and after any interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from smalltolarge.errors import (
+    DataError,
+    IntegrityError,
+    Interrupted,
+    MissingArtifact,
+    RecipeError,
+    RefusedForSafety,
+)
+from smalltolarge.lm import Prepared, prepare, record
+from smalltolarge.settings import ProxySettings
+from smalltolarge.trajectories import Trajectories
+
+from .lm_samples import examples_of, model_folder, sums, tokenizer_folder
+
+ROWS = 60
+
+
+def prepared_with(n: int = ROWS, *, reverse: bool = False, **settings: Any) -> Prepared:
+    defaults = {"epochs": 2, "batch_size": 8, "checkpoints": 4, "unit_tokens": 600, "threads": 1}
+    rows = sums(n)[::-1] if reverse else sums(n)
+    return prepare(examples_of(rows), ProxySettings(**(defaults | settings)), 3)
+
+
+def file_of(trajectories: Trajectories, folder: Path) -> bytes:
+    trajectories.to_parquet(folder / "t.parquet")
+    return (folder / "t.parquet").read_bytes()
+
+
+def stopping_after(calls: int) -> Callable[[], None]:
+    left = calls
+
+    def check() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Interrupted("stopped")
+
+    return check
+
+
+@pytest.fixture(scope="module")
+def whole() -> Trajectories:
+    return record(prepared_with()).trajectories
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    small: dict[str, Any] = {
+        "vocab_size": 384,
+        "n_embd": 32,
+        "n_layer": 2,
+        "n_head": 4,
+        "n_positions": 256,
+    }
+    neox: dict[str, Any] = {
+        "vocab_size": 384,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 256,
+    }
+    return {
+        "tied, with dropout": model_folder(root / "gpt2", transformers.GPT2Config(**small)),
+        "gpt_neox": model_folder(root / "neox", transformers.GPTNeoXConfig(**neox)),
+    }
+
+
+def test_losses_are_recorded_from_the_untouched_model_to_the_last_step(whole: Trajectories) -> None:
+    assert whole.steps.tolist() == [0, 5, 11, 16]
+    assert whole.losses.shape == (ROWS, 4)
+    assert abs(whole.losses[:, 0].mean() - np.log(384)) < 0.5
+    assert (whole.losses[:, -1] < whole.losses[:, 0]).all()
+
+
+def test_few_steps_have_few_checkpoints(caplog: pytest.LogCaptureFixture) -> None:
+    trajectories = record(prepared_with(9, epochs=1)).trajectories
+    assert trajectories.steps.tolist() == [0, 1, 2]
+    assert "2 optimiser steps have room for 3 checkpoints, not 4" in caplog.text
+
+
+def test_the_same_bytes_twice(whole: Trajectories, tmp_path: Path) -> None:
+    state = torch.random.get_rng_state()
+    threads = torch.get_num_threads()
+    again = record(prepared_with()).trajectories
+    assert file_of(again, tmp_path) == file_of(whole, tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_shuffled_rows_have_the_same_losses(whole: Trajectories) -> None:
+    shuffled = record(prepared_with(reverse=True)).trajectories
+    assert shuffled.ids.tolist() == whole.ids[::-1].tolist()
+    assert shuffled.losses.tobytes() == whole.losses[::-1].tobytes()
+    assert shuffled.align(whole.ids).origin == whole.origin
+
+
+def test_another_seed_gives_other_weights_and_another_order(whole: Trajectories) -> None:
+    prepared = prepare(examples_of(sums(ROWS)), prepared_with().settings, 4)
+    assert prepared.order.epoch(0).tolist() != prepared_with().order.epoch(0).tolist()
+    assert (record(prepared).trajectories.losses != whole.losses).all()
+
+
+@pytest.mark.parametrize("calls", [0, 5, 11, 19, 27])
+def test_stopped_and_continued_gives_the_same_bytes(
+    calls: int, whole: Trajectories, tmp_path: Path
+) -> None:
+    folder = tmp_path / "state"
+    stops = 0
+    for _ in range(20):
+        try:
+            done = record(prepared_with(), folder=folder, check=stopping_after(calls + stops))
+            break
+        except Interrupted:
+            stops += 1
+    else:
+        pytest.fail("no progress")
+    assert stops
+    assert file_of(done.trajectories, tmp_path) == file_of(whole, tmp_path)
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == [*(f"losses-{k}.safetensors" for k in range(4)), "proxy-state.safetensors"]
+
+
+@pytest.mark.parametrize("family", ["tied, with dropout", "gpt_neox"])
+def test_pretrained_models_go_on_with_their_own_weights(
+    family: str, models: dict[str, Path], tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {
+        "proxy": str(models[family]),
+        "learning_rate": 1e-2,
+        "batch_size": 8,
+    }
+    once = record(prepared_with(**settings)).trajectories
+    assert (once.losses[:, -1] < once.losses[:, 0]).all()
+    with pytest.raises(Interrupted):
+        record(prepared_with(**settings), folder=tmp_path / "p", check=stopping_after(14))
+    assert (tmp_path / "p" / "proxy-state.safetensors").exists()
+    again = record(prepared_with(**settings), folder=tmp_path / "p").trajectories
+    assert file_of(again, tmp_path) == file_of(once, tmp_path)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.test_lm_record import prepared_with, record
+done = record(prepared_with(), folder=Path(sys.argv[1]))
+done.trajectories.to_parquet(sys.argv[2])
+"""
+
+
+def test_killed_and_continued_gives_the_same_bytes(whole: Trajectories, tmp_path: Path) -> None:
+    folder, result = tmp_path / "state", tmp_path / "t.parquet"
+    command = [sys.executable, "-c", KILLED, str(folder), str(result)]
+    root = Path(__file__).parents[1]
+    for name in ("losses-0.safetensors", "proxy-state.safetensors"):
+        child = subprocess.Popen(command, cwd=root, env=os.environ | {"PYTHONPATH": "src"})
+        while not (folder / name).exists() and child.poll() is None:
+            time.sleep(0.001)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    done = record(prepared_with(), folder=folder).trajectories
+    assert file_of(done, tmp_path) == file_of(whole, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["proxy-state", "losses-1", "losses-3"])
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty"])
+def test_a_damaged_state_is_set_aside_and_its_work_done_again(
+    name: str, how: str, whole: Trajectories, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "state"
+    record(prepared_with(), folder=folder)
+    (folder / "losses-2.safetensors").unlink()
+    damaged = folder / f"{name}.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-5] ^= 1
+    damaged.write_bytes({"flipped": bytes(content), "cut": bytes(content[:-7]), "empty": b""}[how])
+    done = record(prepared_with(), folder=folder).trajectories
+    assert file_of(done, tmp_path) == file_of(whole, tmp_path)
+    assert "set aside" in caplog.text
+    assert damaged.with_name(damaged.name + ".corrupt").exists()
+
+
+def test_a_state_of_other_settings_is_ignored_aloud(
+    whole: Trajectories, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(prepared_with(learning_rate=1e-4), folder=tmp_path / "state")
+    done = record(prepared_with(), folder=tmp_path / "state").trajectories
+    assert file_of(done, tmp_path) == file_of(whole, tmp_path)
+    assert "is of another recording (settings)" in caplog.text
+
+
+def test_nothing_pickled_is_written(tmp_path: Path) -> None:
+    record(prepared_with(), folder=tmp_path / "state")
+    for path in (tmp_path / "state").iterdir():
+        content = path.read_bytes()
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        assert header["__metadata__"]["schema"] == "1"
+
+
+def test_a_checkpoint_with_losses_that_are_no_numbers_is_refused(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "poked"
+    folder.mkdir()
+    for path in models["gpt_neox"].iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    weights = load_file(folder / "model.safetensors")
+    weights["embed_out.weight" if "embed_out.weight" in weights else "lm_head.weight"][7] = np.inf
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    named = r"checkpoint 1 of 4 \(step 0\): 60 of 60 .*first ids .*2e-05"
+    with pytest.raises(DataError, match=named):
+        record(prepared_with(proxy=str(folder)), folder=tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+
+
+def test_facts_say_what_it_took() -> None:
+    facts = record(prepared_with()).facts
+    for name in (
+        "seconds_training",
+        "seconds_scoring",
+        "training_tokens_per_second",
+        "scoring_tokens_per_second",
+        "train_loss",
+        "peak_memory_bytes",
+    ):
+        assert facts[name] > 0
+    assert facts["steps"] == 16
+
+
+def test_settings_take_effect(whole: Trajectories) -> None:
+    for change in (
+        {"warmup": 0.5},
+        {"weight_decay": 0.5},
+        {"max_grad_norm": 0.01},
+        {"batch_size": 4},
+        {"preamble": "Do this."},
+        {"learning_rate": 1e-3},
+        {"max_length": 40},
+        {"epochs": 1.5},
+    ):
+        other = record(prepared_with(**change)).trajectories
+        assert not np.array_equal(other.losses[:, -1], whole.losses[:, -1]), change
+    with pytest.raises(RecipeError, match="--device auto"):
+        record(prepared_with(device="cuda:99"))
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    target.mkdir()
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def test_pickled_weights_alone_are_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    folder = copy_of(models["gpt_neox"], tmp_path / "m")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(RefusedForSafety, match="save_pretrained") as caught:
+        prepared_with(proxy=str(folder))
+    assert caught.value.exit_code == 7
+    (folder / "pytorch_model.bin").unlink()
+    with pytest.raises(MissingArtifact, match="no weights"):
+        prepared_with(proxy=str(folder))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_folders_that_name_code_are_refused(
+    file: str, depth: int, models: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = copy_of(models["gpt_neox"], tmp_path / "m")
+    extra: Any = {"auto_map": {"AutoModelForCausalLM": "evil.Model"}}
+    for _ in range(depth):
+        extra = {"text_config": [extra]}
+    content = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(content | extra))
+    with pytest.raises(RefusedForSafety, match="auto_map"):
+        prepared_with(proxy=str(folder))
+
+
+def test_folders_with_python_files_are_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    folder = copy_of(models["gpt_neox"], tmp_path / "m")
+    (folder / "modeling_evil.py").write_text("raise SystemExit('ran')")
+    with pytest.raises(RefusedForSafety, match="modeling_evil.py"):
+        prepared_with(proxy=str(folder))
+    with pytest.raises(RefusedForSafety, match="modeling_evil.py"):
+        prepared_with(tokenizer=str(folder))
+
+
+def test_missing_and_unexpected_weights_are_named(models: dict[str, Path], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = copy_of(models["gpt_neox"], tmp_path / "m")
+    weights = load_file(folder / "model.safetensors")
+    gone = next(name for name in weights if "layers.1" in name)
+    weights["stranger.weight"] = weights.pop(gone)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(IntegrityError, match=r"1 missing .*layers\.1.*stranger\.weight"):
+        record(prepared_with(proxy=str(folder)))
+
+
+def test_a_tokenizer_of_another_vocabulary_is_refused_before_training(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    other = tokenizer_folder(tmp_path / "large", vocabulary=600)
+    with pytest.raises(DataError, match="vocabulary of 384"):
+        prepared_with(proxy=str(models["gpt_neox"]), tokenizer=str(other))
+
+
+def test_more_tokens_than_positions_are_refused(models: dict[str, Path]) -> None:
+    long = [[("user", "say"), ("assistant", "yes and no, " * 300)]]
+    with pytest.raises(RecipeError, match="--max-length 256"):
+        prepare(examples_of(long), ProxySettings(proxy=str(models["gpt_neox"]), max_length=1000), 0)
+
+
+def test_scratch_proxies_are_of_the_size_in_their_name() -> None:
+    for name, least, most in (("scratch-2m", 1e6, 3e6), ("scratch-9m", 4e6, 1.2e7)):
+        plan = prepared_with(proxy=name).plan
+        assert least < plan.parameters < most
