@@ -29,7 +29,7 @@ docs: .venv/.ready
 	$(BIN)/mkdocs build --strict
 
 bench: .venv/.ready
-	$(BIN)/python benchmarks/select.py
+	$(BIN)/python benchmarks/bench_select.py
 
 clean:
 	rm -rf .venv demo runs site build dist

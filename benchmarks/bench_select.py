@@ -1,6 +1,6 @@
 """Cluster and select from given trajectories: seconds and peak memory by the number of rows.
 
-    python benchmarks/select.py [ROWS ...] [--checkpoints T] [--repeats R]
+    python benchmarks/bench_select.py [ROWS ...] [--checkpoints T] [--repeats R]
 
 Every size runs in a process of its own, so that its peak memory is its own.
 """

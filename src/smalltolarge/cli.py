@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from smalltolarge.errors import Interrupted, OutOfSpace, RecipeError, S2LError
+from smalltolarge.errors import (
+    Interrupted,
+    OutOfSpace,
+    RecipeError,
+    RefusedForSafety,
+    S2LError,
+    printable,
+)
 from smalltolarge.progress import BarProgress, LineProgress, Progress
 from smalltolarge.selection.s2l import S2L
 from smalltolarge.settings import ProxySettings, ReadingSettings, describe
@@ -164,7 +171,15 @@ def select(
             "tokens (2M-tokens)."
         ),
     ] = None,
-    out: Out = Path("subset.jsonl"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Where the subset is written, in the format of the data. "
+            "Default: subset, with the suffix of the data.",
+        ),
+    ] = None,
     trajectories: Annotated[
         str | None,
         typer.Option(
@@ -209,7 +224,7 @@ def select(
         if dry_run:
             examples, prepared = experiment.plan(wanted, watch)
         else:
-            folder = run or _default_folder(out)
+            folder = run or _default_folder(out or Path("subset"))
             finished = experiment.run_select(wanted, out, folder, watch, overwrite=overwrite)
     if dry_run:
         terminal.show_plan(examples, prepared.plan if prepared else None, console)
@@ -265,9 +280,10 @@ def load(
         typer.Option(
             "--out",
             "-o",
-            help="Write the examples (id, messages, source, file, row) to this Parquet file.",
+            help="Write the table of examples (id, messages, source, place) to this Parquet file.",
         ),
     ] = None,
+    overwrite: Overwrite = False,
     no_progress: NoProgress = False,
     *,
     settings: dict[str, Any],
@@ -280,15 +296,13 @@ def load(
 
       s2l load data.jsonl --out examples.parquet
     """
-    from smalltolarge import experiment, store
+    from smalltolarge import experiment
     from smalltolarge.recipe import RecordRecipe
     from smalltolarge.report import terminal
 
     wanted = _recipe(RecordRecipe, data, None, {}, settings)
     with _watching(no_progress) as (console, watch):
-        examples = experiment.load(wanted, watch)
-        if out is not None:
-            store.write_parquet(out, examples.table)
+        examples = experiment.write_examples(wanted, out, watch, overwrite=overwrite)
     terminal.show_examples(examples, console)
 
 
@@ -335,6 +349,11 @@ def _recipe(
     if data:
         flat["data"] = data
     base = recipes.read_yaml(file) if file is not None else {}
+    if ":" in str(base.get("method", "")) and "method" not in flat:
+        raise RefusedForSafety(
+            f"{file} names code to run as its method: {printable(str(base['method']))}. Give "
+            "--method beside the recipe if you trust it."
+        )
     if "method" in base and "method" not in flat:
         flat["method"] = base["method"]
     values = recipes.merge(base, recipes.place(flat, kind))

@@ -14,7 +14,7 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
@@ -38,7 +38,7 @@ from smalltolarge.results import (
     selection_table,
 )
 from smalltolarge.selection import Budget, Pool
-from smalltolarge.settings import ProxySettings
+from smalltolarge.settings import ProxySettings, cores
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -67,9 +67,11 @@ class Watch:
 
 
 def run_select(
-    recipe: SelectRecipe, out: Path, folder: Path, watch: Watch, *, overwrite: bool = False
+    recipe: SelectRecipe, out: Path | None, folder: Path, watch: Watch, *, overwrite: bool = False
 ) -> Run:
     """Read, record, select and write, each stage once; what is done is not done again.
+
+    ``out`` is ``subset`` with the suffix of the input when it is None.
 
     Raises
     ------
@@ -81,19 +83,21 @@ def run_select(
     recipe = recipe.resolved()
     budget = Budget.parse(recipe.budget)
     with _run(recipe, folder) as run:
-        examples = _load(run, recipe, watch)
-        reading.check_output(examples, out)
-        _check_output(run, examples, out, overwrite)
-        trajectories = None
+        read, facts = _load(run, recipe, watch)
+        out = out or Path(f"subset{reading.usual_suffix(read)}")
+        reading.check_output(read, out)
+        _check_output(run, read, out, overwrite)
+        examples, trajectories = read, None
         if recipe.trajectories is not None:
-            given = Trajectories.from_parquet(recipe.trajectories)
-            examples, trajectories = join(examples, given)
+            examples, trajectories = join(read, Trajectories.from_parquet(recipe.trajectories))
+            _check_budget(budget, len(examples), trajectories.n_tokens)
+            _begin(run, recipe, read, facts)
         elif recipe.proxy is not None:
-            examples, trajectories = join(examples, _record(run, recipe, examples, watch, budget))
-        _check_budget(
-            budget, len(examples), None if trajectories is None else trajectories.n_tokens
-        )
-        _begin(run, recipe, examples)
+            recorded = _record(run, recipe, read, facts, watch, budget)
+            examples, trajectories = join(read, recorded)
+        else:
+            _check_budget(budget, len(examples), None)
+            _begin(run, recipe, read, facts)
         chosen = _select(run, recipe, examples, trajectories, watch)
         _write(run, examples, chosen, out)
     return Run.open(folder)
@@ -107,9 +111,9 @@ def run_record(
     if out.suffix != ".parquet":
         raise RecipeError(f"--out {out}: trajectories are Parquet, name it {out.stem}.parquet")
     with _run(recipe, folder) as run:
-        examples = _load(run, recipe, watch)
+        examples, facts = _load(run, recipe, watch)
         _check_output(run, examples, out, overwrite)
-        _record(run, recipe, examples, watch, Budget.parse("100%"))
+        _record(run, recipe, examples, facts, watch, Budget.parse("100%"))
         if not _is_done(run, out):
             recorded = run.path / "trajectories.parquet"
             if out.resolve() != recorded.resolve():
@@ -122,14 +126,30 @@ def plan(recipe: RecordRecipe, watch: Watch) -> tuple[Examples, Prepared | None]
     """Read and tokenise, and say what a run would do; nothing is trained or written."""
     recipe = recipe.resolved()
     examples = load(recipe, watch)
-    prepared = None
+    prepared, n_tokens, rows = None, None, len(examples)
     if recipe.proxy is not None:
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
+        n_tokens, rows = prepared.n_tokens, len(prepared)
     if isinstance(recipe, SelectRecipe):
-        n_tokens = None if prepared is None else prepared.n_tokens
-        rows = len(examples) if n_tokens is None else len(n_tokens)
+        if recipe.trajectories is not None:
+            given = Trajectories.from_parquet(recipe.trajectories)
+            examples, joined = join(examples, given)
+            n_tokens, rows = joined.n_tokens, len(joined)
         _check_budget(Budget.parse(recipe.budget), rows, n_tokens)
     return examples, prepared
+
+
+def write_examples(
+    recipe: RecordRecipe, out: Path | None, watch: Watch, *, overwrite: bool = False
+) -> Examples:
+    """Read and check data; with ``out``, write the table of examples as Parquet."""
+    examples = load(recipe, watch)
+    if out is not None:
+        _refuse_input(examples, out)
+        if out.exists() and not overwrite:
+            raise StaleArtifact(f"{out} exists. Choose another --out, or pass --overwrite.")
+        store.write_parquet(out, examples.table)
+    return examples
 
 
 @contextmanager
@@ -150,7 +170,7 @@ def _environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "versions": versions,
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
@@ -166,16 +186,30 @@ def load(recipe: RecordRecipe, watch: Watch) -> Examples:
     return examples
 
 
-def _load(run: store.RunFolder, recipe: RecordRecipe, watch: Watch) -> Examples:
+def _load(
+    run: store.RunFolder, recipe: RecordRecipe, watch: Watch
+) -> tuple[Examples, dict[str, Any]]:
+    """Read the data; give it, and what is to be said of it in the manifest."""
+    began = time.monotonic()
     examples = load(recipe, watch)
+    facts: dict[str, Any] = {
+        "inputs": [asdict(entry) for entry in examples.inputs],
+        "format": examples.format,
+        "columns": dict(examples.columns),
+        "read": examples.n_read,
+        "used": len(examples),
+        "excluded": reasons(examples),
+        "seconds": round(time.monotonic() - began, 3),
+    }
     before = run.stage("load")
     if before is not None:
-        now = [asdict(entry) for entry in examples.inputs]
-        _refuse_changed_inputs(run.path, before["facts"]["inputs"], now)
-    return examples
+        _refuse_changed_inputs(run.path, before["facts"]["inputs"], facts["inputs"])
+    return examples, facts
 
 
-def _begin(run: store.RunFolder, recipe: RecordRecipe, examples: Examples) -> None:
+def _begin(
+    run: store.RunFolder, recipe: RecordRecipe, examples: Examples, facts: Mapping[str, Any]
+) -> None:
     """Lay down what the run is, now that its data and its budget are known to be good."""
     if run.stage("load") is not None:
         return
@@ -183,14 +217,6 @@ def _begin(run: store.RunFolder, recipe: RecordRecipe, examples: Examples) -> No
     store.write_json(run.path / "environment.json", _environment())
     lines = [json.dumps(row, ensure_ascii=False) for row in examples.excluded.to_pylist()]
     store.write_bytes(run.path / "excluded.jsonl", "".join(f"{line}\n" for line in lines).encode())
-    facts = {
-        "inputs": [asdict(entry) for entry in examples.inputs],
-        "format": examples.format,
-        "columns": dict(examples.columns),
-        "read": examples.n_read,
-        "used": len(examples),
-        "excluded": reasons(examples),
-    }
     run.commit("load", ["recipe.yaml", "excluded.jsonl"], facts)
 
 
@@ -215,10 +241,13 @@ def _content(entry: dict[str, Any] | None) -> str:
     return "absent" if entry is None else f"{entry['size']:,} bytes (sha256 {entry['sha256'][:12]})"
 
 
+def _refuse_input(examples: Examples, out: Path) -> None:
+    if out.resolve() in {Path(entry.path).resolve() for entry in examples.inputs}:
+        raise RecipeError(f"--out {out} is an input; the data is never written over")
+
+
 def _check_output(run: store.RunFolder, examples: Examples, out: Path, overwrite: bool) -> None:
-    inputs = {Path(entry.path).resolve() for entry in examples.inputs}
-    if out.resolve() in inputs:
-        raise RecipeError(f"--out {out} is one of the inputs; they are never written to")
+    _refuse_input(examples, out)
     if _is_done(run, out):
         log.info("%s is done: there is nothing to do", run.path)
     elif out.exists() and not overwrite and not (out.is_dir() and not any(out.iterdir())):
@@ -313,7 +342,12 @@ def record(
 
 
 def _record(
-    run: store.RunFolder, recipe: RecordRecipe, examples: Examples, watch: Watch, budget: Budget
+    run: store.RunFolder,
+    recipe: RecordRecipe,
+    examples: Examples,
+    read_facts: Mapping[str, Any],
+    watch: Watch,
+    budget: Budget,
 ) -> Trajectories:
     file = run.path / "trajectories.parquet"
     if run.stage("record") is None:
@@ -321,7 +355,8 @@ def _record(
         began = time.monotonic()
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
         _check_budget(budget, len(prepared), prepared.n_tokens)
-        _begin(run, recipe, examples)
+        _begin(run, recipe, examples, read_facts)
+        preparing = time.monotonic() - began
         trajectories, facts = record(examples, prepared, run.path / "proxy", watch)
         trajectories.to_parquet(file)
         outputs = [file.name]
@@ -329,8 +364,11 @@ def _record(
             tokenizer = run.path / "tokenizer.json"
             store.write_bytes(tokenizer, prepared.tokenizer.text.encode())
             outputs.append(tokenizer.name)
-        facts |= {"seconds": round(time.monotonic() - began, 3)}
-        run.commit("record", outputs, facts)
+        seconds = {
+            "seconds": round(time.monotonic() - began, 3),
+            "seconds_preparing": round(preparing, 3),
+        }
+        run.commit("record", outputs, facts | seconds)
     store.remove_folder(run.path / "proxy")
     return Trajectories.from_parquet(file)
 

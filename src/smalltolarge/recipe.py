@@ -52,7 +52,7 @@ class RecordRecipe:
 class SelectRecipe(RecordRecipe):
     """Everything that decides a subset."""
 
-    budget: str
+    budget: str | int
     """How much to choose: rows (30000, 30K), a share (11%) or completion tokens (2M-tokens)."""
     trajectories: str | None = None
     """A file of recorded losses to use instead of recording; no model is loaded then."""
@@ -64,6 +64,7 @@ class SelectRecipe(RecordRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         Budget.parse(self.budget)
+        object.__setattr__(self, "budget", str(self.budget))
 
     def selector(self) -> Selector:
         """Make the method with its settings."""
@@ -102,7 +103,8 @@ def place(flat: Mapping[str, Any], kind: type[RecordRecipe]) -> dict[str, Any]:
             placed.setdefault(section, {})[name] = value
         else:
             known = sorted(top.union(*sections.values()))
-            raise RecipeError(f"{printable(name)} is not a setting; {_nearest(name, known)}")
+            of = f" of method {flat.get('method', 's2l')}" if "settings" in sections else ""
+            raise RecipeError(f"{printable(name)} is not a setting{of}; {_nearest(name, known)}")
     return placed
 
 

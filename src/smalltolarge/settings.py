@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import os
 import textwrap
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
@@ -120,6 +121,13 @@ class ProxySettings:
             learning_rate=self.learning_rate or (2e-3 if scratch else 2e-5),
             batch_size=self.batch_size or (32 if scratch else 128),
         )
+
+
+def cores() -> int:
+    """Count the CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _at_least(settings: object, name: str, least: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,12 @@ class Trajectories:
             raise DataError(f"steps must increase, found {steps.tolist()}")
         if self.n_tokens is not None and self.n_tokens.shape != ids.shape:
             raise DataError(f"n_tokens has shape {self.n_tokens.shape}, {ids.shape} is needed")
+        if self.n_tokens is not None and (self.n_tokens < 1).any():
+            row = int(np.argmin(self.n_tokens))
+            raise DataError(
+                f"n_tokens is {self.n_tokens[row]} for id {ids[row].decode(errors='replace')}: "
+                "every example has at least 1 completion token"
+            )
         wrong = ~np.isfinite(losses)
         if wrong.any():
             row, column = (int(i) for i in np.argwhere(wrong)[0])
@@ -140,48 +146,45 @@ class Trajectories:
             raise MissingArtifact(f"no trajectories at {path}")
         try:
             table = pq.ParquetFile(path).read()
-        except (pa.ArrowException, OSError) as error:
+            origin = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise IntegrityError(f"{path} is not a readable Parquet file: {error}") from error
-        found = [
+        found = sorted(
             (int(match[1]), name) for name in table.column_names if (match := _LOSS.fullmatch(name))
-        ]
+        )
         if "id" not in table.column_names or not found:
             raise DataError(
                 f"{path} has the columns {', '.join(map(printable, table.column_names))}; a "
                 "trajectory file has 'id' and one 'loss_<step>' per checkpoint, for example "
                 "loss_0, loss_100, loss_200"
             )
-        found.sort()
-        for name in ("id", *(name for _, name in found)):
-            kind = table.schema.field(name).type
-            right = (
-                pa.types.is_floating(kind)
-                if name != "id"
-                else (pa.types.is_string(kind) or pa.types.is_large_string(kind))
-            )
-            if not right or table[name].null_count:
-                raise DataError(
-                    f"{path}, column {name!r}: {kind} with {table[name].null_count} nulls; "
-                    f"{'strings' if name == 'id' else 'floating-point numbers'} without nulls are "
-                    "needed"
-                )
+        types = pa.types
+        ids = _column(table, path, "id", types.is_string, types.is_large_string)
         losses = np.empty((table.num_rows, len(found)), dtype=np.float32)
-        for column, (_, name) in enumerate(found):
-            losses[:, column] = table[name].to_numpy()
-        ids = np.array(table["id"].cast(pa.binary()).to_pylist(), dtype="S")
-        tokens = (
-            table["n_tokens"].to_numpy().astype(np.int32)
-            if ("n_tokens" in table.column_names)
-            else None
-        )
-        written = (table.schema.metadata or {}).get(_METADATA, b"{}")
+        for place, (_, name) in enumerate(found):
+            losses[:, place] = _column(table, path, name, types.is_floating).to_numpy()
+        tokens = None
+        if "n_tokens" in table.column_names:
+            column = _column(table, path, "n_tokens", types.is_integer)
+            tokens = column.to_numpy().clip(-1, 2**31 - 1).astype(np.int32)
         try:
-            origin = json.loads(written)
-        except ValueError as error:
-            raise IntegrityError(f"{path}: its metadata is not JSON") from error
-        origin.pop("schema", None)
-        steps = np.array([step for step, _ in found], dtype=np.int64)
-        try:
-            return cls(losses, steps, ids, tokens, origin)
+            return cls(
+                losses=losses,
+                steps=np.array([step for step, _ in found], dtype=np.int64),
+                ids=np.array(ids.cast(pa.binary()).to_pylist(), dtype="S"),
+                n_tokens=tokens,
+                origin={name: value for name, value in origin.items() if name != "schema"},
+            )
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
+
+
+def _column(table: Any, path: Path, name: str, *fits: Callable[[Any], bool]) -> Any:
+    column = table[name]
+    if column.null_count or not any(fit(column.type) for fit in fits):
+        wanted = {"id": "strings", "n_tokens": "whole numbers"}.get(name, "floating-point numbers")
+        raise DataError(
+            f"{path}, column {name!r}: {column.type} with {column.null_count} nulls; {wanted} "
+            "without nulls are needed"
+        )
+    return column

@@ -106,7 +106,9 @@ def select(
     DataError
         The data or the trajectories cannot be used.
     """
-    recipe: SelectRecipe = _recipe(SelectRecipe, seed=seed, budget=str(budget), method=method, **settings)
+    recipe: SelectRecipe = _recipe(
+        SelectRecipe, seed=seed, budget=str(budget), method=method, **settings
+    )
     selector = recipe.selector()
     examples = _examples(data, recipe, progress or Progress())
     if trajectories is None and Evidence.TRAJECTORIES in selector.needs:

@@ -2,7 +2,12 @@
 
 from smalltolarge.examples.loading import describe, load
 from smalltolarge.examples.table import EXCLUDED_SCHEMA, SCHEMA, Examples, InputFile, Message
-from smalltolarge.examples.writing import check_output, rows_as_dataset, write_subset
+from smalltolarge.examples.writing import (
+    check_output,
+    rows_as_dataset,
+    usual_suffix,
+    write_subset,
+)
 
 __all__ = [
     "EXCLUDED_SCHEMA",
@@ -14,5 +19,6 @@ __all__ = [
     "describe",
     "load",
     "rows_as_dataset",
+    "usual_suffix",
     "write_subset",
 ]

@@ -37,6 +37,11 @@ _FITTING = {
 }
 
 
+def usual_suffix(examples: Examples) -> str:
+    """Give the suffix of a subset of these examples: that of the input's kind, not packed."""
+    return _FITTING[examples.inputs[0].kind][0]
+
+
 def check_output(examples: Examples | str, out: Path) -> None:
     """Raise ``RecipeError`` unless rows of these examples (or this kind) can be written to ``out``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from smalltolarge.errors import printable
-from smalltolarge.recipe import SelectRecipe
+from smalltolarge.recipe import RecordRecipe, SelectRecipe
 from smalltolarge.results import Run
+from smalltolarge.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from smalltolarge.examples import Examples
@@ -34,32 +36,26 @@ def show_selection(run: Run, console: Console) -> None:
     files.add_row("Subset", Text(str(written["out"])))
     files.add_row("Run", Text(f"{run.path}  (every row and its reason: selection.parquet)"))
     parts.append(files)
-    recorded = recipe.trajectories or (
-        f"{run.path}/trajectories.parquet" if "record" in run.stages else None
-    )
-    data = " ".join(shlex.quote(part) for part in recipe.data)
-    out = Path(written["out"])
-    suffix = "".join(out.suffixes[-2:]) if out.suffix in {".gz", ".zst"} else out.suffix
-    stem = out.name.removesuffix(suffix)
-    columns = "".join(
-        f" --columns {shlex.quote(f'{role}={column}')}"
-        for role, column in (recipe.reading.columns or {}).items()
-    )
+    recorded = recipe.trajectories
+    if recorded is None and "record" in run.stages:
+        recorded = f"{run.path}/trajectories.parquet"
+    data, out = _data(recipe), Path(written["out"])
     if recorded is not None:
-        again = f"--trajectories {shlex.quote(recorded)}"
+        settings = _settings(recipe.settings, type(recipe.selector()))
+        method = "" if recipe.method == "s2l" else f" --method {shlex.quote(recipe.method)}"
         parts.append(
             _next(
                 "another budget, in seconds, from the same losses",
-                f"s2l select {data}{columns} {again} --budget 20% --out "
-                f"{shlex.quote(str(out.with_name(f'{stem}-20{suffix}')))}",
+                f"s2l select {data} --trajectories {shlex.quote(recorded)}{method}{settings} "
+                f"--budget 20% --out {_beside(out, '20')}",
             )
         )
     if recipe.method != "random":
         parts.append(
             _next(
                 "what it has to beat: as many rows drawn at random",
-                f"s2l select {data}{columns} --method random --budget {selected['selected']} --out "
-                f"{shlex.quote(str(out.with_name(f'{stem}-random{suffix}')))}",
+                f"s2l select {data} --method random --budget {selected['selected']} "
+                f"--out {_beside(out, 'random')}",
             )
         )
     console.print(Group(*(_spaced(parts))))
@@ -67,23 +63,18 @@ def show_selection(run: Run, console: Console) -> None:
 
 def show_recording(run: Run, console: Console) -> None:
     """Print what a ``record`` run read and spent, and what to type next."""
-    out, data = run.facts("write")["out"], " ".join(map(shlex.quote, run.recipe.data))
-    console.print(
-        Group(
-            *_spaced(
-                [
-                    _rows(run.facts("load"), {"excluded": _all_excluded(run)}),
-                    _spent(run),
-                    Text(f"Trajectories  {out}"),
-                    _next(
-                        "choose a subset, in seconds",
-                        f"s2l select {data} --trajectories {shlex.quote(str(out))} --budget 11% "
-                        "--out subset.jsonl",
-                    ),
-                ]
-            )
-        )
-    )
+    out = str(run.facts("write")["out"])
+    excluded = Counter(run.facts("load")["excluded"]) + Counter(run.facts("record")["left_out"])
+    parts: list[RenderableType] = [
+        _rows(run.facts("load"), {"excluded": excluded}),
+        _spent(run),
+        Text(f"Trajectories  {out}"),
+        _next(
+            "choose a subset, in seconds",
+            f"s2l select {_data(run.recipe)} --trajectories {shlex.quote(out)} --budget 11%",
+        ),
+    ]
+    console.print(Group(*_spaced(parts)))
 
 
 def show_examples(examples: Examples, console: Console) -> None:
@@ -119,13 +110,6 @@ def show_plan(examples: Examples, plan: Plan | None, console: Console) -> None:
         table.add_row("FLOPs of scoring", f"{plan.scoring_flops:.3g}")
     console.print(table)
     console.print("Nothing was trained or written (--dry-run).")
-
-
-def _all_excluded(run: Run) -> dict[str, int]:
-    reasons = dict(run.facts("load")["excluded"])
-    for reason, count in run.facts("record").get("left_out", {}).items():
-        reasons[reason] = reasons.get(reason, 0) + count
-    return reasons
 
 
 def _rows(load: Mapping[str, Any], selected: Mapping[str, Any]) -> Table:
@@ -191,10 +175,40 @@ def _spent(run: Run) -> Table:
         facts = run.facts(stage)
         if "seconds" in facts:
             table.add_row(f"Time {word}", _duration(facts["seconds"]))
-        for part in ("training", "scoring"):
+        for part in ("preparing", "training", "scoring"):
             if f"seconds_{part}" in facts:
                 table.add_row(f"  {part}", _duration(facts[f"seconds_{part}"]))
     return table
+
+
+def _data(recipe: RecordRecipe) -> str:
+    """The data and how it is read, as typed."""
+    names = " ".join(map(shlex.quote, recipe.data))
+    reading = {f.name: getattr(recipe.reading, f.name) for f in fields(ReadingSettings)}
+    seed = f" --seed {recipe.seed}" if recipe.seed else ""
+    return names + _settings(reading, ReadingSettings) + seed
+
+
+def _settings(values: Mapping[str, Any], kind: type[Any]) -> str:
+    """Settings that are not the default, as typed."""
+    typed = []
+    for f in fields(kind):
+        value, flag = values[f.name], f"--{f.name.replace('_', '-')}"
+        if value == f.default or value is None:
+            continue
+        if value is True:
+            typed.append(flag)
+        elif isinstance(value, Mapping):
+            typed += [f"{flag} {shlex.quote(f'{k}={v}')}" for k, v in value.items()]
+        else:
+            typed.append(f"{flag} {shlex.quote(str(value))}")
+    return "".join(f" {part}" for part in typed)
+
+
+def _beside(out: Path, word: str) -> str:
+    """Another file name beside ``out``, as typed."""
+    suffix = "".join(out.suffixes[-2:]) if out.suffix in {".gz", ".zst"} else out.suffix
+    return shlex.quote(str(out.with_name(f"{out.name.removesuffix(suffix)}-{word}{suffix}")))
 
 
 def _next(why: str, command: str) -> Text:

@@ -6,6 +6,7 @@ seed are dealt with here, once.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import ClassVar
@@ -16,6 +17,8 @@ from smalltolarge.errors import DataError, RecipeError
 from smalltolarge.selection.budget import Budget
 from smalltolarge.selection.pool import Evidence, Pool, Selection
 from smalltolarge.selection.sampling import order_by_key, random_keys
+
+log = logging.getLogger("smalltolarge")
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,16 @@ class Selector(ABC):
         if not np.array_equal(np.sort(order), np.arange(len(pool))):
             raise DataError(f"method {self.name!r} did not rank every row exactly once")
         n_tokens = None if pool.trajectories is None else pool.trajectories.n_tokens
+        chosen = budget.rows(order, n_tokens)
+        groups = 0 if ranking.labels is None else int(ranking.labels.max()) + 1
+        if chosen < groups:
+            log.warning(
+                "%d rows for %d clusters: the smallest clusters give none; fewer clusters would",
+                chosen,
+                groups,
+            )
         return Selection(
-            indices=np.sort(order[: budget.rows(order, n_tokens)]),
+            indices=np.sort(order[:chosen]),
             order=order,
             keys=keys,
             labels=ranking.labels,
