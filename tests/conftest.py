@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,28 +17,29 @@ from smalltolarge import wordproblems
 QUICK = ["--epochs", "1", "--checkpoints", "3", "--threads", "1"]
 """Settings of a recording of a few seconds."""
 
+SELECT = [
+    "select", "data.jsonl", "--budget", "20%", "--out", "subset.jsonl", "--clusters", "5", *QUICK,
+]  # fmt: skip
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """120 word problems as JSON Lines, in ``tmp_path``."""
-    file = tmp_path / "data.jsonl"
+def write_data(folder: Path) -> Path:
+    """Write 120 word problems as JSON Lines."""
+    file = folder / "data.jsonl"
     rows = wordproblems.training_rows(120, seed=1)
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
 
 
-@pytest.fixture
-def s2l(tmp_path: Path) -> Cli:
-    """Run the command line in ``tmp_path``, as a user does."""
+def command_line(folder: Path) -> Cli:
+    """Give a function that runs the command line in ``folder``, as a user does."""
 
     def run(
         *arguments: str | Path, expect: int = 0, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "smalltolarge.cli", *map(str, arguments)],
-            cwd=tmp_path,
+            cwd=folder,
             env={**os.environ, "COLUMNS": "200", **environment},
             capture_output=True,
             text=True,
@@ -48,6 +50,32 @@ def s2l(tmp_path: Path) -> Cli:
         return done
 
     return run
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """120 word problems as JSON Lines, in ``tmp_path``."""
+    return write_data(tmp_path)
+
+
+@pytest.fixture
+def s2l(tmp_path: Path) -> Cli:
+    """The command line in ``tmp_path``."""
+    return command_line(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("finished")
+    write_data(folder)
+    return folder, command_line(folder)(*SELECT).stdout
+
+
+@pytest.fixture
+def finished(_finished: tuple[Path, str], tmp_path: Path) -> str:
+    """``s2l SELECT`` done in ``tmp_path``: the data, the subset, the run; what it printed."""
+    shutil.copytree(_finished[0], tmp_path, dirs_exist_ok=True)
+    return _finished[1]
 
 
 @pytest.fixture(scope="session")

@@ -17,23 +17,13 @@ import yaml
 
 from smalltolarge.trajectories import Trajectories
 
-from .conftest import QUICK, Cli
+from .conftest import QUICK, SELECT, Cli
 
 RESULTS = ["trajectories.parquet", "selection.parquet", "clusters.parquet"]
 
 
-def select(*more: str) -> list[str]:
-    return [
-        "select", "data.jsonl", "--budget", "20%", "--out", "subset.jsonl", "--clusters", "5",
-        *QUICK, *more,
-    ]  # fmt: skip
-
-
-def test_one_command_gives_the_subset_and_a_run_folder(
-    data: Path, tmp_path: Path, s2l: Cli
-) -> None:
-    shown = s2l(*select()).stdout
-    lines = data.read_bytes().splitlines(keepends=True)
+def test_one_command_gives_the_subset_and_a_run_folder(tmp_path: Path, finished: str) -> None:
+    lines = (tmp_path / "data.jsonl").read_bytes().splitlines(keepends=True)
     subset = (tmp_path / "subset.jsonl").read_bytes().splitlines(keepends=True)
     assert len(subset) == 24
     places = [lines.index(line) for line in subset]
@@ -44,11 +34,9 @@ def test_one_command_gives_the_subset_and_a_run_folder(
         "recipe.yaml", "selection.parquet", "tokenizer.json", "trajectories.parquet",
     }  # fmt: skip
     for words in ("Rows read", "120", "Rows selected", "20.0%", "cot/", "Next", "--trajectories"):
-        assert words in shown
+        assert words in finished
     table = pq.read_table(run / "selection.parquet").to_pydict()
-    chosen = [
-        row for row, selected in zip(table["row"], table["selected"], strict=True) if selected
-    ]
+    chosen = [row for row, taken in zip(table["row"], table["selected"], strict=True) if taken]
     assert chosen == [place + 1 for place in places]
     assert sorted(table["rank"]) == list(range(120))
     assert set(table["reason"]) == {"selected", "not selected"}
@@ -57,83 +45,100 @@ def test_one_command_gives_the_subset_and_a_run_folder(
     assert sum(clusters["selected"]) == 24
 
 
-def test_the_same_command_again_has_nothing_to_do(data: Path, tmp_path: Path, s2l: Cli) -> None:
-    s2l(*select())
+@pytest.mark.usefixtures("finished")
+def test_the_same_command_again_has_nothing_to_do(tmp_path: Path, s2l: Cli) -> None:
     files = [tmp_path / "subset.jsonl", *(tmp_path / "runs" / "subset").iterdir()]
     before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
     del before[tmp_path / "runs" / "subset" / ".lock"]
-    again = s2l(*select())
+    again = s2l(*SELECT)
     assert "nothing to do" in again.stderr
     assert "Rows selected" in again.stdout
     assert before == {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in before}
 
 
-def test_two_runs_are_the_same_bytes_and_order_does_not_matter(
-    data: Path, tmp_path: Path, s2l: Cli
-) -> None:
-    s2l(*select())
-    s2l(*select("--run", "other", "--overwrite"))
+@pytest.mark.usefixtures("finished")
+def test_a_lost_subset_is_written_again_from_what_is_recorded(tmp_path: Path, s2l: Cli) -> None:
+    before = (tmp_path / "subset.jsonl").read_bytes()
+    (tmp_path / "subset.jsonl").unlink()
+    (tmp_path / "runs" / "subset" / "selection.parquet").unlink()
+    assert "training" not in s2l(*SELECT, "--no-progress").stderr
+    assert (tmp_path / "subset.jsonl").read_bytes() == before
+
+
+@pytest.mark.usefixtures("finished")
+def test_two_runs_are_the_same_bytes_and_order_does_not_matter(tmp_path: Path, s2l: Cli) -> None:
+    s2l(*SELECT, "--run", "other", "--overwrite")
     for name in RESULTS:
         assert (tmp_path / "runs/subset" / name).read_bytes() == (
             tmp_path / "other" / name
         ).read_bytes()
-    lines = data.read_text().splitlines(keepends=True)
+    lines = (tmp_path / "data.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "turned.jsonl").write_text("".join(reversed(lines)))
-    command = [*select("--run", "turned"), "--out", "turned-subset.jsonl"]
-    command[1] = "turned.jsonl"
-    s2l(*command)
+    s2l("select", "turned.jsonl", *SELECT[2:], "--out", "turned-subset.jsonl")
     assert set((tmp_path / "subset.jsonl").read_text().splitlines()) == set(
         (tmp_path / "turned-subset.jsonl").read_text().splitlines()
     )
 
 
-def test_recorded_losses_are_used_again_without_torch(data: Path, tmp_path: Path, s2l: Cli) -> None:
-    s2l("record", "data.jsonl", "--out", "t.parquet", *QUICK)
+@pytest.mark.usefixtures("finished")
+def test_recorded_losses_are_used_again_without_torch(tmp_path: Path) -> None:
     program = (
         "import sys; from smalltolarge import cli\n"
-        "sys.argv = ['s2l', 'select', 'data.jsonl', '--trajectories', 't.parquet', '--budget',"
-        " '30', '--out', 'small.jsonl', '--clusters', '5']\n"
+        "sys.argv = ['s2l', 'select', 'data.jsonl', '--trajectories',"
+        " 'runs/subset/trajectories.parquet', '--budget', '30', '--out', 'more.jsonl',"
+        " '--clusters', '5']\n"
         "try: cli.main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True)
-    s2l(*select("--run", "whole"), "--out", "whole.jsonl")
-    small = set((tmp_path / "small.jsonl").read_text().splitlines())
-    whole = set((tmp_path / "whole.jsonl").read_text().splitlines())
-    assert len(small) == 30
-    assert whole < small
+    fewer = set((tmp_path / "subset.jsonl").read_text().splitlines())
+    more = set((tmp_path / "more.jsonl").read_text().splitlines())
+    assert (len(fewer), len(more)) == (24, 30)
+    assert fewer < more
 
 
-def test_a_run_stopped_by_a_signal_says_so_and_goes_on_to_the_same_bytes(
-    data: Path, tmp_path: Path, s2l: Cli
+def test_record_writes_the_trajectories_that_select_would(
+    tmp_path: Path, s2l: Cli, finished: str
 ) -> None:
-    s2l(*select("--run", "whole"), "--out", "whole.jsonl")
-    command = [sys.executable, "-m", "smalltolarge.cli", *select("--no-progress")]
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+    shown = s2l("record", "data.jsonl", "--out", "t.parquet", *QUICK).stdout
+    assert "s2l select data.jsonl --trajectories t.parquet" in shown
+    assert (tmp_path / "t.parquet").read_bytes() == (
+        tmp_path / "runs/subset/trajectories.parquet"
+    ).read_bytes()
+    s2l(
+        "select", "data.jsonl", "--trajectories", "t.parquet", "--budget", "1K-tokens",
+        "--clusters", "5", "--out", "some.jsonl",
+    )  # fmt: skip
+    facts = manifest(tmp_path / "runs/some")["stages"]["select"]["facts"]
+    assert 800 < facts["tokens_selected"] <= 1000
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_run_stopped_by_a_signal_says_so_and_goes_on_to_the_same_bytes(
+    tmp_path: Path, s2l: Cli
+) -> None:
+    again = [*SELECT, "--run", "stopped", "--out", "stopped.jsonl"]
+    command = [sys.executable, "-m", "smalltolarge.cli", *again]
+    proxy = tmp_path / "stopped" / "proxy"
+    for number in (signal.SIGTERM, signal.SIGKILL):
         run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-        proxy = tmp_path / "runs" / "subset" / "proxy"
         began = time.monotonic()
         so_far = len(list(proxy.glob("*"))) if proxy.is_dir() else 0
         while run.poll() is None and time.monotonic() - began < 120:
-            if proxy.is_dir() and len(list(proxy.glob("losses*"))) > so_far:
+            if len(list(proxy.glob("losses*"))) > so_far:
                 break
-            time.sleep(0.02)
+            time.sleep(0.01)
         run.send_signal(number)
         _, said = run.communicate(timeout=60)
-        if run.returncode == 0:
-            break
-        if number == signal.SIGKILL:
-            assert run.returncode == -signal.SIGKILL
-        else:
-            assert run.returncode == 75, said
-            assert f"stopped by {number.name}" in said
-    s2l(*select())
+        assert run.returncode == (75 if number == signal.SIGTERM else -signal.SIGKILL), said
+        assert number == signal.SIGKILL or "stopped by SIGTERM" in said
+    s2l(*again)
     for name in RESULTS:
         assert (tmp_path / "runs/subset" / name).read_bytes() == (
-            tmp_path / "whole" / name
+            tmp_path / "stopped" / name
         ).read_bytes()
-    assert (tmp_path / "subset.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert (tmp_path / "subset.jsonl").read_bytes() == (tmp_path / "stopped.jsonl").read_bytes()
     assert not proxy.exists()
 
 
@@ -176,11 +181,11 @@ def test_bad_rows_stop_everything_before_training_or_are_listed(
     lines[4] = '{"instruction": "What?", "output": ["a", "b"], "source": "x"}'
     lines[9] = '{"instruction": "What?", "output": "", "source": "x"}'
     data.write_text("\n".join(lines) + "\n")
-    said = s2l(*select(), expect=3).stderr
+    said = s2l(*SELECT, expect=3).stderr
     for words in ("data.jsonl", "line 5", "line 10", "output", "--on-bad-row exclude"):
         assert words in said
     assert not (tmp_path / "runs/subset/proxy").exists()
-    shown = s2l(*select("--on-bad-row", "exclude", "--run", "excluding")).stdout
+    shown = s2l(*SELECT, "--on-bad-row", "exclude", "--run", "excluding").stdout
     assert "excluded: " in shown
     listed = [
         json.loads(line)
@@ -198,7 +203,7 @@ def test_rows_without_completion_tokens_are_excluded_by_name(
     lines = data.read_text().splitlines()
     long = {"instruction": "why " * 3000, "output": "because", "source": "x"}
     data.write_text("\n".join([*lines, json.dumps(long)]) + "\n")
-    shown = s2l(*select()).stdout
+    shown = s2l(*SELECT).stdout
     assert "excluded: no completion token within max_length" in shown
     reuse = ["select", "data.jsonl", "--trajectories", "runs/subset/trajectories.parquet"]
     shown = s2l(*reuse, "--budget", "100%", "--out", "all.jsonl").stdout
@@ -217,43 +222,46 @@ def test_a_budget_that_does_not_fit_is_refused_before_training(
             file.unlink()
 
 
-def test_a_token_budget_is_kept(data: Path, tmp_path: Path, s2l: Cli) -> None:
-    s2l("record", "data.jsonl", "--out", "t.parquet", *QUICK)
-    s2l(
-        "select", "data.jsonl", "--trajectories", "t.parquet", "--budget", "1K-tokens",
-        "--clusters", "5", "--out", "some.jsonl",
-    )  # fmt: skip
-    facts = json.loads((tmp_path / "runs/some/manifest.json").read_text())["stages"]["select"]
-    assert 800 < facts["facts"]["tokens_selected"] <= 1000
-
-
-def test_stratified_selection_is_even_over_sources(data: Path, tmp_path: Path, s2l: Cli) -> None:
-    rows = [json.loads(line) for line in data.read_text().splitlines()]
+@pytest.mark.usefixtures("finished")
+def test_stratified_selection_is_even_over_sources(tmp_path: Path, s2l: Cli) -> None:
+    rows = [json.loads(line) for line in (tmp_path / "data.jsonl").open()]
     for place, row in enumerate(rows):
         row["topic"] = "rare" if place < 20 else "frequent"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    s2l(*select("--stratify", "source", "--columns", "source=topic"))
-    topics = [json.loads(line)["topic"] for line in (tmp_path / "subset.jsonl").open()]
+    (tmp_path / "topics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    s2l(
+        "select", "topics.jsonl", "--stratify", "source", "--columns", "source=topic",
+        "--columns", "output=output", "--trajectories", "runs/subset/trajectories.parquet",
+        "--budget", "24", "--clusters", "5", "--out", "even.jsonl",
+    )  # fmt: skip
+    topics = [json.loads(line)["topic"] for line in (tmp_path / "even.jsonl").open()]
     assert topics.count("rare") == topics.count("frequent") == 12
 
 
-def test_a_recipe_replays_a_run(data: Path, tmp_path: Path, s2l: Cli) -> None:
-    s2l(*select("--seed", "3"))
+@pytest.mark.usefixtures("finished")
+def test_a_recipe_replays_a_run(tmp_path: Path, s2l: Cli) -> None:
     recipe = tmp_path / "runs" / "subset" / "recipe.yaml"
     s2l("select", "--recipe", recipe, "--out", "again.jsonl")
     assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "subset.jsonl").read_bytes()
     written = yaml.safe_load(recipe.read_text())
     assert (written["seed"], written["proxy"]["proxy"], written["settings"]["clusters"]) == (
-        3, "scratch-0.5m", 5,
+        0, "scratch-0.5m", 5,
     )  # fmt: skip
 
 
-def test_verify_finds_every_changed_file(data: Path, tmp_path: Path, s2l: Cli) -> None:
-    s2l(*select())
+def test_a_recipe_cannot_name_code_to_run(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    (tmp_path / "stranger.py").write_text("open('ran', 'w')")
+    (tmp_path / "r.yaml").write_text("data: [data.jsonl]\nbudget: 5\nmethod: stranger:Method\n")
+    assert "stranger:Method" in s2l("select", "--recipe", "r.yaml", expect=7).stderr
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.usefixtures("finished")
+def test_verify_finds_every_changed_file(tmp_path: Path, s2l: Cli) -> None:
     shown = s2l("verify", "runs/subset").stdout
     assert "the subset chosen again: the same rows" in shown
     run = tmp_path / "runs" / "subset"
-    for file in [run / name for name in RESULTS] + [data, tmp_path / "subset.jsonl"]:
+    names = ["data.jsonl", "subset.jsonl"]
+    for file in [run / name for name in RESULTS] + [tmp_path / name for name in names]:
         before = file.read_bytes()
         file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
         assert file.name in s2l("verify", "runs/subset", expect=5).stderr
@@ -264,23 +272,20 @@ def test_verify_finds_every_changed_file(data: Path, tmp_path: Path, s2l: Cli) -
 def test_dry_run_prints_the_plan_and_leaves_nothing_behind(
     data: Path, tmp_path: Path, s2l: Cli
 ) -> None:
-    shown = s2l(*select("--dry-run")).stdout
+    shown = s2l(*SELECT, "--dry-run").stdout
     for words in ("Rows read", "Tokens", "Training steps", "FLOPs of training", "FLOPs of scoring"):
         assert words in shown
     assert os.listdir(tmp_path) == ["data.jsonl"]
 
 
-def test_log_lines_say_how_fast_each_stage_is(data: Path, s2l: Cli) -> None:
-    said = s2l(*select("--no-progress")).stderr
+def test_log_lines_say_how_fast_each_stage_is_and_are_asked_for(data: Path, s2l: Cli) -> None:
+    said = s2l(*SELECT, "--no-progress").stderr
     for stage in ("reading", "tokenising", "training", "scoring", "clustering"):
         assert any(line.startswith(stage) and "/s" in line for line in said.splitlines())
     assert "loss" in said
-
-
-def test_without_a_terminal_nothing_but_notices_is_shown(data: Path, s2l: Cli) -> None:
-    said = s2l(*select()).stderr
-    assert said.splitlines()[0].startswith("alpaca: instruction, output; 120 rows")
-    assert "reading" not in said
+    quiet = s2l(*SELECT, "--run", "other", "--budget", "9", "--overwrite").stderr
+    assert quiet.splitlines()[0].startswith("alpaca: instruction, output; 120 rows")
+    assert "reading" not in quiet
 
 
 @pytest.mark.parametrize(
@@ -288,7 +293,7 @@ def test_without_a_terminal_nothing_but_notices_is_shown(data: Path, s2l: Cli) -
     [
         (["select", "data.jsonl"], 2, "--budget"),
         (["select", "--budget", "5%"], 2, "DATA"),
-        (["select", "data.jsonl", "--budget", "5%", "--clusters", "many"], 2, "many"),
+        (["select", "data.jsonl", "--budget", "5%", "--clusters", "many"], 2, "--clusters"),
         (["select", "data.jsonl", "--budget", "5%", "--clustres", "9"], 2, "--clusters"),
         (["select", "data.jsonl", "--budget", "5%", "--method", "s2"], 2, "Did you mean"),
         (["select", "data.jsonl", "--budget", "5%", "--proxy", "scratch-1b"], 2, "scratch-0.5m"),
@@ -349,8 +354,8 @@ def manifest(path: Path) -> dict[str, Any]:
     return found
 
 
-def test_every_row_is_accounted_for_in_the_manifest(data: Path, tmp_path: Path, s2l: Cli) -> None:
-    s2l(*select())
+@pytest.mark.usefixtures("finished")
+def test_every_row_is_accounted_for_in_the_manifest(tmp_path: Path) -> None:
     stages = manifest(tmp_path / "runs/subset")["stages"]
     load, chosen = stages["load"]["facts"], stages["select"]["facts"]
     assert load["read"] == load["used"] + sum(load["excluded"].values())

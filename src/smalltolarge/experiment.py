@@ -84,6 +84,7 @@ def run_select(
     budget = Budget.parse(recipe.budget)
     with _run(recipe, folder) as run:
         read, facts = _load(run, recipe, watch)
+        budget.least_rows(len(read))
         out = out or Path(f"subset{reading.usual_suffix(read)}")
         reading.check_output(read, out)
         _check_output(run, read, out, overwrite)

@@ -61,8 +61,11 @@ class Step:
 
     def amount(self) -> str:
         """Say how much is done, of how much, how fast."""
-        of = "" if self.is_done else f"/{self.total:,.0f}"
-        return f"{self.done:,.0f}{of} {self.unit}, {self.rate:,.0f}/s"
+        scale, digits, unit = (1e6, 1, "MB") if self.unit == "bytes" else (1, 0, self.unit)
+        of = "" if self.is_done else f"/{(self.total or 0) / scale:,.{digits}f}"
+        rate = self.rate / scale
+        per_second = f"{rate:,.1f}" if rate < 10 else f"{rate:,.0f}"
+        return f"{self.done / scale:,.{digits}f}{of} {unit}, {per_second}/s"
 
     def left(self) -> str:
         """Say how much time is left at this rate; nothing where it is not known."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from smalltolarge.errors import MissingArtifact, RecipeError, printable
+from smalltolarge.errors import MissingArtifact, RecipeError, S2LError, printable
 from smalltolarge.selection import Budget, Evidence, Selector, find_selector
 from smalltolarge.selection.selector import check_seed
 from smalltolarge.settings import ProxySettings, ReadingSettings
@@ -134,9 +134,8 @@ def read(values: Mapping[str, Any], kind: type[T], where: str = "") -> T:
         problems = []
         for problem in error.errors():
             cause = problem.get("ctx", {}).get("error")
-            if isinstance(cause, RecipeError):
-                problems.append(str(cause))
-                continue
+            if isinstance(cause, S2LError):
+                raise cause from error
             path = ".".join(str(part) for part in (*_words(where), *problem["loc"]))
             found = printable(json.dumps(problem["input"]))
             problems.append(f"{path}: {problem['msg']}, found {found}")
