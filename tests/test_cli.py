@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,6 +141,68 @@ def test_a_run_stopped_by_a_signal_says_so_and_goes_on_to_the_same_bytes(
         ).read_bytes()
     assert (tmp_path / "subset.jsonl").read_bytes() == (tmp_path / "stopped.jsonl").read_bytes()
     assert not proxy.exists()
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_kill_between_the_subset_and_its_record_is_mended(tmp_path: Path, s2l: Cli) -> None:
+    file = tmp_path / "runs" / "subset" / "manifest.json"
+    stages = manifest(file.parent)["stages"]
+    stages["writing"] = {"facts": {"out": stages.pop("write")["facts"]["out"]}, "outputs": {}}
+    file.write_text(json.dumps({"schema": 1, "stages": stages}))
+    s2l(*SELECT)
+    assert list(manifest(file.parent)["stages"]) == ["load", "record", "select", "write"]
+
+
+@pytest.mark.usefixtures("finished")
+def test_damage_to_a_run_is_mended_without_training_again(tmp_path: Path, s2l: Cli) -> None:
+    run, before = tmp_path / "runs" / "subset", (tmp_path / "subset.jsonl").read_bytes()
+    with (run / "recipe.yaml").open("a") as file:
+        file.write("\n")
+    (run / "excluded.jsonl").write_text("damaged")
+    (run / "selection.parquet").write_text("damaged")
+    said = s2l(*SELECT, "--no-progress").stderr
+    assert "excluded.jsonl is not the file" in said and "selection.parquet is not" in said
+    assert "training" not in said
+    assert (tmp_path / "subset.jsonl").read_bytes() == before
+    s2l("verify", "runs/subset")
+
+
+@pytest.mark.usefixtures("finished")
+def test_changed_trajectories_are_a_changed_input(tmp_path: Path, s2l: Cli) -> None:
+    recorded = tmp_path / "runs" / "subset" / "trajectories.parquet"
+    (tmp_path / "t.parquet").write_bytes(recorded.read_bytes())
+    command = ["select", "data.jsonl", "--trajectories", "t.parquet", "--budget", "9", "-o"]
+    s2l(*command, "nine.jsonl")
+    other = Trajectories.from_parquet(recorded)
+    Trajectories(other.losses + 1, other.steps, other.ids).to_parquet(tmp_path / "t.parquet")
+    said = s2l(*command, "nine.jsonl", expect=4).stderr
+    assert "t.parquet" in said and "changed since the run" in said
+
+
+def test_an_output_that_cannot_be_or_must_not_be_is_refused_before_training(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    (tmp_path / "folder").mkdir()
+    shutil.copy(data, tmp_path / "folder" / "a.jsonl")
+    for source, out, words in (
+        ("data.jsonl", "data.jsonl/x.jsonl", "cannot be written"),
+        ("data.jsonl", "runs/x/selection.jsonl", "folder of the run"),
+        ("folder", "folder/subset.jsonl", "read it as data"),
+        ("folder/*.jsonl", "folder/subset.jsonl", "read it as data"),
+    ):
+        command = ["select", source, "--budget", "5", "--run", "runs/x", "--out", out]
+        assert words in s2l(*command, expect=2).stderr
+    assert not (tmp_path / "runs" / "x").exists()
+
+
+def test_runs_are_named_after_their_outputs_and_never_shared(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    command = ["select", "data.jsonl", "--method", "random", "--budget", "5", "--out"]
+    for out in ("a.v2.jsonl", "a.v2-20.jsonl", "größe.jsonl", "gruße.jsonl", "x" * 120 + ".jsonl"):
+        s2l(*command, out)
+        assert len((tmp_path / out).read_text().splitlines()) == 5
+    assert len(list((tmp_path / "runs").iterdir())) == 5
 
 
 def test_other_settings_in_the_same_folder_are_refused_by_name(

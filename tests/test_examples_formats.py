@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smalltolarge.errors import DataError, Interrupted, RecipeError
-from smalltolarge.examples import Examples, describe, load
+from smalltolarge.examples import Examples, describe, load, rows_as_dataset, would_read
+from smalltolarge.examples.sources import resolve
 from smalltolarge.progress import Progress
 from smalltolarge.settings import ReadingSettings
 
@@ -498,3 +501,105 @@ def test_reading_reports_every_byte_and_can_be_stopped(tmp_path: Path) -> None:
     assert counted.said == ("reading", size, "bytes") and counted.amount == size
     with pytest.raises(Interrupted):
         load(path, check=stop)
+
+
+def owners(examples: Examples, column: str = "mark") -> dict[Any, object]:
+    """Which physical row has which id, by a column that is no part of the turns."""
+    rows = rows_as_dataset(examples, np.arange(len(examples)))
+    return dict(zip(examples.table["id"].to_pylist(), rows[column], strict=True))
+
+
+def write_as(kind: str, folder: Path, rows: list[dict[str, Any]]) -> Any:
+    file = folder / f"data.{kind}"
+    if kind == "dataset":
+        from datasets import Dataset
+
+        return Dataset.from_list(rows)
+    if kind == "jsonl":
+        jsonl(file, rows)
+    elif kind == "jsonl.gz":
+        file.write_bytes(gzip.compress(jsonl(folder / "data.jsonl", rows).read_bytes()))
+    elif kind == "json":
+        file.write_text(json.dumps(rows))
+    elif kind == "csv":
+        lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+        file.write_text("".join(f"{line}\n" for line in lines))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), file, row_group_size=2)
+    return file
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "json", "csv", "parquet", "dataset"])
+def test_rows_with_equal_turns_have_the_same_ids_in_any_order_of_the_file(
+    kind: str, tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"Q{i % 3}", "completion": "A", "mark": f"m{i}"} for i in range(12)]
+    wanted = owners(load(write_as(kind, tmp_path, rows)))
+    assert len(wanted) == len(rows)
+    for change in (rows[::-1], rows[5:] + rows[:5]):
+        assert owners(load(write_as(kind, tmp_path, change))) == wanted
+
+
+def test_rows_with_equal_turns_in_several_files_do_not_depend_on_the_order_of_the_files(
+    tmp_path: Path,
+) -> None:
+    files = [
+        jsonl(tmp_path / f"{name}.jsonl", [{"prompt": "Q", "completion": "A", "mark": name}] * 2)
+        for name in "abc"
+    ]
+    assert owners(load(files)) == owners(load(files[::-1]))
+
+
+def test_a_column_python_cannot_hold_decides_nothing(tmp_path: Path) -> None:
+    far = pa.array([2**45, 2**45], pa.timestamp("s"))
+    same = pa.array(["Q", "Q"])
+    table = pa.table({"prompt": same, "completion": same, "when": far, "mark": pa.array([1, 2])})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert len(load(tmp_path / "a.parquet").ids) == 2
+
+
+@pytest.mark.parametrize(
+    ("given_", "out", "wanted"),
+    [
+        ("data", "data/subset.jsonl", True),
+        ("data", "./data/../data/subset.jsonl.gz", True),
+        ("data", "data/subset.parquet", True),
+        ("data", "data/deeper/subset.jsonl", False),
+        ("data", "data/.subset.jsonl", False),
+        ("data", "data/subset", False),
+        ("data", "subset.jsonl", False),
+        ("link", "data/subset.jsonl", True),
+        ("data/a.jsonl", "data/subset.jsonl", False),
+        ("data/*.jsonl", "data/subset.jsonl", True),
+        ("data/*.jsonl", "data/subset.csv", False),
+        ("data/*.jsonl", "data/.subset.jsonl", False),
+        ("link/*.jsonl", "data/subset.jsonl", True),
+        ("*/*.jsonl", "new/subset.jsonl", True),
+        ("data/[a-c]*", "data/subset.jsonl", False),
+        ("**/*.jsonl", "data/deeper/subset.jsonl", True),
+        ("**/*.jsonl", "subset.jsonl", True),
+        ("**", "data/x/y.jsonl", True),
+        ("**", "data/.x/y.jsonl", False),
+        ("owner/name", "subset.jsonl", False),
+        ("saved", "saved/subset.jsonl", True),
+    ],
+)
+def test_an_output_that_a_later_reading_would_take_in_is_known(
+    given_: str, out: str, wanted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "[odd] name"
+    for folder in ("data", "saved"):
+        (here / folder).mkdir(parents=True)
+    monkeypatch.chdir(here)
+    (here / "saved" / "state.json").write_text("{}")
+    jsonl(here / "data" / "a.jsonl", [PLAIN["alpaca"]])
+    (here / "link").symlink_to("data")
+    assert would_read([given_], Path(out)) is wanted
+    if given_ in ("saved", "owner/name"):
+        return
+    before = {one.name for one in resolve(given_, ReadingSettings())}
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    jsonl(Path(out), [PLAIN["alpaca"]])
+    with suppress(DataError):  # the suffix is of another kind, which is told apart by content
+        after = {one.name for one in resolve(given_, ReadingSettings())}
+        assert bool(after - before) is wanted

@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from smalltolarge.errors import MissingArtifact, RecipeError
@@ -148,3 +149,29 @@ def test_every_setting_is_documented_under_its_field(kind: type[Any]) -> None:
     described = describe(kind)
     assert set(described) == {f.name for f in fields(kind)}
     assert all(len(words) > 10 and words.endswith(".") for words in described.values())
+
+
+@pytest.mark.parametrize("name", ["method", "budget", "settings", "trajectories"])
+def test_the_recipe_of_a_select_run_is_called_that_by_record(name: str) -> None:
+    for refused in (
+        lambda: place({name: "x"}, RecordRecipe),
+        lambda: read({name: 1}, RecordRecipe),
+    ):
+        with pytest.raises(
+            RecipeError, match=f"{name} is a setting of a select run, not of record"
+        ):
+            refused()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    values = {"seed": np.int64(1), "proxy": {"epochs": np.float32(0.5), "threads": np.int32(2)}}
+    found = read({**SMALLEST, **values}, SelectRecipe)
+    assert found.proxy is not None
+    assert (found.seed, found.proxy.epochs, found.proxy.threads) == (1, 0.5, 2)
+    with pytest.raises(RecipeError, match=r"proxy\.tokenizer: .* is a PosixPath"):
+        read({**SMALLEST, "proxy": {"tokenizer": Path("x")}}, SelectRecipe)
+
+
+def test_a_budget_that_is_a_fraction_is_answered_with_how_to_write_a_share() -> None:
+    with pytest.raises(RecipeError, match='a share is a text with % \\("11%"'):
+        read({**SMALLEST, "budget": 0.11}, SelectRecipe)

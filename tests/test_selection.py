@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -319,3 +320,34 @@ def test_a_misspelt_method_is_answered_with_the_nearest_name() -> None:
 def test_equal_keys_are_ordered_by_id() -> None:
     keys = np.array([5, 5, 1], dtype=np.uint64)
     assert order_by_key(keys, np.array([b"b", b"a", b"c"])).tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("sources", [None, [None] * 30])
+def test_stratifying_without_any_source_says_how_to_name_one(sources: list[None] | None) -> None:
+    pool = replace(make_pool(30), sources=sources)
+    with pytest.raises(DataError, match="no source column.*--columns source=COLUMN"):
+        S2L(clusters=2, stratify="source").select(pool, 5)
+
+
+@pytest.mark.parametrize("text", ["1,5%", "1,5K", "1_5", "1,00", "1000,000", "1,,000", ",100"])
+def test_a_comma_or_underscore_parts_groups_of_three_digits_alone(text: str) -> None:
+    with pytest.raises(RecipeError, match="is needed"):
+        Budget.parse(text)
+    assert Budget.parse("1,234,567").amount == Budget.parse("1_234_567").amount == 1_234_567
+
+
+@pytest.mark.parametrize(("wrong", "share"), [(10.0, "10%"), (0.11, "11%"), (1e9, "11%")])
+def test_a_fraction_is_no_budget_and_the_answer_writes_it_as_a_share(
+    wrong: float, share: str
+) -> None:
+    with pytest.raises(RecipeError, match=rf'share is a text with % \("{share}"'):
+        Random().select(make_pool(30), wrong)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    pool = make_pool(30)
+    mine = Random().select(pool, np.int64(10), np.int64(3))
+    assert np.array_equal(mine.indices, Random().select(pool, 10, 3).indices)
+    assert type(mine.seed) is int
+    with pytest.raises(RecipeError, match="seed is 1.5"):
+        Random().select(pool, 10, 1.5)  # type: ignore[arg-type]

@@ -19,7 +19,13 @@ from typing import Any
 import pytest
 
 from smalltolarge import store
-from smalltolarge.errors import IntegrityError, OutOfSpace, RecipeError, StaleArtifact
+from smalltolarge.errors import (
+    IntegrityError,
+    OutOfSpace,
+    RecipeError,
+    RefusedForSafety,
+    StaleArtifact,
+)
 
 RECIPE: dict[str, Any] = {"budget": "11%", "proxy": {"epochs": 3.0}}
 
@@ -113,23 +119,42 @@ def test_the_umask_is_respected(tmp_path: Path) -> None:
 def test_a_stage_is_done_when_its_manifest_entry_is_written(tmp_path: Path) -> None:
     with hold(tmp_path / "run") as run:
         store.write_bytes(run.path / "out.bin", b"x")
-        assert run.stage("record") is None
+        assert not run.is_done("record")
         run.commit("record", ["out.bin"], {"rows": 3})
     with hold(tmp_path / "run", known=True) as run:
-        entry = run.stage("record")
-    assert entry is not None and entry["facts"] == {"rows": 3}
+        assert run.is_done("record")
+        assert run.facts("record") == {"rows": 3}
 
 
-def test_a_changed_output_is_set_aside_aloud_and_its_stage_is_not_done(
+def test_a_changed_output_is_set_aside_aloud_with_what_was_made_from_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with hold(tmp_path / "run") as run:
-        store.write_bytes(run.path / "out.bin", b"written")
-        run.commit("record", ["out.bin"], {})
-        (run.path / "out.bin").write_bytes(b"wriTten")
-        assert run.stage("record") is None
-    assert "out.bin" in caplog.text
-    assert (tmp_path / "run" / "out.bin.corrupt").read_bytes() == b"wriTten"
+        for name in ("load", "record", "select", "write"):
+            store.write_bytes(run.path / f"{name}.bin", b"written")
+            run.commit(name, [f"{name}.bin"], {})
+        (run.path / "record.bin").write_bytes(b"wriTten")
+        assert run.is_done("load")
+        assert not run.is_done("record")
+        assert not run.is_done("select")
+        store.write_bytes(run.path / "record.bin", b"again")
+        run.commit("record", ["record.bin"], {})
+        (run.path / "record.bin").write_bytes(b"agaiN")
+        assert not run.is_done("record")
+    assert "record.bin is not the file that was written" in caplog.text
+    assert (tmp_path / "run" / "record.bin.corrupt").read_bytes() == b"wriTten"
+    assert (tmp_path / "run" / "record.bin.corrupt-2").read_bytes() == b"agaiN"
+
+
+def test_a_missing_output_is_said_to_be_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with hold(tmp_path / "run") as run:
+        store.write_bytes(run.path / "out.bin", b"x")
+        run.commit("select", ["out.bin"], {})
+        (run.path / "out.bin").unlink()
+        assert not run.is_done("select")
+    assert "out.bin is missing" in caplog.text
 
 
 def test_other_settings_are_refused_with_each_difference(tmp_path: Path) -> None:
@@ -172,6 +197,48 @@ def test_a_folder_in_which_nothing_was_written_is_not_left_behind(tmp_path: Path
     with store.RunFolder.hold(tmp_path / "runs" / "run", RECIPE, None) as run:
         assert run.path.is_dir()
     assert os.listdir(tmp_path / "runs") == []
+
+
+def test_an_empty_folder_of_the_user_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with store.RunFolder.hold(tmp_path / "mine", RECIPE, None):
+        pass
+    assert os.listdir(tmp_path / "mine") == []
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from smalltolarge import store\n"
+        "with store.RunFolder.hold(Path(sys.argv[1]), {}, None) as run:\n"
+        "    with store.atomic_write(run.path / 'recipe.yaml') as f: os.kill(os.getpid(), 9)"
+    )
+    run = subprocess.run([sys.executable, "-c", program, str(tmp_path / "run")], check=False)
+    assert run.returncode == -signal.SIGKILL
+    assert len(os.listdir(tmp_path / "run")) == 2
+    with hold(tmp_path / "run"):
+        assert sorted(os.listdir(tmp_path / "run")) == [".lock", "recipe.yaml"]
+
+
+@pytest.mark.parametrize("name", [".lock", "environment.json", "proxy", "a/b"])
+def test_a_run_folder_with_links_is_refused_and_the_target_untouched(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "victim").write_text("precious")
+    link = tmp_path / "run" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "victim")
+    with pytest.raises(RefusedForSafety, match="is a link"), hold(tmp_path / "run", known=True):
+        pass
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_a_folder_whose_digest_is_asked_for_is_digested_whole(tmp_path: Path) -> None:
+    for name, text in (("a", "x"), ("b/c", "y")):
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "d" / name).write_text(text)
+    before = store.digest(tmp_path / "d")
+    (tmp_path / "d" / "b" / "c").write_text("z")
+    assert store.digest(tmp_path / "d") != before
 
 
 def test_of_many_who_start_at_once_one_wins(tmp_path: Path) -> None:
@@ -224,10 +291,11 @@ def test_a_manifest_that_is_none_is_an_integrity_error(text: str, tmp_path: Path
 
 
 def test_a_manifest_never_reaches_outside_its_folder(tmp_path: Path) -> None:
-    stages = {"a": {"facts": {}, "outputs": {"../../etc/passwd": {"sha256": ""}}}}
-    (tmp_path / "manifest.json").write_text(json.dumps({"schema": 1, "stages": stages}))
-    with pytest.raises(IntegrityError, match="outside its folder"):
-        store.read_manifest(tmp_path)
+    for name in ("../../etc/passwd", "/etc/passwd", "", ".", "a/b", "x\0"):
+        stages = {"a": {"facts": {}, "outputs": {name: {"sha256": ""}}}}
+        (tmp_path / "manifest.json").write_text(json.dumps({"schema": 1, "stages": stages}))
+        with pytest.raises(IntegrityError, match="is not a manifest of ours: the output"):
+            store.read_manifest(tmp_path)
 
 
 def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:

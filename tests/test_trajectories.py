@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
 import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,3 +143,98 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
         file.write_bytes(whole[:cut])
         with pytest.raises(IntegrityError, match="t.parquet"):
             Trajectories.from_parquet(file)
+
+
+def trajectories(**change: Any) -> Trajectories:
+    plain = {"losses": [[1.0, 2.0], [3.0, 4.0]], "steps": [0, 5], "ids": ["a", "b"]}
+    return Trajectories(**{**plain, **change})
+
+
+def test_plain_lists_and_any_whole_numbers_are_taken() -> None:
+    found = trajectories(steps=[0.0, 5.0], n_tokens=[1, 2])
+    assert str(found.losses.dtype) == "float32" and str(found.steps.dtype) == "int64"
+    assert found.n_tokens is not None and found.n_tokens.dtype == np.int32
+    assert found.n_tokens.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["é", "b"],
+        np.array(["é", "b"], dtype=object),
+        np.array(["é".encode(), b"b"], dtype=object),
+        np.array(["é".encode(), "b"], dtype=object),
+        pd.Series(["é", "b"]),
+    ],
+)
+def test_ids_of_any_text_type_join(ids: Any) -> None:
+    joined = trajectories(ids=ids).align(np.array([b"b", "é".encode()]))
+    assert joined.losses[:, 0].tolist() == [3.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ids": [1, 2]}, r"ids: text is needed, found 1 \(int\) in row 0"),
+        ({"ids": [1, 2], "losses": [[np.nan, 1], [1, 1]]}, "ids: text is needed"),
+        ({"ids": ["a", None]}, "ids: text is needed, found None"),
+        ({"ids": ["a", "\ud800"]}, "in row 1 is not valid Unicode"),
+        ({"losses": [[1.0, 2.0], [3.0]]}, "losses: one array with rows of one length"),
+        ({"losses": [["1", "2"], ["3", "4"]]}, "losses: an array of numbers is needed"),
+        ({"losses": [[1.0, None], [3.0, 4.0]]}, "losses: an array of numbers is needed"),
+        ({"losses": [[1.0, 2.0], [3.0, 1e300]]}, "1 losses are too large for float32.* for id b"),
+        ({"steps": [0.2, 1.7]}, "steps is 0.2: a whole number"),
+        ({"steps": [-1, 1]}, "steps is -1: a whole number of at least 0"),
+        ({"steps": [0, 10**18]}, "steps is 1000000000000000000"),
+        ({"steps": [0, np.nan]}, "steps is nan"),
+        ({"steps": [0, np.inf]}, "steps is inf"),
+        ({"steps": [0, 10**30]}, "steps: whole numbers below"),
+        ({"steps": ["0", "1"]}, "steps: whole numbers below"),
+        ({"n_tokens": [1, 2**31]}, "n_tokens is 2147483648 for id b"),
+        ({"n_tokens": [1, 1.5]}, "n_tokens is 1.5 for id b"),
+        ({"n_tokens": [1, [2]]}, "n_tokens: one array"),
+        ({"n_tokens": [1]}, r"n_tokens has shape \(1,\)"),
+        ({"origin": [1]}, "origin is a list"),
+        ({"origin": {"left_out": 5}}, "left_out maps ids to the reason"),
+        ({"origin": {"left_out": {"a": 5}}}, "left_out maps ids to the reason"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_wrong_arrays_are_answered_by_name(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        trajectories(**change)
+
+
+@pytest.mark.parametrize(
+    ("columns", "metadata", "message"),
+    [
+        (["id", "loss_99999999999999999999"], "{}", "at most 18 digits"),
+        (["id", "loss_-1"], "{}", "column loss_-1: a step is a whole number"),
+        (["id", "loss_007"], "{}", "without sign or leading zeros"),
+        (["id", "id", "loss_0"], "{}", "has the column id twice"),
+        (["id", "loss_0", "loss_0"], "{}", "has the column loss_0 twice"),
+        (["id", "loss_0"], "[1]", "origin is a list"),
+        (["id", "loss_0"], "[" * 100_000, "its metadata 'smalltolarge' is not JSON"),
+        (["id", "loss_0"], "{", "its metadata 'smalltolarge' is not JSON"),
+        (["id", "loss_0"], '{"left_out": 5}', "left_out maps ids"),
+    ],
+)
+def test_a_file_by_a_stranger_is_answered_with_what_is_wrong(
+    columns: list[str], metadata: str, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "wrong.parquet"
+    arrays: list[Any] = [pa.array(["a"] if name == "id" else [1.0]) for name in columns]
+    table = pa.Table.from_arrays(arrays, names=columns)
+    pq.write_table(table.replace_schema_metadata({"smalltolarge": metadata}), file)
+    with pytest.raises(DataError, match=message) as caught:
+        Trajectories.from_parquet(file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loss_too_large_for_the_file_format_is_not_blamed_on_the_training(tmp_path: Path) -> None:
+    file = tmp_path / "large.parquet"
+    pd.DataFrame({"id": ["a", "b"], "loss_0": [1.0, 1e300]}).to_parquet(file)
+    with pytest.raises(DataError, match="too large for float32") as caught:
+        Trajectories.from_parquet(file)
+    assert "learning rate" not in str(caught.value)

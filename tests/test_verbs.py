@@ -56,9 +56,46 @@ def test_a_dataset_in_memory_goes_in_and_comes_out() -> None:
 def test_mistakes_are_named(data: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean epochs"):
         smalltolarge.record(data, epoch=1)
-    with pytest.raises(RecipeError, match="clustrs is not a setting; did you mean clusters"):
+    with pytest.raises(
+        RecipeError, match="clustrs is not a setting of method s2l; did you mean clusters"
+    ):
         smalltolarge.select(data, budget=5, clustrs=3)
     with pytest.raises(BudgetError, match="only 120 can be used"):
         smalltolarge.select(data, budget=121, method="random")
     with pytest.raises(DataError, match="nowhere"):
         smalltolarge.load("nowhere.jsonl")
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(data: Path) -> None:
+    mine = smalltolarge.select(data, budget=np.int64(10), seed=np.int64(3), method="random")
+    plain = smalltolarge.select(data, budget=10, seed=3, method="random")
+    assert np.array_equal(mine.indices, plain.indices)
+    with pytest.raises(RecipeError, match="a share is a text with %"):
+        smalltolarge.select(data, budget=10.0, method="random")  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="tokenizer: .* is a PosixPath"):
+        smalltolarge.record(data, tokenizer=Path("x"))
+
+
+@pytest.mark.parametrize("budget", [121, "9M-tokens"])
+def test_a_budget_that_cannot_be_met_is_refused_before_training(
+    budget: str | int, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object, **__: object) -> None:
+        raise AssertionError("the proxy was trained")
+
+    monkeypatch.setattr("smalltolarge.experiment.record", trained)
+    with pytest.raises(BudgetError):
+        smalltolarge.select(data, budget=budget, **SMALL)
+
+
+def test_rows_in_a_list_are_answered_with_how_to_give_them() -> None:
+    with pytest.raises(DataError, match=r"it holds a dict.*datasets.Dataset.from_list"):
+        smalltolarge.load([{"prompt": "Q", "completion": "A"}])
+
+
+def test_reading_settings_beside_examples_are_refused(data: Path) -> None:
+    examples = smalltolarge.load(data)
+    with pytest.raises(RecipeError, match="on_bad_row: these examples are read already"):
+        smalltolarge.load(examples, on_bad_row="exclude")
+    with pytest.raises(RecipeError, match="format: these examples are read already"):
+        smalltolarge.select(examples, budget=5, method="random", format="alpaca")

@@ -16,14 +16,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from smalltolarge import wordproblems
-from smalltolarge.errors import DataError
+from smalltolarge.errors import DataError, StaleArtifact
 from smalltolarge.wordproblems import IN_DOMAIN, OUT_OF_DOMAIN, PROGRAM_REQUEST, SKILLS, Skill
 from smalltolarge.wordproblems.compositions import COMPOSITIONS, Composition
+from smalltolarge.wordproblems.files import write_sample_data
 from smalltolarge.wordproblems.language import Exact, Noun
 from smalltolarge.wordproblems.rows import new_problem, told_again
 from smalltolarge.wordproblems.skill import Problem
@@ -429,3 +431,17 @@ def test_it_needs_the_standard_library_alone() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
+
+
+def test_sample_data_never_replaces_other_files_unasked(tmp_path: Path) -> None:
+    first = write_sample_data(tmp_path, 5, seed=1)
+    assert write_sample_data(tmp_path, 5, seed=1) == first
+    (tmp_path / "train.jsonl").write_text("mine")
+    suite = next(path for path in first if path.parent.name == "test")
+    suite.write_text("mine")
+    with pytest.raises(StaleArtifact, match="train.jsonl, .*--overwrite") as caught:
+        write_sample_data(tmp_path, 5, seed=1)
+    assert str(suite) in str(caught.value)
+    assert suite.read_text() == "mine"
+    assert write_sample_data(tmp_path, 5, seed=1, overwrite=True) == first
+    assert suite.read_text() != "mine"

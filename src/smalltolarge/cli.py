@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import logging
+import os
 import re
 import signal
 import sys
@@ -131,7 +133,8 @@ RecipeFile = Annotated[
     ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace --out when something else wrote it.")
+    bool,
+    typer.Option("--overwrite", help="Replace what is there, even if something else wrote it."),
 ]
 DryRun = Annotated[
     bool,
@@ -222,7 +225,7 @@ def select(
     wanted = _recipe(SelectRecipe, data, recipe, given, settings)
     with _watching(no_progress) as (console, watch):
         if dry_run:
-            examples, prepared = experiment.plan(wanted, watch)
+            examples, prepared = experiment.plan(wanted, out, watch)
         else:
             folder = run or _default_folder(out or Path("subset"))
             finished = experiment.run_select(wanted, out, folder, watch, overwrite=overwrite)
@@ -261,7 +264,7 @@ def record(
     wanted = _recipe(RecordRecipe, data, recipe, {"seed": seed}, settings)
     with _watching(no_progress) as (console, watch):
         if dry_run:
-            examples, prepared = experiment.plan(wanted, watch)
+            examples, prepared = experiment.plan(wanted, out, watch)
         else:
             folder = run or _default_folder(out)
             finished = experiment.run_record(wanted, out, folder, watch, overwrite=overwrite)
@@ -324,12 +327,13 @@ def sample_data(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.")],
     rows: Annotated[int, typer.Option(min=1, help="Training rows.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the generator.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write arithmetic word problems to try things on: train.jsonl and six test suites."""
     from smalltolarge.wordproblems.files import write_sample_data
 
     with _watching(False) as (console, _):
-        written = write_sample_data(folder, rows, seed)
+        written = write_sample_data(folder, rows, seed, overwrite=overwrite)
     for path, count in written.items():
         console.print(f"{count:>8,} rows  {path}", markup=False, highlight=False)
 
@@ -344,7 +348,7 @@ def _recipe(
     from smalltolarge import recipe as recipes
 
     if "columns" in settings:
-        settings = {**settings, "columns": dict(map(_role_and_column, settings["columns"]))}
+        settings = {**settings, "columns": _columns(settings["columns"])}
     flat = {name: value for name, value in given.items() if value is not None} | settings
     if data:
         flat["data"] = data
@@ -364,16 +368,28 @@ def _recipe(
     return recipes.read(values, kind)
 
 
-def _role_and_column(text: str) -> tuple[str, str]:
-    role, equals, column = text.partition("=")
-    if not (role and equals and column):
-        raise RecipeError(f"--columns {text}: ROLE=COLUMN is needed, for example output=answer")
-    return role, column
+def _columns(given: list[str]) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    for text in given:
+        role, equals, column = text.partition("=")
+        if not (role and equals and column):
+            raise RecipeError(
+                f"--columns {printable(text)}: ROLE=COLUMN is needed, for example output=answer"
+            )
+        if role in columns:
+            raise RecipeError(f"--columns {printable(role)} is given twice")
+        columns[role] = column
+    return columns
 
 
 def _default_folder(out: Path) -> Path:
-    stem = out.name.split(".")[0]
-    return Path("runs") / (re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "run")
+    """Name a run after its output, so that different outputs have different runs."""
+    packed = out.with_suffix("") if out.suffix in {".gz", ".zst"} else out
+    stem = packed.stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:80]
+    if name != stem:
+        name = f"{name or 'run'}-{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:6]}"
+    return Path("runs") / name
 
 
 @contextmanager
@@ -432,11 +448,17 @@ def _stopping() -> Iterator[Callable[[], None]]:
 def main() -> None:
     """Run the command line; errors of ours are one message and an exit code, no traceback."""
     try:
+        for argument in sys.argv[1:]:
+            if any("\udc80" <= character <= "\udcff" for character in argument):
+                raise RecipeError(f"{printable(argument)}: names must be valid UTF-8")
         app()
     except S2LError as error:
         _fail(error, error.exit_code)
     except MemoryError as error:
         _fail(OutOfSpace("out of memory; lower --unit-tokens, or choose a smaller proxy"), 6, error)
+    except OSError as error:
+        name = "" if error.filename is None else f"{printable(str(error.filename), 200)}: "
+        _fail(OutOfSpace(f"{name}{error.strerror or error}"), 6, error)
 
 
 def _fail(error: S2LError, code: int, cause: BaseException | None = None) -> None:

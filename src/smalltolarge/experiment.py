@@ -26,7 +26,13 @@ import numpy as np
 from smalltolarge import examples as reading
 from smalltolarge import recipe as recipes
 from smalltolarge import store
-from smalltolarge.errors import DataError, RecipeError, StaleArtifact
+from smalltolarge.errors import (
+    BudgetError,
+    DataError,
+    IntegrityError,
+    RecipeError,
+    StaleArtifact,
+)
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress
 from smalltolarge.recipe import RecordRecipe, SelectRecipe
@@ -87,20 +93,19 @@ def run_select(
         budget.least_rows(len(read))
         out = out or Path(f"subset{reading.usual_suffix(read)}")
         reading.check_output(read, out)
-        _check_output(run, read, out, overwrite)
+        _check_output(run, recipe, facts, out, overwrite)
         examples, trajectories = read, None
-        if recipe.trajectories is not None:
-            examples, trajectories = join(read, Trajectories.from_parquet(recipe.trajectories))
-            _check_budget(budget, len(examples), trajectories.n_tokens)
-            _begin(run, recipe, read, facts)
-        elif recipe.proxy is not None:
+        if recipe.proxy is not None:
             recorded = _record(run, recipe, read, facts, watch, budget)
             examples, trajectories = join(read, recorded)
         else:
-            _check_budget(budget, len(examples), None)
+            if recipe.trajectories is not None:
+                examples, trajectories = join(read, Trajectories.from_parquet(recipe.trajectories))
+            n_tokens = None if trajectories is None else trajectories.n_tokens
+            check_budget(budget, len(examples), n_tokens)
             _begin(run, recipe, read, facts)
         chosen = _select(run, recipe, examples, trajectories, watch)
-        _write(run, examples, chosen, out)
+        _write(run, out, len(chosen), lambda: reading.write_subset(examples, chosen, out))
     return Run.open(folder)
 
 
@@ -109,34 +114,37 @@ def run_record(
 ) -> Run:
     """Read and record, and write the trajectories to ``out``. Raises as ``run_select``."""
     recipe = recipe.resolved()
-    if out.suffix != ".parquet":
-        raise RecipeError(f"--out {out}: trajectories are Parquet, name it {out.stem}.parquet")
+    _require_parquet(out)
     with _run(recipe, folder) as run:
         examples, facts = _load(run, recipe, watch)
-        _check_output(run, examples, out, overwrite)
-        _record(run, recipe, examples, facts, watch, Budget.parse("100%"))
-        if not _is_done(run, out):
-            recorded = run.path / "trajectories.parquet"
-            if out.resolve() != recorded.resolve():
-                store.write_bytes(out, recorded.read_bytes())
-            run.commit("write", [], {"out": str(out), "sha256": store.digest(out)})
+        recorded = run.path / "trajectories.parquet"
+        in_place = out.resolve() == recorded.resolve()
+        if not in_place:
+            _check_output(run, recipe, facts, out, overwrite)
+        found = _record(run, recipe, examples, facts, watch, Budget.parse("100%"))
+        make = _nothing if in_place else lambda: store.write_bytes(out, recorded.read_bytes())
+        _write(run, out, len(found), make)
     return Run.open(folder)
 
 
-def plan(recipe: RecordRecipe, watch: Watch) -> tuple[Examples, Prepared | None]:
+def plan(recipe: RecordRecipe, out: Path | None, watch: Watch) -> tuple[Examples, Prepared | None]:
     """Read and tokenise, and say what a run would do; nothing is trained or written."""
     recipe = recipe.resolved()
     examples = load(recipe, watch)
+    if out is not None:
+        _refuse_input(_inputs(recipe, examples), recipe, out)
     prepared, n_tokens, rows = None, None, len(examples)
     if recipe.proxy is not None:
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
         n_tokens, rows = prepared.n_tokens, len(prepared)
     if isinstance(recipe, SelectRecipe):
+        if out is not None:
+            reading.check_output(examples, out)
         if recipe.trajectories is not None:
             given = Trajectories.from_parquet(recipe.trajectories)
             examples, joined = join(examples, given)
             n_tokens, rows = joined.n_tokens, len(joined)
-        _check_budget(Budget.parse(recipe.budget), rows, n_tokens)
+        check_budget(Budget.parse(recipe.budget), rows, n_tokens)
     return examples, prepared
 
 
@@ -146,7 +154,8 @@ def write_examples(
     """Read and check data; with ``out``, write the table of examples as Parquet."""
     examples = load(recipe, watch)
     if out is not None:
-        _refuse_input(examples, out)
+        _require_parquet(out)
+        _refuse_input(_inputs(recipe, examples), recipe, out)
         if out.exists() and not overwrite:
             raise StaleArtifact(f"{out} exists. Choose another --out, or pass --overwrite.")
         store.write_parquet(out, examples.table)
@@ -194,7 +203,7 @@ def _load(
     began = time.monotonic()
     examples = load(recipe, watch)
     facts: dict[str, Any] = {
-        "inputs": [asdict(entry) for entry in examples.inputs],
+        "inputs": _inputs(recipe, examples),
         "format": examples.format,
         "columns": dict(examples.columns),
         "read": examples.n_read,
@@ -202,23 +211,33 @@ def _load(
         "excluded": reasons(examples),
         "seconds": round(time.monotonic() - began, 3),
     }
-    before = run.stage("load")
+    before = run.facts("load")
     if before is not None:
-        _refuse_changed_inputs(run.path, before["facts"]["inputs"], facts["inputs"])
+        _refuse_changed_inputs(run.path, before.get("inputs", []), facts["inputs"])
     return examples, facts
+
+
+def _inputs(recipe: RecordRecipe, examples: Examples) -> list[dict[str, Any]]:
+    """Say what is read, with sizes and digests: the data, and given trajectories."""
+    inputs = [asdict(entry) for entry in examples.inputs]
+    given = recipe.trajectories if isinstance(recipe, SelectRecipe) else None
+    if given is not None and Path(given).is_file():
+        size, sha256 = Path(given).stat().st_size, store.digest(Path(given))
+        inputs.append({"path": given, "kind": "trajectories", "size": size, "sha256": sha256})
+    return inputs
 
 
 def _begin(
     run: store.RunFolder, recipe: RecordRecipe, examples: Examples, facts: Mapping[str, Any]
 ) -> None:
     """Lay down what the run is, now that its data and its budget are known to be good."""
-    if run.stage("load") is not None:
+    if run.is_done("load"):
         return
     store.write_bytes(run.path / "recipe.yaml", recipes.to_yaml(recipe).encode())
     store.write_json(run.path / "environment.json", _environment())
     lines = [json.dumps(row, ensure_ascii=False) for row in examples.excluded.to_pylist()]
     store.write_bytes(run.path / "excluded.jsonl", "".join(f"{line}\n" for line in lines).encode())
-    run.commit("load", ["recipe.yaml", "excluded.jsonl"], facts)
+    run.commit("load", ["excluded.jsonl"], facts)
 
 
 def _refuse_changed_inputs(
@@ -242,37 +261,68 @@ def _content(entry: dict[str, Any] | None) -> str:
     return "absent" if entry is None else f"{entry['size']:,} bytes (sha256 {entry['sha256'][:12]})"
 
 
-def _refuse_input(examples: Examples, out: Path) -> None:
-    if out.resolve() in {Path(entry.path).resolve() for entry in examples.inputs}:
+def _require_parquet(out: Path) -> None:
+    if out.suffix != ".parquet":
+        raise RecipeError(f"--out {out}: it is written as Parquet, name it {out.stem}.parquet")
+
+
+def _refuse_input(inputs: list[dict[str, Any]], recipe: RecordRecipe, out: Path) -> None:
+    if out.resolve() in {Path(entry["path"]).resolve() for entry in inputs}:
         raise RecipeError(f"--out {out} is an input; the data is never written over")
+    if reading.would_read(recipe.data, out):
+        raise RecipeError(
+            f"--out {out} lies where the data is read from ({', '.join(recipe.data)}): the next "
+            "run would read it as data. Write it elsewhere, or name the files."
+        )
 
 
-def _check_output(run: store.RunFolder, examples: Examples, out: Path, overwrite: bool) -> None:
-    _refuse_input(examples, out)
-    if _is_done(run, out):
+def _check_output(
+    run: store.RunFolder, recipe: RecordRecipe, facts: Mapping[str, Any], out: Path, overwrite: bool
+) -> None:
+    """Refuse, before any training, an ``out`` that must not or cannot be written."""
+    _refuse_input(facts["inputs"], recipe, out)
+    if out.resolve().is_relative_to(run.path.resolve()):
+        raise RecipeError(f"--out {out} lies in the folder of the run; write it elsewhere")
+    if _is_written(run, out):
         log.info("%s is done: there is nothing to do", run.path)
-    elif out.exists() and not overwrite and not (out.is_dir() and not any(out.iterdir())):
+    elif out.exists() and not overwrite and not _was_writing(run, out) and not _is_empty(out):
         raise StaleArtifact(
             f"{out} exists and is not what this run wrote. Choose another --out, or pass "
             "--overwrite."
         )
+    else:
+        store.check_writable(out)
 
 
-def _is_done(run: store.RunFolder, out: Path) -> bool:
-    entry = run.stage("write")
+def _is_empty(out: Path) -> bool:
+    return out.is_dir() and not any(out.iterdir())
+
+
+def _is_written(run: store.RunFolder, out: Path) -> bool:
+    facts = run.facts("write")
     return (
-        entry is not None
-        and Path(entry["facts"]["out"]).resolve() == out.resolve()
+        facts is not None
+        and Path(facts["out"]).resolve() == out.resolve()
         and out.exists()
-        and _output_digest(out) == entry["facts"]["sha256"]
+        and store.digest(out) == facts["sha256"]
     )
 
 
-def _output_digest(out: Path) -> str:
-    if out.is_file():
-        return store.digest(out)
-    parts = sorted(path for path in out.rglob("*") if path.is_file())
-    return "+".join(store.digest(path) for path in parts)
+def _was_writing(run: store.RunFolder, out: Path) -> bool:
+    """Say whether this run was stopped between writing ``out`` and saying so."""
+    facts = run.facts("writing")
+    return facts is not None and Path(facts["out"]).resolve() == out.resolve()
+
+
+def _write(run: store.RunFolder, out: Path, rows: int, make: Callable[[], object]) -> None:
+    if _is_written(run, out):
+        return
+    began = time.monotonic()
+    run.commit("writing", [], {"out": str(out)})
+    make()
+    facts = {"out": str(out), "rows": rows, "sha256": store.digest(out)}
+    seconds = round(time.monotonic() - began, 3)
+    run.commit("write", [], {**facts, "seconds": seconds}, replaces="writing")
 
 
 def join(examples: Examples, trajectories: Trajectories) -> tuple[Examples, Trajectories]:
@@ -316,7 +366,7 @@ def prepare(examples: Examples, proxy: ProxySettings, seed: int, watch: Watch) -
     return lm.prepare(examples, proxy, seed, progress=watch.progress, check=watch.check)
 
 
-def _check_budget(budget: Budget, rows: int, n_tokens: np.ndarray | None) -> None:
+def check_budget(budget: Budget, rows: int, n_tokens: np.ndarray | None) -> None:
     """Refuse, before any training, a budget that no order of the rows could meet."""
     budget.least_rows(rows)
     if budget.unit == "tokens":
@@ -351,11 +401,13 @@ def _record(
     budget: Budget,
 ) -> Trajectories:
     file = run.path / "trajectories.parquet"
-    if run.stage("record") is None:
+    if run.is_done("record"):
+        _begin(run, recipe, examples, read_facts)
+    else:
         assert recipe.proxy is not None
         began = time.monotonic()
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
-        _check_budget(budget, len(prepared), prepared.n_tokens)
+        check_budget(budget, len(prepared), prepared.n_tokens)
         _begin(run, recipe, examples, read_facts)
         preparing = time.monotonic() - began
         trajectories, facts = record(examples, prepared, run.path / "proxy", watch)
@@ -382,16 +434,20 @@ def _select(
     watch: Watch,
 ) -> np.ndarray:
     """Choose rows of ``examples``, or read back the choice made earlier. int64 (b,)."""
-    if run.stage("select") is not None:
+    if run.is_done("select"):
         table = Run(run.path).selection()
         chosen = set(table.filter(table["selected"])["id"].to_pylist())
         rows = [row for row, name in enumerate(examples.ids.tolist()) if name.decode() in chosen]
+        if len(rows) != len(chosen):
+            raise IntegrityError(f"{run.path}/selection.parquet chooses rows that the data lacks")
         return np.array(rows, dtype=np.int64)
     began = time.monotonic()
+    pool = Pool.of(examples, trajectories)
     with watch.progress.step("clustering", len(examples)) as step:
-        selection = recipe.selector().select(
-            Pool.of(examples, trajectories), recipe.budget, recipe.seed
-        )
+        try:
+            selection = recipe.selector().select(pool, recipe.budget, recipe.seed)
+        except BudgetError as error:
+            raise BudgetError(f"{error}.{store.kept_losses(run.path)}") from error
         step.advance(len(examples))
     watch.check()
     store.write_parquet(run.path / "selection.parquet", selection_table(examples, selection))
@@ -400,20 +456,6 @@ def _select(
         table = cluster_table(selection, trajectories, examples.sources())
         store.write_parquet(run.path / "clusters.parquet", table)
         outputs.append("clusters.parquet")
-    facts = {**selection_facts(examples, selection, trajectories)}
-    if recipe.trajectories is not None:
-        facts["trajectories"] = {
-            "path": recipe.trajectories,
-            "sha256": store.digest(Path(recipe.trajectories)),
-        }
-    run.commit("select", outputs, {**facts, "seconds": round(time.monotonic() - began, 3)})
+    facts = selection_facts(examples, selection, trajectories)
+    run.commit("select", outputs, facts | {"seconds": round(time.monotonic() - began, 3)})
     return selection.indices
-
-
-def _write(run: store.RunFolder, examples: Examples, chosen: np.ndarray, out: Path) -> None:
-    if _is_done(run, out):
-        return
-    began = time.monotonic()
-    reading.write_subset(examples, chosen, out)
-    facts = {"out": str(out), "rows": len(chosen), "sha256": _output_digest(out)}
-    run.commit("write", [], {**facts, "seconds": round(time.monotonic() - began, 3)})

@@ -10,6 +10,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -102,6 +103,7 @@ def place(flat: Mapping[str, Any], kind: type[RecordRecipe]) -> dict[str, Any]:
         elif section is not None:
             placed.setdefault(section, {})[name] = value
         else:
+            _refuse_select_names(name, kind)
             known = sorted(top.union(*sections.values()))
             of = f" of method {flat.get('method', 's2l')}" if "settings" in sections else ""
             raise RecipeError(f"{printable(name)} is not a setting{of}; {_nearest(name, known)}")
@@ -127,8 +129,10 @@ def read(values: Mapping[str, Any], kind: type[T], where: str = "") -> T:
         A name is unknown (the nearest is given) or a value is not allowed; names its path.
     """
     _refuse_unknown_names(values, kind, where)
+    if issubclass(kind, SelectRecipe) and "budget" in values:
+        Budget.parse(values["budget"])
     try:
-        text = json.dumps(values, allow_nan=False)
+        text = json.dumps(_as_plain(values, where), allow_nan=False)
         return TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         problems = []
@@ -140,8 +144,31 @@ def read(values: Mapping[str, Any], kind: type[T], where: str = "") -> T:
             found = printable(json.dumps(problem["input"]))
             problems.append(f"{path}: {problem['msg']}, found {found}")
         raise RecipeError("\n".join(problems)) from error
+    except RecipeError:
+        raise
     except (TypeError, ValueError, RecursionError) as error:
         raise RecipeError(f"{where or 'recipe'}: {error}") from error
+
+
+def _as_plain(value: object, where: str) -> Any:
+    """Turn whole numbers and fractions of any type (NumPy's) into Python's; else name the path."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {
+            name: _as_plain(inner, ".".join((*_words(where), str(name))))
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_as_plain(inner, where) for inner in value]
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise RecipeError(
+        f"{printable(where)}: {printable(repr(value))} is a {type(value).__name__}; a text, a "
+        "number, true or false, a list or a mapping is needed"
+    )
 
 
 def _refuse_unknown_names(values: Mapping[str, Any], kind: type[Any], where: str) -> None:
@@ -150,6 +177,7 @@ def _refuse_unknown_names(values: Mapping[str, Any], kind: type[Any], where: str
     for name, value in values.items():
         path = ".".join((*_words(where), str(name)))
         if name not in known:
+            _refuse_select_names(str(name), kind)
             raise RecipeError(
                 f"{printable(path)} is not a setting; {_nearest(str(name), list(known))}"
             )
@@ -159,6 +187,16 @@ def _refuse_unknown_names(values: Mapping[str, Any], kind: type[Any], where: str
         )
         if isinstance(inner, type) and isinstance(value, Mapping):
             _refuse_unknown_names(value, inner, path)
+
+
+def _refuse_select_names(name: str, kind: type[Any]) -> None:
+    """Answer a name that is of a select run where a record run is asked for."""
+    own = sorted({f.name for f in fields(SelectRecipe)} - {f.name for f in fields(RecordRecipe)})
+    if kind is RecordRecipe and name in own:
+        raise RecipeError(
+            f"{name} is a setting of a select run, not of record. If this is the recipe of a "
+            f"select run, give it to s2l select, or take {', '.join(own)} out of it."
+        )
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -22,7 +22,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from smalltolarge.errors import IntegrityError, OutOfSpace, RecipeError, StaleArtifact, printable
+from smalltolarge.errors import (
+    IntegrityError,
+    OutOfSpace,
+    RecipeError,
+    RefusedForSafety,
+    StaleArtifact,
+    printable,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,11 +38,22 @@ log = logging.getLogger("smalltolarge")
 
 MANIFEST_SCHEMA = 1
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_ASIDE = ".s2l-part"
+"""How a file that is being written ends; one that is left after a kill is taken away."""
+# A stage that is lost takes those with it that were made from its files.
+_LOST_WITH = {
+    "record": ("record", "select", "writing", "write"),
+    "select": ("select", "writing", "write"),
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def digest(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal."""
+    """Give the SHA-256 of a file, in hexadecimal; of a folder, that of its files' digests."""
+    if path.is_dir():
+        inside = sorted(entry for entry in path.rglob("*") if entry.is_file())
+        lines = [f"{digest(entry)}  {entry.relative_to(path)}" for entry in inside]
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -54,16 +72,48 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     path = Path(os.path.realpath(path))
     temporary: str | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        temporary = None
-        _sync(path.parent)
+        with _naming_space(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(_ASIDE, f".{path.name[:40]}.", path.parent)
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+            temporary = None
+            _sync(path.parent)
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder to fill that becomes ``path``, whole and durable, or never appears.
+
+    Raises as ``atomic_write``.
+    """
+    aside: Path | None = None
+    try:
+        with _naming_space(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = Path(tempfile.mkdtemp(_ASIDE, f".{path.name[:40]}.", path.parent))
+            whole = aside / "whole"
+            yield whole
+            for entry in [*whole.rglob("*"), whole]:
+                _sync(entry)
+            os.replace(whole, path)
+            _sync(path.parent)
+    finally:
+        if aside is not None:
+            remove_folder(aside)
+
+
+@contextmanager
+def _naming_space(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -72,25 +122,16 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             f"cannot write {path}: {error.strerror} ({free / 1e6:,.1f} MB free on its disk). "
             "Free some space and give the same command again."
         ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a new folder to fill that becomes ``path``, whole and durable, or never appears."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent))
+def check_writable(path: Path) -> None:
+    """Raise ``RecipeError`` unless a file can be made beside ``path``, whose folder is made."""
     try:
-        whole = aside / "whole"
-        yield whole
-        for entry in [*whole.rglob("*"), whole]:
-            _sync(entry)
-        os.replace(whole, path)
-        _sync(path.parent)
-    finally:
-        remove_folder(aside)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RecipeError(f"{printable(str(path), 200)} cannot be written: {error}") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -142,14 +183,13 @@ def _sync(path: Path) -> None:
 class RunFolder:
     """One run's folder, held by one process at a time.
 
-    ``recipe`` (plain data) says what the run is; a folder holds one recipe for good. Stages are
-    committed one after the other; a committed stage whose files have changed is set aside, said
-    aloud, and counts as not done.
+    A folder holds one recipe (plain data) for good. Stages are committed one after the other; a
+    committed stage whose files have changed is set aside, said aloud, and counts as not done.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: int | None = None
+        self._lock = -1
 
     @classmethod
     @contextmanager
@@ -164,39 +204,53 @@ class RunFolder:
         Raises
         ------
         RecipeError
-            The folder's name is not a plain name.
+            The folder's name is not a plain name, or it cannot be made.
         StaleArtifact
             The folder is of another recipe, holds files that no run wrote, or is in use.
+        RefusedForSafety
+            The folder holds links: writing to one would write elsewhere.
         """
         if not _NAME.fullmatch(path.name):
             raise RecipeError(
                 f"run name {printable(path.name)!r}: use up to 100 letters, digits, '.', '_' and "
                 "'-', beginning with a letter or digit"
             )
+        made = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
-        except FileExistsError as error:
-            raise StaleArtifact(f"{path} is a file; a run needs a folder") from error
-        if old is None and any(entry.name != ".lock" for entry in path.iterdir()):
+        except OSError as error:
+            raise RecipeError(f"{path} cannot be a run folder: {error.strerror}") from error
+        if old is None and not path_is_fresh(path):
             raise StaleArtifact(
                 f"{path} holds files but no recipe.yaml: it is not a run folder. Choose another "
                 "with --run."
             )
+        for entry in path.rglob("*"):
+            if entry.is_symlink():
+                raise RefusedForSafety(f"{printable(str(entry), 200)} is a link; a run holds none")
         folder = cls(path)
         folder._take_lock()
         try:
+            for part in path.rglob(f"*{_ASIDE}"):
+                part.unlink(missing_ok=True)
             if old is not None:
                 refuse_other_recipe(path, old, recipe)
             yield folder
         finally:
-            if [entry.name for entry in path.iterdir()] == [".lock"]:
-                shutil.rmtree(path)
-            folder._release_lock()
+            if path_is_fresh(path):
+                (path / ".lock").unlink(missing_ok=True)
+                if made:
+                    path.rmdir()
+            os.close(folder._lock)
 
     def _take_lock(self) -> None:
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = self.path / ".lock"
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(lock, flags, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock.exists() or not os.path.samestat(os.fstat(handle), lock.stat()):
+                raise BlockingIOError  # its holder removed it with an unused folder
         except OSError as error:
             holder = os.read(handle, 200).decode("utf-8", "replace").strip()
             os.close(handle)
@@ -208,33 +262,50 @@ class RunFolder:
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
         self._lock = handle
 
-    def _release_lock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def stage(self, name: str) -> dict[str, Any] | None:
-        """Give what stage ``name`` committed, or None when it has not, or its files changed."""
+    def facts(self, name: str) -> dict[str, Any] | None:
+        """Give the facts of a committed stage, whatever has become of its files."""
         entry = read_manifest(self.path)["stages"].get(name)
-        if entry is None:
-            return None
-        for problem in changed_outputs(self.path, entry):
-            damaged = self.path / problem
-            if damaged.exists():
-                os.replace(damaged, damaged.with_name(damaged.name + ".corrupt"))
-            log.warning(
-                "%s is not the file that was written; it is set aside as %s.corrupt and stage "
-                "%s is done again",
-                damaged,
-                damaged.name,
-                name,
-            )
-            entry = None
-        return cast("dict[str, Any] | None", entry)
+        return None if entry is None else cast("dict[str, Any]", entry["facts"])
 
-    def commit(self, name: str, outputs: Sequence[str], facts: Mapping[str, Any]) -> None:
+    def is_done(self, name: str) -> bool:
+        """Say whether a stage is committed and its files are what was written.
+
+        Files that have changed are set aside, and the stage and those made from it with them.
+        """
+        manifest = read_manifest(self.path)
+        entry = manifest["stages"].get(name)
+        if entry is None:
+            return False
+        changed = changed_outputs(self.path, entry)
+        for output in changed:
+            self._set_aside(output, name)
+        if changed:
+            for lost in _LOST_WITH.get(name, (name,)):
+                manifest["stages"].pop(lost, None)
+            write_json(self.path / "manifest.json", manifest)
+        return not changed
+
+    def _set_aside(self, output: str, stage: str) -> None:
+        damaged = self.path / output
+        if not damaged.exists():
+            log.warning("%s is missing; stage %s is done again", damaged, stage)
+            return
+        taken = len(list(self.path.glob(f"{output}.corrupt*")))
+        aside = self.path / f"{output}.corrupt{f'-{taken + 1}' if taken else ''}"
+        os.replace(damaged, aside)
+        log.warning(
+            "%s is not the file that was written; it is set aside as %s and stage %s is done again",
+            damaged,
+            aside.name,
+            stage,
+        )
+
+    def commit(
+        self, name: str, outputs: Sequence[str], facts: Mapping[str, Any], replaces: str = ""
+    ) -> None:
         """Record that stage ``name`` is done: its files (relative names) and its facts."""
         manifest = read_manifest(self.path)
+        manifest["stages"].pop(replaces, None)
         manifest["stages"][name] = {
             "facts": dict(facts),
             "outputs": {
@@ -248,33 +319,41 @@ class RunFolder:
         write_json(self.path / "manifest.json", manifest)
 
 
+def path_is_fresh(path: Path) -> bool:
+    """Say whether a folder holds nothing, or only what a run that never began left."""
+    return all(entry.name == ".lock" or entry.name.endswith(_ASIDE) for entry in path.iterdir())
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read a run folder's manifest; an empty one when there is none.
 
     Raises
     ------
     IntegrityError
-        It is not a manifest, names files outside the folder, or comes from a newer version.
+        It is not a manifest, or names anything but plain files of its folder.
+    StaleArtifact
+        It comes from another version.
     """
     file = path / "manifest.json"
     if not file.exists():
         return {"schema": MANIFEST_SCHEMA, "stages": {}}
     try:
-        manifest = json.loads(file.read_bytes())
-        schema, stages = manifest["schema"], manifest["stages"]
-        names = [name for stage in stages.values() for name in stage["outputs"]]
+        manifest: dict[str, Any] = json.loads(file.read_bytes())
+        schema = manifest["schema"]
+        for stage in manifest["stages"].values():
+            if not isinstance(stage["facts"], dict):
+                raise TypeError("facts that are no mapping")
+            for name, written in stage["outputs"].items():
+                if not _NAME.fullmatch(name) or not isinstance(written["sha256"], str):
+                    raise ValueError(f"the output {printable(name)!r}")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise IntegrityError(f"{file} is not a manifest of ours ({error})") from error
+        raise IntegrityError(f"{file} is not a manifest of ours: {error}") from error
     if schema != MANIFEST_SCHEMA:
         raise StaleArtifact(
-            f"{file} has schema {schema}; this version reads {MANIFEST_SCHEMA}. Use the version "
-            "that wrote it, or another --run."
+            f"{file} has schema {printable(str(schema))}; this version reads {MANIFEST_SCHEMA}. "
+            "Use the version that wrote it, or another --run."
         )
-    root = path.resolve()
-    for name in names:
-        if not (root / name).resolve().is_relative_to(root):
-            raise IntegrityError(f"{file} names a file outside its folder: {printable(name)}")
-    return cast("dict[str, Any]", manifest)
+    return manifest
 
 
 def changed_outputs(path: Path, entry: Mapping[str, Any]) -> list[str]:
@@ -289,7 +368,7 @@ def changed_outputs(path: Path, entry: Mapping[str, Any]) -> list[str]:
 def refuse_other_recipe(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raise ``StaleArtifact`` naming every setting in which two recipes differ."""
     differences = [
-        f"  {key}: {_plain(old_flat.get(key))} there, {_plain(new_flat.get(key))} now"
+        f"  {printable(key)}: {_plain(old_flat.get(key))} there, {_plain(new_flat.get(key))} now"
         for old_flat, new_flat in [(_flat(old), _flat(new))]
         for key in sorted(old_flat.keys() | new_flat.keys())
         if old_flat.get(key) != new_flat.get(key)
@@ -298,9 +377,16 @@ def refuse_other_recipe(path: Path, old: Mapping[str, Any], new: Mapping[str, An
         raise StaleArtifact(
             f"{path} belongs to a run with other settings:\n"
             + "\n".join(differences)
-            + "\nGive the same settings to go on with it, or another folder with --run. Recorded "
-            f"losses can be used again: --trajectories {path}/trajectories.parquet"
+            + "\nGive the same settings to go on with it, or another folder with --run."
+            + kept_losses(path)
         )
+
+
+def kept_losses(path: Path) -> str:
+    """Say how to use the losses that a run recorded; nothing when it has none."""
+    if "record" not in read_manifest(path)["stages"]:
+        return ""
+    return f" Its losses can be used again: --trajectories {path}/trajectories.parquet"
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -19,7 +19,10 @@ import numpy as np
 from smalltolarge import store
 from smalltolarge.errors import DataError, IntegrityError, MissingArtifact, printable
 
-_LOSS = re.compile(r"loss_(0|[1-9][0-9]*)")
+_LOSS = re.compile(r"loss_([-+.0-9]+)")
+_STEP = re.compile(r"0|[1-9][0-9]{0,17}")
+_STEPS_END = 10**18  # a step has at most 18 digits, so that any reader's int64 holds it
+_TOKENS_END = 2**31
 _METADATA = b"smalltolarge"
 
 
@@ -39,14 +42,9 @@ class Trajectories:
     """How they were made (proxy, settings, digests); plain data, kept in the file's metadata."""
 
     def __post_init__(self) -> None:
-        losses = np.ascontiguousarray(self.losses, dtype=np.float32)
-        steps = np.asarray(self.steps, dtype=np.int64)
-        ids = np.asarray(self.ids)
-        if ids.dtype.kind in "UO":
-            ids = np.array([str(name).encode() for name in ids], dtype="S")
-        object.__setattr__(self, "losses", losses)
-        object.__setattr__(self, "steps", steps)
-        object.__setattr__(self, "ids", ids)
+        losses, too_large = _as_losses(self.losses)
+        steps = _as_whole(self.steps, "steps", 0, _STEPS_END)
+        ids = _as_ids(self.ids)
         if losses.ndim != 2 or steps.shape != losses.shape[1:] or ids.shape != losses.shape[:1]:
             raise DataError(
                 f"losses {losses.shape}, steps {steps.shape} and ids {ids.shape} do not fit: "
@@ -56,30 +54,21 @@ class Trajectories:
             raise DataError("trajectories need at least one example and one checkpoint")
         if np.any(np.diff(steps) <= 0):
             raise DataError(f"steps must increase, found {steps.tolist()}")
-        if self.n_tokens is not None and self.n_tokens.shape != ids.shape:
-            raise DataError(f"n_tokens has shape {self.n_tokens.shape}, {ids.shape} is needed")
-        if self.n_tokens is not None and (self.n_tokens < 1).any():
-            row = int(np.argmin(self.n_tokens))
-            raise DataError(
-                f"n_tokens is {self.n_tokens[row]} for id {ids[row].decode(errors='replace')}: "
-                "every example has at least 1 completion token"
-            )
-        wrong = ~np.isfinite(losses)
-        if wrong.any():
-            row, column = (int(i) for i in np.argwhere(wrong)[0])
-            raise DataError(
-                f"{int(wrong.sum())} losses are not finite, the first {losses[row, column]} for id "
-                f"{ids[row].decode(errors='replace')} at step {steps[column]}. The proxy "
-                "diverged, or the example has no completion token: lower the learning rate, or "
-                "leave those examples out."
-            )
+        if self.n_tokens is not None:
+            n_tokens = _as_array(self.n_tokens, "n_tokens")
+            if n_tokens.shape != ids.shape:
+                raise DataError(f"n_tokens has shape {n_tokens.shape}, {ids.shape} is needed")
+            n_tokens = _as_whole(n_tokens, "n_tokens", 1, _TOKENS_END, ids)
+            object.__setattr__(self, "n_tokens", n_tokens.astype(np.int32))
+        _refuse_not_finite(losses, too_large, steps, ids)
         order = np.sort(ids)
         twice = order[1:][order[1:] == order[:-1]]
         if twice.size:
-            raise DataError(
-                f"{twice.size} ids occur more than once, the first "
-                f"{printable(twice[0].decode(errors='replace'))}"
-            )
+            raise DataError(f"{twice.size} ids occur more than once, the first {_shown(twice[0])}")
+        _check_origin(self.origin)
+        object.__setattr__(self, "losses", losses)
+        object.__setattr__(self, "steps", steps)
+        object.__setattr__(self, "ids", ids)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -102,8 +91,8 @@ class Trajectories:
         if missing.size:
             raise DataError(
                 f"{missing.size:,} of {len(ids):,} examples have no trajectory (first id "
-                f"{printable(ids[missing[0]].decode(errors='replace'))}). The losses were recorded "
-                "on other data: record them on this data, or give the data they belong to."
+                f"{_shown(ids[missing[0]])}). The losses were recorded on other data: record them "
+                "on this data, or give the data they belong to."
             )
         return Trajectories(
             losses=self.losses[rows],
@@ -146,37 +135,150 @@ class Trajectories:
             raise MissingArtifact(f"no trajectories at {path}")
         try:
             table = pq.ParquetFile(path).read()
-            origin = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise IntegrityError(f"{path} is not a readable Parquet file: {error}") from error
+        names = table.column_names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataError(f"{path} has the column {printable(twice[0])} twice: rename one")
         found = sorted(
-            (int(match[1]), name) for name in table.column_names if (match := _LOSS.fullmatch(name))
+            (_step(path, name, match[1]), name)
+            for name in names
+            if (match := _LOSS.fullmatch(name))
         )
-        if "id" not in table.column_names or not found:
+        if "id" not in names or not found:
             raise DataError(
-                f"{path} has the columns {', '.join(map(printable, table.column_names))}; a "
+                f"{path} has the columns {', '.join(map(printable, names))}; a "
                 "trajectory file has 'id' and one 'loss_<step>' per checkpoint, for example "
                 "loss_0, loss_100, loss_200"
             )
         types = pa.types
         ids = _column(table, path, "id", types.is_string, types.is_large_string)
-        losses = np.empty((table.num_rows, len(found)), dtype=np.float32)
-        for place, (_, name) in enumerate(found):
-            losses[:, place] = _column(table, path, name, types.is_floating).to_numpy()
+        losses = [_column(table, path, name, types.is_floating).to_numpy() for _, name in found]
         tokens = None
-        if "n_tokens" in table.column_names:
-            column = _column(table, path, "n_tokens", types.is_integer)
-            tokens = column.to_numpy().clip(-1, 2**31 - 1).astype(np.int32)
+        if "n_tokens" in names:
+            tokens = _column(table, path, "n_tokens", types.is_integer).to_numpy()
         try:
             return cls(
-                losses=losses,
+                losses=np.column_stack(losses),
                 steps=np.array([step for step, _ in found], dtype=np.int64),
                 ids=np.array(ids.cast(pa.binary()).to_pylist(), dtype="S"),
                 n_tokens=tokens,
-                origin={name: value for name, value in origin.items() if name != "schema"},
+                origin=_origin(table.schema.metadata or {}),
             )
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
+
+
+def _shown(name: bytes) -> str:
+    return printable(name.decode(errors="replace"))
+
+
+def _as_array(values: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name}: one array with rows of one length is needed ({error})") from error
+
+
+def _as_losses(values: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Give the losses as float32, and which of them were finite and no longer are."""
+    given = _as_array(values, "losses")
+    if given.dtype.kind not in "fiu":
+        raise DataError(f"losses: an array of numbers is needed, found {given.dtype}")
+    with np.errstate(over="ignore"):
+        losses = np.ascontiguousarray(given, dtype=np.float32)
+    return losses, np.isinf(losses) & np.isfinite(given)
+
+
+def _as_whole(
+    values: Any, name: str, low: int, end: int, ids: np.ndarray | None = None
+) -> np.ndarray:
+    """Give whole numbers in [low, end) as int64; a wrong one is named with its id, if given."""
+    found = _as_array(values, name)
+    if found.dtype.kind not in "iuf":
+        raise DataError(f"{name}: whole numbers below {end:,} are needed, found {found.dtype}")
+    with np.errstate(invalid="ignore"):
+        wrong = np.flatnonzero((found % 1 != 0) | ~((found >= low) & (found < end)))
+    if wrong.size:
+        of = "" if ids is None else f" for id {_shown(ids[wrong[0]])}"
+        raise DataError(
+            f"{name} is {found.flat[wrong[0]]}{of}: a whole number of at least {low} and below "
+            f"{end:,} is needed"
+        )
+    return found.astype(np.int64)
+
+
+def _as_ids(values: Any) -> np.ndarray:
+    """Give ids as bytes: text as its UTF-8, bytes as they are."""
+    ids = _as_array(values, "ids")
+    if ids.dtype.kind == "S" or not ids.size:
+        return ids.astype("S")
+    encoded = [_encoded(name, row) for row, name in enumerate(ids.ravel().tolist())]
+    return np.array(encoded, dtype="S").reshape(ids.shape)
+
+
+def _encoded(name: object, row: int) -> bytes:
+    if isinstance(name, bytes):
+        return name
+    if not isinstance(name, str):
+        raise DataError(
+            f"ids: text is needed, found {printable(repr(name))} ({type(name).__name__}) in row "
+            f"{row}. Give the ids of the examples, as text."
+        )
+    try:
+        return name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"ids: {printable(name)} in row {row} is not valid Unicode") from error
+
+
+def _refuse_not_finite(
+    losses: np.ndarray, too_large: np.ndarray, steps: np.ndarray, ids: np.ndarray
+) -> None:
+    wrong = ~np.isfinite(losses)
+    if not wrong.any():
+        return
+    row, column = (int(i) for i in np.argwhere(too_large if too_large.any() else wrong)[0])
+    at = f"for id {_shown(ids[row])} at step {steps[column]}"
+    if too_large.any():
+        raise DataError(
+            f"{int(too_large.sum())} losses are too large for float32 (3.4e38), the first {at}. "
+            "A loss is a mean over tokens in nats, seldom above 20: check what was written."
+        )
+    raise DataError(
+        f"{int(wrong.sum())} losses are not finite, the first {losses[row, column]} {at}. The "
+        "proxy diverged, or the example has no completion token: lower the learning rate, or "
+        "leave those examples out."
+    )
+
+
+def _check_origin(origin: object) -> None:
+    if not isinstance(origin, Mapping):
+        raise DataError(f"origin is a {type(origin).__name__}: a mapping of plain data is needed")
+    left_out = origin.get("left_out", {})
+    if not isinstance(left_out, Mapping) or not all(
+        isinstance(part, str) for pair in left_out.items() for part in pair
+    ):
+        raise DataError("origin: left_out maps ids to the reason of each, texts to texts")
+
+
+def _origin(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Read how the losses were made from a file's metadata; nothing where a stranger wrote it."""
+    try:
+        origin = json.loads(metadata.get(_METADATA, b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise DataError("its metadata 'smalltolarge' is not JSON") from error
+    _check_origin(origin)
+    return {name: value for name, value in origin.items() if name != "schema"}
+
+
+def _step(path: Path, name: str, digits: str) -> int:
+    if not _STEP.fullmatch(digits):
+        raise DataError(
+            f"{path}, column {printable(name)}: a step is a whole number of at most 18 digits, "
+            "without sign or leading zeros, as in loss_120"
+        )
+    return int(digits)
 
 
 def _column(table: Any, path: Path, name: str, *fits: Callable[[Any], bool]) -> Any:

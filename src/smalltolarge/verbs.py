@@ -6,20 +6,21 @@ method's class; they are read as strictly as a recipe.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
 from smalltolarge import examples as reading
 from smalltolarge import experiment
 from smalltolarge import recipe as recipes
 from smalltolarge.errors import RecipeError
 from smalltolarge.examples import Examples
-from smalltolarge.experiment import Watch, join, prepare
+from smalltolarge.experiment import Watch, check_budget, join, prepare
 from smalltolarge.progress import Progress
 from smalltolarge.recipe import RecordRecipe, SelectRecipe
-from smalltolarge.selection import Evidence, Pool, Selection
+from smalltolarge.selection import Budget, Evidence, Pool, Selection
 from smalltolarge.settings import ReadingSettings
 from smalltolarge.trajectories import Trajectories
 
@@ -41,21 +42,22 @@ def load(data: Data, *, progress: Progress | None = None, **settings: Any) -> Ex
     ------
     DataError
         The data cannot be used; says where and why.
+    RecipeError
+        A setting is wrong, or is given beside examples, which are read already.
     """
     if isinstance(data, Examples):
+        _refuse_reading_again(settings)
         return data
-    source: Any = [str(part) for part in data] if isinstance(data, list) else data
-    if isinstance(source, PathLike):
-        source = str(source)
+    parts: Any = [_named(part) for part in data] if isinstance(data, list) else _named(data)
     return reading.load(
-        source, settings=recipes.read(settings, ReadingSettings), progress=progress or Progress()
+        parts, settings=recipes.read(settings, ReadingSettings), progress=progress or Progress()
     )
 
 
 def record(
     data: Data,
     *,
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     folder: str | PathLike[str] | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -72,22 +74,20 @@ def record(
     DataError
         The data cannot be used, or the proxy diverged.
     """
-    recipe = _recipe(RecordRecipe, seed=seed, **settings)
+    recipe: RecordRecipe = _recipe(RecordRecipe, seed=seed, **settings)
     progress = progress or Progress()
-    examples = _examples(data, recipe, progress)
-    assert recipe.proxy is not None
-    watch = Watch(progress)
-    prepared = prepare(examples, recipe.proxy.resolved(), seed, watch)
-    return experiment.record(examples, prepared, Path(folder) if folder else None, watch)[0]
+    examples = _examples(data, settings, progress)
+    kept = Path(folder) if folder else None
+    return _recorded(examples, recipe, Budget.parse("100%"), kept, progress)
 
 
 def select(
     data: Data,
     *,
-    budget: str | int,
+    budget: str | SupportsIndex,
     trajectories: Trajectories | str | PathLike[str] | None = None,
     method: str = "s2l",
-    seed: int = 0,
+    seed: SupportsIndex = 0,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Selection:
@@ -106,20 +106,21 @@ def select(
     DataError
         The data or the trajectories cannot be used.
     """
+    amount = Budget.parse(budget)
     recipe: SelectRecipe = _recipe(
-        SelectRecipe, seed=seed, budget=str(budget), method=method, **settings
+        SelectRecipe, seed=seed, budget=budget, method=method, **settings
     )
     selector = recipe.selector()
-    examples = _examples(data, recipe, progress or Progress())
+    progress = progress or Progress()
+    examples = _examples(data, settings, progress)
     if trajectories is None and Evidence.TRAJECTORIES in selector.needs:
-        proxy = {f.name for f in fields(type(recipe.proxy))} if recipe.proxy else set()
-        chosen = {name: value for name, value in settings.items() if name in proxy}
-        trajectories = record(examples, seed=seed, progress=progress, **chosen)
+        amount.least_rows(len(examples))
+        trajectories = _recorded(examples, recipe, amount, None, progress)
     if trajectories is not None:
         if not isinstance(trajectories, Trajectories):
             trajectories = Trajectories.from_parquet(Path(trajectories))
         examples, trajectories = join(examples, trajectories)
-    return selector.select(Pool.of(examples, trajectories), budget, seed)
+    return selector.select(Pool.of(examples, trajectories), amount, recipe.seed)
 
 
 def _recipe(kind: type[Any], **flat: Any) -> Any:
@@ -129,8 +130,35 @@ def _recipe(kind: type[Any], **flat: Any) -> Any:
     return recipes.read(recipes.place({"data": ["memory"], **flat}, kind), kind)
 
 
-def _examples(data: Data, recipe: RecordRecipe, progress: Progress) -> Examples:
-    if isinstance(data, Examples):
-        return data
-    settings = {f.name: getattr(recipe.reading, f.name) for f in fields(ReadingSettings)}
-    return load(data, progress=progress, **settings)
+def _named(part: Any) -> Any:
+    return fspath(part) if isinstance(part, PathLike) else part
+
+
+def _recorded(
+    examples: Examples,
+    recipe: RecordRecipe,
+    budget: Budget,
+    folder: Path | None,
+    progress: Progress,
+) -> Trajectories:
+    """Record with the proxy of a recipe; a budget that cannot be met is refused before training."""
+    assert recipe.proxy is not None
+    watch = Watch(progress)
+    prepared = prepare(examples, recipe.proxy.resolved(), recipe.seed, watch)
+    check_budget(budget, len(prepared), prepared.n_tokens)
+    return experiment.record(examples, prepared, folder, watch)[0]
+
+
+def _examples(data: Data, settings: Mapping[str, Any], progress: Progress) -> Examples:
+    names = {f.name for f in fields(ReadingSettings)}
+    how = {name: value for name, value in settings.items() if name in names}
+    return load(data, progress=progress, **how)
+
+
+def _refuse_reading_again(settings: Mapping[str, Any]) -> None:
+    recipes.read(settings, ReadingSettings)
+    if settings:
+        raise RecipeError(
+            f"{', '.join(settings)}: these examples are read already, so how to read them has no "
+            "effect. Give it to load, or give the files here."
+        )

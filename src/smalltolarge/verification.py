@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from smalltolarge import store
-from smalltolarge.errors import IntegrityError, StaleArtifact
+from smalltolarge.errors import IntegrityError, StaleArtifact, printable
+from smalltolarge.examples.sources import folder_digest
 from smalltolarge.recipe import SelectRecipe
 from smalltolarge.results import Run
 from smalltolarge.selection import Pool
@@ -38,20 +39,26 @@ def verify(path: str | Path, check: Callable[[], None] = lambda: None) -> list[s
         good += [f"{run.path / name}: as written" for name in intact]
         bad += [f"{run.path / name} is missing or not what was written" for name in changed]
         check()
-    elsewhere = [(entry["path"], entry["sha256"]) for entry in run.facts("load")["inputs"]]
-    elsewhere.append((run.facts("write")["out"], run.facts("write")["sha256"]))
-    recipe = run.recipe
-    if isinstance(recipe, SelectRecipe) and recipe.trajectories is not None:
-        entry = run.facts("select")["trajectories"]
-        elsewhere.append((entry["path"], entry["sha256"]))
-    for name, sha256 in elsewhere:
-        if not Path(name).is_file():
-            good.append(f"{name}: not a file here, not checked")
-        elif store.digest(Path(name)) == sha256:
-            good.append(f"{name}: as recorded")
+    try:
+        inputs = [
+            (entry["path"], entry["kind"], entry["sha256"]) for entry in run.facts("load")["inputs"]
+        ]
+        out, sha256 = run.facts("write")["out"], run.facts("write")["sha256"]
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(f"{run.path}/manifest.json lacks {error}") from error
+    for name, kind, written in inputs:
+        if not Path(name).exists() or kind == "dataset":
+            good.append(f"{name}: not here, not checked")
+        elif _input_digest(Path(name), kind) == written:
+            good.append(f"{name}: as read")
         else:
-            bad.append(f"{name} is not the file that the run read or wrote")
+            bad.append(f"{name} is not what the run read")
         check()
+    if Path(out).exists() and store.digest(Path(out)) == sha256:
+        good.append(f"{out}: as written")
+    else:
+        bad.append(f"{out} is missing (is this the folder the run was started in?) or changed")
+    recipe = run.recipe
     if isinstance(recipe, SelectRecipe) and ":" in recipe.method:
         good.append(f"the subset was not chosen again: {recipe.method} is code from outside")
     elif isinstance(recipe, SelectRecipe) and not bad:
@@ -60,8 +67,13 @@ def verify(path: str | Path, check: Callable[[], None] = lambda: None) -> list[s
             f"the subset chosen again: {'the same' if same else 'other'} rows"
         )
     if bad:
-        raise IntegrityError(f"{run.path} does not verify:\n" + "\n".join(f"  {b}" for b in bad))
-    return good
+        problems = "\n".join(f"  {printable(line, 300)}" for line in bad)
+        raise IntegrityError(f"{run.path} does not verify:\n{problems}")
+    return [printable(line, 300) for line in good]
+
+
+def _input_digest(path: Path, kind: str) -> str:
+    return folder_digest(path)[1] if kind == "saved-dataset" else store.digest(path)
 
 
 def _same_selection(run: Run, recipe: SelectRecipe) -> bool:

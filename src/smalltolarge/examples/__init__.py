@@ -1,6 +1,7 @@
 """Anybody's fine-tuning data in, one table of examples out; the subset written back."""
 
 from smalltolarge.examples.loading import describe, load
+from smalltolarge.examples.sources import would_read
 from smalltolarge.examples.table import EXCLUDED_SCHEMA, SCHEMA, Examples, InputFile, Message
 from smalltolarge.examples.writing import (
     check_output,
@@ -20,5 +21,6 @@ __all__ = [
     "load",
     "rows_as_dataset",
     "usual_suffix",
+    "would_read",
     "write_subset",
 ]

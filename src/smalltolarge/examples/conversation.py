@@ -26,6 +26,11 @@ completion that is blank makes the row unusable.
 The id is the BLAKE2b digest of 16 bytes, in hexadecimal, of every turn's role (its length as one
 byte, its name) and content (its length as 8 little-endian bytes, its UTF-8), followed by the
 occurrence as 8 little-endian bytes: 0 for the first row with these turns, 1 for the next.
+
+Rows with equal turns are counted by the BLAKE2b digest of 16 bytes of the row itself, then by
+position: of its bytes where it has some (JSONL, JSON, CSV, unpacked), else of its columns, sorted,
+with their values as Python's ``ascii`` writes them. So which row has which id does not follow the
+order of the files; rows that are equal byte for byte are the same row to anybody.
 """
 
 from __future__ import annotations

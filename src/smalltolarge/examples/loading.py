@@ -14,6 +14,7 @@ from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.conversation import ConversationReader, encode, example_id, repaired
 from smalltolarge.examples.json_rows import Row
 from smalltolarge.examples.layout import Layout, Shapes, check_columns, recognise
+from smalltolarge.examples.occurrences import number_occurrences
 from smalltolarge.examples.problems import BadRows, Flaw, Refused, place, shown
 from smalltolarge.examples.sources import Input, input_names, resolve
 from smalltolarge.examples.table import SCHEMA, Examples, Message
@@ -180,10 +181,13 @@ class _Rows:
         self.settings = settings
         self.reader = ConversationReader(layout)
         self.bad = BadRows(exclude=settings.on_bad_row == "exclude")
-        self.n_read = 0
+        self.n_read = self.n_used = 0
         self.mended = 0
         self.batches: list[pa.RecordBatch] = []
         self.seen: dict[str, int] = {}
+        """The first row with these turns, by its id."""
+        self.later: dict[int, list[int]] = {}
+        """The other rows with the turns of a first row."""
         self.source = layout.columns.get("source")
         self.source_given = "source" in (settings.columns or {})
         self.source_odd: tuple[int, str] = (0, "")
@@ -209,12 +213,12 @@ class _Rows:
             self.bad.add(number, one.name, one.kind, line, start, refused.flaw)
             return
         name = example_id(encoded, 0)
-        before = self.seen.get(name)
-        if before is None:
-            self.seen[name] = 1
-        else:
-            self.seen[name] = before + 1
-            name = example_id(encoded, before)
+        first = self.seen.setdefault(name, self.n_used)
+        if first != self.n_used:
+            others = self.later.setdefault(first, [])
+            others.append(self.n_used)
+            name = example_id(encoded, len(others))
+        self.n_used += 1
         self.pending.append((name, messages, source, number, line, start, end))
         self.characters += len(encoded)
         if len(self.pending) == _BATCH or self.characters > _BATCH_CHARACTERS:
@@ -300,7 +304,7 @@ class _Rows:
             )  # fmt: skip
         if self.mended:
             log.warning("%d rows had lone surrogates, which were replaced", self.mended)
-        return Examples(
+        examples = Examples(
             table=table,
             excluded=self.bad.table(),
             inputs=tuple(one.record for one in inputs if one.record),
@@ -308,6 +312,7 @@ class _Rows:
             columns=columns,
             dataset=inputs[0].dataset,
         )
+        return number_occurrences(examples, self.later)
 
 
 def describe(examples: Examples) -> str:

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +144,9 @@ def resolve(source: object, settings: ReadingSettings) -> list[Input]:
 
 def _named_in_list(item: object) -> list[Input]:
     if not isinstance(item, str | Path):
-        raise DataError(f"a list of paths is needed; it holds a {type(item).__name__}")
+        rows = isinstance(item, dict)
+        todo = " Rows in memory go in as datasets.Dataset.from_list(rows)." if rows else ""
+        raise DataError(f"a list of paths is needed; it holds a {type(item).__name__}.{todo}")
     path = Path(item)
     return [_file(path, str(item))]
 
@@ -185,11 +188,7 @@ def _folder(path: Path, name: str, settings: ReadingSettings) -> list[Input]:
         entries = sorted(path.iterdir())
     except OSError as error:
         raise DataError(f"{printable(name, 200)} cannot be read: {error.strerror}.") from error
-    files = [
-        entry
-        for entry in entries
-        if entry.is_file() and entry.name[0] not in "._" and suffix_of(entry)[0] in KIND_OF_SUFFIX
-    ]
+    files = [entry for entry in entries if entry.is_file() and _is_named_as_data(entry)]
     if not files:
         shown = ", ".join(printable(entry.name, 40) for entry in entries[:8]) or "nothing"
         raise DataError(
@@ -204,6 +203,10 @@ def _folder(path: Path, name: str, settings: ReadingSettings) -> list[Input]:
             ", ".join(printable(entry, 40) for entry in ignored[:5]),
         )  # fmt: skip
     return [_file(file, str(file)) for file in files]
+
+
+def _is_named_as_data(path: Path) -> bool:
+    return path.name[0] not in "._" and suffix_of(path)[0] in KIND_OF_SUFFIX
 
 
 def _saved(path: Path, name: str, settings: ReadingSettings) -> Input:
@@ -265,6 +268,43 @@ def _in_memory(source: object, settings: ReadingSettings) -> Input:
             "paths, a hub name or a datasets.Dataset."
         )
     return Input("dataset in memory", "dataset", dataset=source)
+
+
+def would_read(given: Sequence[str], out: Path) -> bool:
+    """Tell whether ``load(given)`` would read ``out`` too, once it is written there.
+
+    It would where ``out`` is to lie in a folder that is read, or fits a pattern.
+    """
+    place = out.parent.resolve() / out.name
+    return any(_takes_in(name, place) for name in given if "\0" not in name)
+
+
+def _takes_in(name: str, out: Path) -> bool:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        folder = path.resolve()
+        if any((folder / mark).is_file() for mark in _SAVED):
+            return out.is_relative_to(folder)
+        return out.parent == folder and _is_named_as_data(out)
+    if path.exists() or not glob.has_magic(name):
+        return False
+    parts = path.parts
+    fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    folder = Path(*parts[:fixed]).resolve()
+    return out.is_relative_to(folder) and _fits(out.relative_to(folder).parts, parts[fixed:])
+
+
+def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Tell what ``glob.glob`` would, for a file that need not be there yet."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**" and _fits(parts, pattern[1:]):
+        return True
+    if not parts or (parts[0].startswith(".") and not pattern[0].startswith(".")):
+        return False
+    if pattern[0] == "**":
+        return _fits(parts[1:], pattern)
+    return fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
 
 def input_names(inputs: Sequence[Input]) -> str:

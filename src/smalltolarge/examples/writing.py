@@ -16,12 +16,18 @@ import pyarrow.parquet as pq
 import zstandard
 
 from smalltolarge import store
-from smalltolarge.errors import DataError, RecipeError, StaleArtifact, printable
+from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.csv_rows import CsvRows
 from smalltolarge.examples.json_rows import DECODER
+from smalltolarge.examples.originals import (
+    changed,
+    open_again,
+    parquet_parts,
+    refuse_changed_folder,
+    row_bytes,
+    unchanged,
+)
 from smalltolarge.examples.sniff import suffix_of
-from smalltolarge.examples.sources import folder_digest
-from smalltolarge.examples.stream import ByteStream
 from smalltolarge.examples.table import Examples, InputFile
 
 if TYPE_CHECKING:
@@ -107,13 +113,13 @@ def write_subset(examples: Examples, indices: np.ndarray, out: Path) -> int:
             _write_parquet(examples, rows, file)
         elif kind == "csv":
             file.write(_header(examples.inputs[0]) + b"\n")
-            for record in _row_bytes(examples, rows):
+            for record in row_bytes(examples, rows):
                 file.write(record + b"\n")
         elif kind == "jsonl":
-            for line in _row_bytes(examples, rows):
+            for line in row_bytes(examples, rows):
                 file.write(line + b"\n")
         else:
-            for place, item in enumerate(_row_bytes(examples, rows)):
+            for place, item in enumerate(row_bytes(examples, rows)):
                 file.write((b",\n" if place else b"[\n") + item)
             file.write(b"\n]\n" if len(rows) else b"[]\n")
     return out.stat().st_size
@@ -133,15 +139,15 @@ def rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
 
     rows = _checked(examples, indices)
     if examples.dataset is not None:
-        _refuse_changed_folder(examples.inputs[0])
+        refuse_changed_folder(examples.inputs[0])
         place = rows["row"].to_numpy() - 1
         return cast("Dataset", examples.dataset.select(place, keep_in_memory=True))
     kind = examples.inputs[0].kind
     if kind == "parquet":
-        tables = list(_parquet_parts(examples, rows))
-        schema = pq.read_schema(_unchanged(examples.inputs[0]))
+        tables = list(parquet_parts(examples, rows))
+        schema = pq.read_schema(unchanged(examples.inputs[0]))
         return Dataset(pa.concat_tables(tables) if tables else schema.empty_table())
-    found = list(_rows_again(examples, _row_bytes(examples, rows)))
+    found = list(_rows_again(examples, row_bytes(examples, rows)))
     names = dict.fromkeys(name for row in found for name in row)
     try:
         return Dataset.from_dict({name: [row.get(name) for row in found] for name in names})
@@ -174,72 +180,23 @@ def _packed(raw: BinaryIO, packed: str) -> Iterator[BinaryIO]:
         yield raw
 
 
-def _changed(one: InputFile) -> StaleArtifact:
-    return StaleArtifact(
-        f"{printable(one.path, 200)} is no longer the file that was read: its bytes have changed. "
-        "Put the old file back, or begin again with the new one."
-    )
-
-
-def _open(one: InputFile) -> ByteStream:
-    path = Path(one.path).expanduser()
-    if not path.is_file() or path.stat().st_size != one.size:
-        raise _changed(one)
-    return ByteStream(path, one.path, one.compression)
-
-
-def _unchanged(one: InputFile) -> Path:
-    path = _open(one).path
-    if store.digest(path) != one.sha256:
-        raise _changed(one)
-    return path
-
-
 def _read_header(one: InputFile) -> CsvRows:
-    records = CsvRows(_open(one), csv.field_size_limit(), None)
+    records = CsvRows(open_again(one), csv.field_size_limit(), None)
     try:
         next(records.rows(), None)
     except DataError as error:
-        raise _changed(one) from error
+        raise changed(one) from error
     return records
 
 
 def _header(one: InputFile) -> bytes:
     records = _read_header(one)
     head = b""
-    for chunk in _open(one).chunks():
+    for chunk in open_again(one).chunks():
         head += chunk
         if len(head) >= records.header_end:
             break
     return head[: records.header_end]
-
-
-def _row_bytes(examples: Examples, rows: pa.Table) -> Iterator[bytes]:
-    files, starts, ends = (rows[name].to_numpy() for name in ("file", "start", "end"))
-    for number, one in enumerate(examples.inputs):
-        low, high = (int(np.searchsorted(files, number, side)) for side in ("left", "right"))
-        stream = _open(one)
-        try:
-            yield from _ranges(stream, starts[low:high].tolist(), ends[low:high].tolist())
-        except DataError as error:
-            raise _changed(one) from error
-        if (stream.size, stream.sha256) != (one.size, one.sha256):
-            raise _changed(one)
-
-
-def _ranges(stream: ByteStream, starts: list[int], ends: list[int]) -> Iterator[bytes]:
-    """Yield bytes [start, end) for each pair, reading the stream to its end."""
-    held, base, place = b"", 0, 0
-    for chunk in stream.chunks():
-        if place == len(starts):
-            continue  # read on, for the digest
-        held += chunk
-        while place < len(starts) and ends[place] <= base + len(held):
-            yield held[starts[place] - base : ends[place] - base]
-            place += 1
-        keep = starts[place] if place < len(starts) else base + len(held)
-        drop = min(max(keep - base, 0), len(held))
-        held, base = held[drop:], base + drop
 
 
 def _rows_again(examples: Examples, texts: Iterator[bytes]) -> Iterator[dict[str, Any]]:
@@ -254,37 +211,16 @@ def _rows_again(examples: Examples, texts: Iterator[bytes]) -> Iterator[dict[str
         yield dict(zip(records.header, fields, strict=True))
 
 
-def _parquet_parts(examples: Examples, rows: pa.Table) -> Iterator[pa.Table]:
-    files, places = rows["file"].to_numpy(), rows["row"].to_numpy() - 1
-    for number, one in enumerate(examples.inputs):
-        wanted = places[files == number]
-        with pq.ParquetFile(_unchanged(one)) as file:
-            begin = 0
-            for group in range(file.metadata.num_row_groups):
-                end = begin + file.metadata.row_group(group).num_rows
-                inside = wanted[(wanted >= begin) & (wanted < end)] - begin
-                if inside.size:
-                    yield file.read_row_group(group).take(pa.array(inside, pa.int64()))
-                begin = end
-
-
 def _write_parquet(examples: Examples, rows: pa.Table, file: BinaryIO) -> None:
-    with pq.ParquetFile(_unchanged(examples.inputs[0])) as source:
+    with pq.ParquetFile(unchanged(examples.inputs[0])) as source:
         schema, about = source.schema_arrow, source.metadata
         codec = "snappy"
         if about.num_row_groups and about.num_columns:
             codec = about.row_group(0).column(0).compression.lower()
     codec = {"uncompressed": "none"}.get(codec, codec)
     with pq.ParquetWriter(file, schema, compression=cast("Any", codec)) as writer:
-        for part in _parquet_parts(examples, rows):
+        for part in parquet_parts(examples, rows):
             writer.write_table(part.cast(schema))
-
-
-def _refuse_changed_folder(one: InputFile) -> None:
-    if one.kind == "saved-dataset":
-        path = Path(one.path).expanduser()
-        if folder_digest(path) != (one.size, one.sha256):
-            raise _changed(one)
 
 
 @contextmanager

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import numpy as np
 
 from smalltolarge.errors import BudgetError, RecipeError, printable
 
-_AMOUNT = re.compile(r"([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([kKmMgG]?)(%|-tokens)?")
+_NUMBER = r"(?:[0-9]{1,3}(?:[,_][0-9]{3})+|[0-9]+)(?:\.[0-9]+)?"
+_AMOUNT = re.compile(rf"({_NUMBER})\s*([kKmMgG]?)(%|-tokens)?")
+_FORM = 'a number of rows ("30000", "30K"), a share ("11%") or "2M-tokens"'
 _SUFFIX = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 
@@ -23,8 +26,8 @@ class Budget:
     unit: Literal["rows", "share", "tokens"]
 
     @classmethod
-    def parse(cls, text: str | int) -> Budget:
-        """Read "30000", "30K", "11%" or "2M-tokens"; a Python int is a number of rows.
+    def parse(cls, given: str | SupportsIndex) -> Budget:
+        """Read "30000", "30K", "11%" or "2M-tokens"; a whole number is a number of rows.
 
         Raises
         ------
@@ -33,10 +36,12 @@ class Budget:
         BudgetError
             It is nothing, or more than everything.
         """
-        match = _AMOUNT.fullmatch(str(text).strip())
-        form = 'a number of rows ("30000", "30K"), a share ("11%") or "2M-tokens"'
-        if match is None or isinstance(text, bool):
-            raise RecipeError(f"budget {printable(str(text))!r}: {form} is needed")
+        text = given if isinstance(given, str) else _rows(given)
+        match = _AMOUNT.fullmatch(text.strip())
+        if match is None:
+            hint = "; commas and underscores part groups of three digits, a point the decimals"
+            odd = hint if re.search("[0-9][,_]", text) else ""
+            raise RecipeError(f"budget {printable(text)!r}: {_FORM} is needed{odd}")
         number, suffix, unit = match.groups()
         amount = Fraction(re.sub("[_,]", "", number)) * _SUFFIX[suffix.lower()]
         if unit == "%":
@@ -49,7 +54,7 @@ class Budget:
                 f"as in {float(amount * 100):g}%"
             )
         if amount == 0:
-            raise BudgetError(f"budget {text} chooses nothing: {form} above 0 is needed")
+            raise BudgetError(f"budget {text} chooses nothing: {_FORM} above 0 is needed")
         kind = {"%": "share", "-tokens": "tokens", None: "rows"}[unit]
         return cls(amount, kind)  # type: ignore[arg-type]
 
@@ -106,3 +111,20 @@ class Budget:
                 f"budget {int(self.amount):,} tokens: the first completion alone has {total[0]:,}"
             )
         return rows
+
+
+def _rows(given: SupportsIndex) -> str:
+    """Write a whole number of rows, whatever whole-number type it is of, as text."""
+    try:
+        if not isinstance(given, bool):
+            return str(operator.index(given))
+    except TypeError:
+        pass
+    shown = printable(str(given))
+    example = f"{given:g}%" if isinstance(given, float) and 1 < given <= 100 else "11%"
+    if isinstance(given, float) and 0 < given <= 1:
+        example = f"{given * 100:g}%"
+    raise RecipeError(
+        f"budget {shown} is a {type(given).__name__}: rows are a whole number (30000), and a share "
+        f'is a text with % ("{example}")'
+    )

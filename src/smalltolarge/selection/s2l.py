@@ -86,7 +86,11 @@ class S2L(Selector):
 
 def _as_numbers(sources: Sequence[str | None] | None) -> np.ndarray:
     """Number the groups; rows without a source are a group of their own. int (n,)."""
-    if sources is None:
-        raise DataError("stratify needs the source of every example: none were given")
+    if sources is None or all(source is None for source in sources):
+        raise DataError(
+            "stratify splits by the source of the examples, and no example has one: there is no "
+            "source column. Name the column that says where a row is from with --columns "
+            'source=COLUMN (in Python columns={"source": COLUMN}), or leave stratify out.'
+        )
     numbers: dict[str | None, int] = {}
     return np.array([numbers.setdefault(source, len(numbers)) for source in sources])

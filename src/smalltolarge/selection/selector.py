@@ -7,9 +7,10 @@ seed are dealt with here, once.
 from __future__ import annotations
 
 import logging
+import operator
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import ClassVar, SupportsIndex
 
 import numpy as np
 
@@ -46,7 +47,9 @@ class Selector(ABC):
         (uint64 (n,), random, different for every seed), or by id.
         """
 
-    def select(self, pool: Pool, budget: Budget | str | int, seed: int = 0) -> Selection:
+    def select(
+        self, pool: Pool, budget: Budget | str | SupportsIndex, seed: SupportsIndex = 0
+    ) -> Selection:
         """Choose the part of ``pool`` that ``budget`` buys.
 
         Raises
@@ -56,8 +59,8 @@ class Selector(ABC):
         DataError
             The pool lacks what the method needs.
         """
-        check_seed(seed)
-        if isinstance(budget, (str, int)):
+        seed = check_seed(seed)
+        if not isinstance(budget, Budget):
             budget = Budget.parse(budget)
         missing = sorted(self.needs - pool.has())
         if missing:
@@ -73,7 +76,8 @@ class Selector(ABC):
         groups = 0 if ranking.labels is None else int(ranking.labels.max()) + 1
         if chosen < groups:
             log.warning(
-                "%d rows for %d clusters: the smallest clusters give none; fewer clusters would",
+                "a budget of %d rows over %d clusters: the smallest clusters give none; lower "
+                "the number of clusters to draw from all",
                 chosen,
                 groups,
             )
@@ -100,7 +104,12 @@ class Random(Selector):
         return Ranking(order_by_key(keys, pool.ids))
 
 
-def check_seed(seed: int) -> None:
-    """Raise ``RecipeError`` unless ``seed`` is a whole number from 0 to 2**64 - 1."""
-    if not 0 <= seed < 2**64:
+def check_seed(seed: SupportsIndex) -> int:
+    """Give ``seed`` as an int; ``RecipeError`` unless it is a whole number in [0, 2**64)."""
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if not 0 <= number < 2**64:
         raise RecipeError(f"seed is {seed}: a whole number from 0 to 2**64 - 1 is needed")
+    return number

@@ -1,0 +1,65 @@
+"""Which of several rows with equal turns is the first, whatever the order of the files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from smalltolarge.examples.originals import parquet_parts, row_bytes
+from smalltolarge.examples.table import Examples
+
+
+def number_occurrences(examples: Examples, later: Mapping[int, Sequence[int]]) -> Examples:
+    """Deal the ids of rows with equal turns out by what else is in the rows.
+
+    ``later`` has, for the first row of every group, the other rows of it, increasing. The ids stay
+    the same set; row by row they no longer follow the order of the input.
+    """
+    if not later:
+        return examples
+    rows = sorted([*later, *(row for others in later.values() for row in others)])
+    digests = dict(zip(rows, _digests(examples, rows), strict=True))
+    origin = np.arange(len(examples))  # whose id by position each row gets
+    for first, others in later.items():
+        group = [first, *others]
+        origin[sorted(group, key=lambda row: (digests[row], row))] = group
+    table = examples.table
+    ids = table["id"].take(pa.array(origin, pa.int64()))
+    return replace(examples, table=table.set_column(table.schema.get_field_index("id"), "id", ids))
+
+
+def _digests(examples: Examples, rows: list[int]) -> Iterator[bytes]:
+    places = examples.table.select(["file", "row", "start", "end"]).take(pa.array(rows, pa.int64()))
+    for content in _contents(examples, places):
+        yield hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _contents(examples: Examples, places: pa.Table) -> Iterator[bytes]:
+    """Yield each row's own bytes, or a canonical form of a row that has none."""
+    if examples.dataset is not None:
+        chosen = examples.dataset.select(places["row"].to_numpy() - 1, keep_in_memory=True)
+        yield from _canonical(chosen.with_format("arrow")[:])
+    elif examples.inputs[0].kind == "parquet":
+        for part in parquet_parts(examples, places):
+            yield from _canonical(part)
+    else:
+        yield from row_bytes(examples, places)
+
+
+def _canonical(rows: pa.Table) -> Iterator[bytes]:
+    columns = {name: _values(rows[name]) for name in sorted(rows.column_names)}
+    for row in range(rows.num_rows):
+        # ascii, not repr: what repr escapes follows Python's version of Unicode
+        yield ascii([(name, values[row]) for name, values in columns.items()]).encode()
+
+
+def _values(column: pa.ChunkedArray[Any]) -> Sequence[object]:
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError):  # a date or text Python cannot hold: it cannot decide
+        return [None] * len(column)
