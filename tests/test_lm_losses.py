@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -92,6 +93,52 @@ def test_batched_losses_are_those_of_transformers_one_at_a_time(
     np.testing.assert_allclose(first, plain_losses(folders[family], prepared), 1e-5, 1e-5)
     assert ("own logits" in caplog.text) == (family in OWN_LOGITS)
     assert ("on padding" in caplog.text) == family.startswith("gpt_neox")
+
+
+BERT: dict[str, Any] = SMALL | {"initializer_range": 0.02}
+LOOKING_AHEAD: dict[str, tuple[str, dict[str, Any]]] = {
+    "BertLMHeadModel": ("BertConfig", BERT),
+    "RobertaForCausalLM": ("RobertaConfig", BERT | {"pad_token_id": 1}),
+    "XLNetLMHeadModel": (
+        "XLNetConfig",
+        {"vocab_size": 384, "d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64},
+    ),
+    "LlamaForCausalLM": ("LlamaConfig", FAMILIES["llama"][1] | {"is_causal": False}),
+    "GPTNeoXForCausalLM": ("GPTNeoXConfig", SMALL | {"is_causal": False}),
+}
+
+
+@pytest.mark.parametrize("model", LOOKING_AHEAD)
+def test_a_model_that_sees_the_answer_is_refused(model: str, tmp_path: Path) -> None:
+    config, options = LOOKING_AHEAD[model]
+    folder = model_folder(tmp_path / "m", getattr(transformers, config)(**options))
+    said = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(said | options))
+    with pytest.raises(DataError, match=f"not a causal language model: {model}.*--proxy scratch"):
+        record(prepared_for(folder))
+
+
+@pytest.mark.parametrize("config", ["BertConfig", "RobertaConfig"])
+def test_an_encoder_made_as_a_decoder_is_recorded(config: str, tmp_path: Path) -> None:
+    options = SMALL | {"is_decoder": True, "pad_token_id": 1}
+    folder = model_folder(tmp_path / "m", getattr(transformers, config)(**options))
+    prepared = prepared_for(folder)
+    first = record(prepared).trajectories.losses[:, 0]
+    np.testing.assert_allclose(first, plain_losses(folder, prepared), 1e-5, 1e-5)
+
+
+def test_a_packed_way_that_looks_ahead_is_refused(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from smalltolarge.lm import neox
+
+    def bidirectional(*parts: Any, is_causal: bool) -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(*parts)
+
+    monkeypatch.setattr(neox, "scaled_dot_product_attention", bidirectional)
+    monkeypatch.setattr("smalltolarge.lm.losses.Losses._agrees", lambda *_: True)
+    with pytest.raises(DataError, match="not a causal language model"):
+        record(prepared_for(folders["gpt_neox"]))
 
 
 def test_a_loss_does_not_depend_on_batch_mates(folders: dict[str, Path]) -> None:

@@ -249,6 +249,27 @@ def test_facts_say_what_it_took() -> None:
     assert facts["steps"] == 16
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone keeps so much")
+def test_freed_memory_is_given_back_when_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ctypes
+
+    from smalltolarge.lm import memory
+
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("no glibc")
+    calls: list[int] = []
+    freed = memory.Freed()
+    monkeypatch.setattr(freed, "_trim", calls.append)
+    freed.give_back()
+    monkeypatch.setattr(memory, "_SECONDS", 0.0)
+    freed.give_back()
+    assert not calls
+    monkeypatch.setattr(freed, "_least", -memory._GROWN)
+    freed.give_back()
+    freed.give_back()
+    assert calls == [0]
+
+
 def test_settings_take_effect(whole: Trajectories) -> None:
     for change in (
         {"warmup": 0.5},
@@ -299,6 +320,96 @@ def test_folders_that_name_code_are_refused(
         prepared_with(proxy=str(folder))
 
 
+def with_config(folder: Path, target: Path, extra: Any, file: str = "config.json") -> Path:
+    copy = copy_of(folder, target)
+    content = json.loads((copy / file).read_text())
+    (copy / file).write_text(json.dumps(content | extra))
+    return copy
+
+
+def nested(extra: Any, depth: int) -> Any:
+    return extra if not depth else nested({"text_config": [extra]}, depth - 1)
+
+
+@pytest.mark.parametrize("start", ["", "_"])
+@pytest.mark.parametrize("part", ["attn", "experts"])
+@pytest.mark.parametrize("depth", [0, 2])
+@pytest.mark.parametrize(
+    "kernel", ["kernels-community/flash-attn", "flash_attention_2", {"": "sdpa", "a": "o/k:f"}, [1]]
+)
+def test_folders_that_choose_kernels_are_refused(
+    start: str, part: str, depth: int, kernel: Any, models: dict[str, Path], tmp_path: Path
+) -> None:
+    key = f"{start}{part}_implementation"
+    folder = with_config(models["gpt_neox"], tmp_path / "m", nested({key: kernel}, depth))
+    with pytest.raises(RefusedForSafety, match=rf"{key}.*Only eager, sdpa and null"):
+        prepared_with(proxy=str(folder))
+
+
+def test_a_quantised_folder_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    extra = {"quantization_config": {"quant_method": "mxfp4"}}
+    folder = with_config(models["gpt_neox"], tmp_path / "m", extra)
+    with pytest.raises(RefusedForSafety, match="bfloat16"):
+        prepared_with(proxy=str(folder))
+
+
+@pytest.mark.parametrize("family", ["tied, with dropout", "gpt_neox"])
+def test_no_folder_decides_how_attention_is_computed(
+    family: str, models: dict[str, Path], tmp_path: Path
+) -> None:
+    from smalltolarge.lm import proxies
+
+    for place, value in enumerate(["eager", "sdpa", None]):
+        extra = {"attn_implementation": value, "_attn_implementation": value}
+        folder = with_config(models[family], tmp_path / str(place), extra)
+        model = proxies.load(prepared_with(proxy=str(folder)).proxy, 0)
+        assert model.config._attn_implementation == "sdpa"
+
+
+def test_a_model_without_sdpa_is_loaded_all_the_same(tmp_path: Path) -> None:
+    config = transformers.XLNetConfig(vocab_size=384, d_model=32, n_layer=1, n_head=4, d_inner=64)
+    folder = model_folder(tmp_path / "m", config)
+    from smalltolarge.lm import proxies
+
+    model = proxies.load(prepared_with(proxy=str(folder)).proxy, 0)
+    assert model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize("depth", [0, 2])
+@pytest.mark.parametrize(
+    "value", ["owner/name", "microsoft/resnet-50@main", "o/k:function", ["a", "timm/vit.b_16"]]
+)
+def test_folders_that_name_other_repositories_are_refused(
+    file: str, depth: int, value: Any, models: dict[str, Path], tmp_path: Path
+) -> None:
+    extra = nested({"backbone": value}, depth)
+    folder = with_config(models["gpt_neox"], tmp_path / "m", extra, file)
+    with pytest.raises(RefusedForSafety, match=rf"{file} has 'backbone': .*another repository"):
+        prepared_with(proxy=str(folder))
+
+
+def test_what_only_looks_like_a_repository_is_no_reason_to_refuse(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    harmless = {
+        "_name_or_path": "EleutherAI/pythia-14m",
+        "parts": {"base_model_name_or_path": "meta-llama/Llama-3.2-1B"},
+        "id2label": {"0": "and/or"},
+        "mixed": "bf16/fp32",
+        "float": "Float16/bfloat16",
+        "since": "2026/11",
+        "day": "22/11/2026",
+        "rate": "n/a",
+        "folder": "/srv/models/a",
+        "here": "./a",
+        "see": "https://example.org/a",
+        "task": "translate English/German: ",
+    }
+    folder = with_config(models["gpt_neox"], tmp_path / "m", harmless)
+    assert prepared_with(proxy=str(folder)).proxy.vocabulary == 384
+
+
 def test_folders_with_python_files_are_refused(models: dict[str, Path], tmp_path: Path) -> None:
     folder = copy_of(models["gpt_neox"], tmp_path / "m")
     (folder / "modeling_evil.py").write_text("raise SystemExit('ran')")
@@ -326,6 +437,26 @@ def test_a_tokenizer_of_another_vocabulary_is_refused_before_training(
     other = tokenizer_folder(tmp_path / "large", vocabulary=600)
     with pytest.raises(DataError, match="vocabulary of 384"):
         prepared_with(proxy=str(models["gpt_neox"]), tokenizer=str(other))
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (transformers.T5Config(vocab_size=384, d_model=32, d_kv=8, num_layers=1), "t5"),
+        (transformers.CLIPConfig(), "clip"),
+        (transformers.GPTNeoXConfig(vocab_size=384, hidden_act="no such function"), "gpt_neox"),
+    ],
+    ids=["t5", "clip", "unknown activation"],
+)
+def test_a_folder_of_another_kind_of_model_is_refused_with_what_is_needed(
+    config: Any, kind: str, models: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = copy_of(models["gpt_neox"], tmp_path / "m")
+    config.save_pretrained(folder)
+    named = rf"no causal language model .*model type {kind}.*predicts the next token"
+    with pytest.raises(DataError, match=named) as caught:
+        prepared_with(proxy=str(folder))
+    assert len(str(caught.value)) < 700
 
 
 def test_more_tokens_than_positions_are_refused(models: dict[str, Path]) -> None:

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from smalltolarge.errors import (
     DataError,
+    IntegrityError,
     MissingArtifact,
     RecipeError,
     RefusedForSafety,
@@ -196,6 +197,36 @@ def test_a_template_that_does_not_fit_is_named_with_the_row(
     folder = tokenizer_folder(tmp_path / "chat", chat=template)
     with pytest.raises(DataError, match=rf"(?s)sums.jsonl, row 1, .*{reason}.*--template alpaca"):
         prepared_with(sums(5), folder)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [["x"], {"default": CHATML}, 7, [{"name": ["a"], "template": CHATML}], [{"name": "default"}]],
+)
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "chat_template.json"])
+def test_a_chat_template_that_is_no_text_is_an_error_naming_its_file(
+    file: str, template: object, tmp_path: Path
+) -> None:
+    folder = tokenizer_folder(tmp_path / "chat")
+    (folder / file).write_text(json.dumps({"chat_template": template}))
+    with pytest.raises(IntegrityError, match=rf"{file}: its chat_template is neither"):
+        prepared_with(sums(5), folder)
+
+
+def test_a_chat_template_file_that_is_not_utf_8_is_an_error_naming_it(tmp_path: Path) -> None:
+    folder = tokenizer_folder(tmp_path / "chat")
+    (folder / "chat_template.jinja").write_bytes(b"\xff\xfe")
+    with pytest.raises(IntegrityError, match=r"chat_template\.jinja is not UTF-8"):
+        prepared_with(sums(5), folder)
+
+
+def test_of_several_chat_templates_the_default_is_used(tmp_path: Path) -> None:
+    folder = tokenizer_folder(tmp_path / "chat")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    named = [{"name": "tools", "template": "{{ no }}"}, {"name": "default", "template": CHATML}]
+    for given, used in ((named, "chat"), (named[:1], "alpaca"), ([], "alpaca")):
+        (folder / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": given}))
+        assert prepared_with(sums(5), folder).template == used
 
 
 @pytest.mark.parametrize(

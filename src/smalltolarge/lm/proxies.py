@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -19,9 +19,9 @@ from smalltolarge.errors import (
     IntegrityError,
     MissingArtifact,
     RecipeError,
-    RefusedForSafety,
     printable,
 )
+from smalltolarge.lm.folders import check_folder
 from smalltolarge.lm.plan import Shape, keyed_number
 
 log = logging.getLogger("smalltolarge")
@@ -47,9 +47,6 @@ SCRATCH = {
 """scratch-70m is the shape of Pythia-70M."""
 
 _DOWNLOADED = ["*.safetensors", "*.json", "tokenizer.model", "*.txt", "chat_template.jinja"]
-_PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
-_STRANGERS_CODE = {"auto_map", "trust_remote_code", "custom_pipelines"}
-_PLAIN_MAPS = {"tokenizer.json", "vocab.json", "added_tokens.json"}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _BUFFERS = re.compile(r"(rotary_emb\.inv_freq|(attn|attention)\.(masked_)?bias|position_ids)$")
 
@@ -76,7 +73,8 @@ class Proxy:
     @property
     def positions(self) -> int | None:
         """Longest text that the model has positions for; None: no such limit is known."""
-        return getattr(self.config.get_text_config(), "max_position_embeddings", None)
+        known = getattr(self.config.get_text_config(), "max_position_embeddings", None)
+        return known if known is None or known > 0 else None  # XLNet says -1
 
 
 def scratch_proxy(name: str, vocabulary: int, max_length: int) -> Proxy:
@@ -135,6 +133,8 @@ def pretrained_proxy(name: str, revision: str | None) -> Proxy:
         There is no such folder or hub model, or it has no weights.
     IntegrityError
         Its configuration cannot be read.
+    DataError
+        Its model cannot predict the next token.
     """
     from transformers import AutoConfig
 
@@ -150,6 +150,10 @@ def pretrained_proxy(name: str, revision: str | None) -> Proxy:
                 f"{name}: its config.json does not describe a model that transformers knows "
                 f"({printable(str(error), 200)})"
             ) from error
+    # None is transformers' own choice, sdpa or else eager: no folder decides which kernels run
+    config._attn_implementation = None
+    config._experts_implementation = None
+    shape_of(Proxy(name, config, folder))  # a model that will not do is refused here, not late
     weights = {file.name: store.digest(file) for file in sorted(folder.glob("*.safetensors"))}
     return Proxy(name, config, folder, commit, weights)
 
@@ -191,93 +195,43 @@ def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
     return folder, folder.name if local else commit
 
 
-def check_folder(folder: Path, name: str, *, weights: bool) -> None:
-    """Refuse a model or tokenizer folder that would run code or has no safetensors.
+def shape_of(proxy: Proxy) -> Shape:
+    """Measure a proxy without its weights (on torch's meta device).
 
     Raises
     ------
-    RefusedForSafety
-        Python files, keys that name code, or (with ``weights``) pickled weights alone.
-    MissingArtifact
-        With ``weights``: there are none.
-    IntegrityError
-        A JSON file of it cannot be read.
+    DataError
+        Its configuration is that of no language model which predicts the next token.
     """
-    code = sorted(file.name for file in folder.rglob("*.py"))
-    if code:
-        raise RefusedForSafety(
-            f"{name} holds Python files ({printable(', '.join(code[:3]))}). Models that need "
-            "their own code are not loaded; take one that transformers itself knows."
-        )
-    for file in sorted(folder.glob("*.json")):
-        if file.name in _PLAIN_MAPS or file.name.endswith(".index.json"):
-            continue
-        try:
-            found = _first_key(json.loads(file.read_bytes()), _STRANGERS_CODE)
-        except (ValueError, RecursionError) as error:
-            raise IntegrityError(f"{file} is not JSON that can be read ({error})") from error
-        if found:
-            raise RefusedForSafety(
-                f"{file} has the key {found!r}, which asks for code of the model's author to be "
-                "run. Take a model that transformers itself knows, or take the key out if the "
-                "model does not need it."
-            )
-    if not weights:
-        return
-    if not (folder / "config.json").is_file():
-        raise MissingArtifact(f"{name} has no config.json: it is not a model folder")
-    if (folder / "adapter_config.json").is_file():
-        raise DataError(f"{name} is an adapter; merge it into its model and give that folder")
-    if any(folder.glob("*.safetensors")):
-        return
-    pickled = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLED)
-    if pickled:
-        raise RefusedForSafety(
-            f"{name} has its weights only as pickle ({printable(', '.join(pickled[:3]))}), which "
-            "can run code when opened. If you trust it, convert it once where that does no harm:\n"
-            '  python -c "from transformers import AutoModelForCausalLM as M; '
-            "M.from_pretrained('IN').save_pretrained('OUT')\"\nand give the folder OUT."
-        )
-    raise MissingArtifact(
-        f"{name} has a configuration but no weights (*.safetensors). Give a folder with weights, "
-        "or a proxy built here: --proxy scratch."
-    )
-
-
-def _first_key(value: object, keys: set[str]) -> str | None:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in keys:
-                return str(key)
-            if found := _first_key(inner, keys):
-                return found
-    elif isinstance(value, list):
-        for inner in value:
-            if found := _first_key(inner, keys):
-                return found
-    return None
-
-
-def shape_of(proxy: Proxy) -> Shape:
-    """Measure a proxy without its weights (on torch's meta device)."""
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(proxy.config)
-    config = proxy.config.get_text_config()
+    try:
+        with _quiet(), torch.device("meta"):
+            # a copy: building a model writes what it chose into its configuration
+            model = AutoModelForCausalLM.from_config(copy.deepcopy(proxy.config))
+        config = proxy.config.get_text_config()
+        width, head_weights = int(config.hidden_size), int(config.hidden_size) * proxy.vocabulary
+        heads = int(getattr(config, "num_attention_heads", 0) or 0)
+        head_width = int(getattr(config, "head_dim", None) or (width // heads if heads else 0))
+        layers = int(getattr(config, "num_hidden_layers", 0) or 0)
+    except Exception as error:  # any of many, by what is wrong with the configuration
+        reason = str(error).partition("\n")[0]  # transformers goes on with a list of all it knows
+        raise DataError(
+            f"{proxy.name}: no causal language model can be built from its config.json (model "
+            f"type {printable(str(proxy.config.model_type))}: {printable(reason, 200)}). A proxy "
+            "predicts the next token from those before it, as GPT-NeoX, GPT-2, Llama and Qwen "
+            "do; give a folder of such a model, or --proxy scratch."
+        ) from error
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     outside = {id(module.weight) for module in (head, embedding) if module is not None}
     parameters = list(model.parameters())
-    heads = int(getattr(config, "num_attention_heads", 0) or 0)
-    width = int(config.hidden_size)
-    head_width = int(getattr(config, "head_dim", None) or (width // heads if heads else 0))
     return Shape(
         parameters=sum(weight.numel() for weight in parameters),
         matrix_weights=sum(
             weight.numel() for weight in parameters if weight.ndim > 1 and id(weight) not in outside
         ),
-        head_weights=width * proxy.vocabulary,
-        attention_width=int(getattr(config, "num_hidden_layers", 0) or 0) * heads * head_width,
+        head_weights=head_weights,
+        attention_width=layers * heads * head_width,
     )
 
 
@@ -299,6 +253,7 @@ def load(proxy: Proxy, seed: int) -> Any:
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 proxy.folder,
+                config=proxy.config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,

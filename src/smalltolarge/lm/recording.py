@@ -21,6 +21,7 @@ import torch
 from smalltolarge.errors import DataError, Interrupted, RecipeError, printable
 from smalltolarge.lm import proxies
 from smalltolarge.lm.losses import Losses, Unit, mean_per_example, naming_memory
+from smalltolarge.lm.memory import Freed
 from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import Training, refuse_diverged
@@ -116,6 +117,7 @@ class _Run:
         self.seconds = {"training": 0.0, "scoring": 0.0}
         self.train_loss = math.nan
         self.saved = 0
+        self.freed = Freed()
         self.facts: dict[str, Any] = {}
         self.units = prepared.order.scoring_units()
 
@@ -164,6 +166,7 @@ class _Run:
         self.saved = self.training.step
 
     def _check(self) -> None:
+        self.freed.give_back()
         try:
             self.check()
         except Interrupted:

@@ -197,16 +197,32 @@ def _prefix(
 def _chat_template(
     folder: Path, known: dict[str, Any], name: str, special: dict[str, str]
 ) -> ChatTemplate | None:
-    template = known.get("chat_template")
-    file = folder / "chat_template.jinja"
-    if file.is_file():
-        template = file.read_text(encoding="utf-8")
-    elif (folder / "chat_template.json").is_file():
-        template = _json(folder / "chat_template.json").get("chat_template", template)
+    file, template = folder / "tokenizer_config.json", known.get("chat_template")
+    if (alone := folder / "chat_template.jinja").is_file():
+        file = alone
+        try:
+            template = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise IntegrityError(f"{file} is not UTF-8 text ({error})") from error
+    elif (alone := folder / "chat_template.json").is_file():
+        file, template = alone, _json(alone).get("chat_template", template)
     if isinstance(template, list):
-        named = {entry.get("name"): entry.get("template") for entry in template}
-        template = named.get("default")
-    return ChatTemplate(template, name, special) if isinstance(template, str) else None
+        named = [(entry["name"], entry["template"]) for entry in template if _is_named(entry)]
+        if len(named) == len(template):
+            template = dict(named).get("default")
+    if template is not None and not isinstance(template, str):
+        raise IntegrityError(
+            f"{file}: its chat_template is neither a text nor a list of templates, each with a "
+            f"name and a template ({printable(json.dumps(template))}). Mend it or take it out."
+        )
+    return None if template is None else ChatTemplate(template, name, special)
+
+
+def _is_named(entry: object) -> bool:
+    """Whether an entry of a list of chat templates is one."""
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(key), str) for key in ("name", "template")
+    )
 
 
 def join(

@@ -13,10 +13,10 @@ import numpy as np
 
 from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.table import Examples
+from smalltolarge.lm.folders import check_folder
 from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.proxies import (
     Proxy,
-    check_folder,
     locate,
     pretrained_proxy,
     scratch_proxy,
