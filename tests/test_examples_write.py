@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from smalltolarge.errors import RecipeError, StaleArtifact
@@ -100,6 +100,7 @@ def test_jsonl_in_any_guise_gives_the_same_rows_and_its_own_lines_back(
 
 @quick
 @given(rows_of_text)
+@example([{"instruction": "0", "output": "0"}, {"output": "0", "instruction": "0"}])
 def test_lf_and_crlf_files_have_the_same_ids(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     found = []
     for newline in ("\n", "\r\n"):
