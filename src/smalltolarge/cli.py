@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import inspect
 import logging
 import os
 import re
@@ -13,10 +11,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,9 +25,20 @@ from smalltolarge.errors import (
     S2LError,
     printable,
 )
+from smalltolarge.options import (
+    Data,
+    DryRun,
+    NoProgress,
+    Out,
+    Overwrite,
+    RecipeFile,
+    RunDir,
+    Seed,
+    with_settings,
+)
 from smalltolarge.progress import BarProgress, LineProgress, Progress
 from smalltolarge.selection.s2l import S2L
-from smalltolarge.settings import ProxySettings, ReadingSettings, describe
+from smalltolarge.settings import ProxySettings, ReadingSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,103 +60,6 @@ app = typer.Typer(
 _debug = False
 
 
-def _with_settings(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option per field of each settings class, documented by that class."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True).parameters.values()
-        options = [
-            _option(panel.replace("_", " ").capitalize(), kind, name, words)
-            for panel, kind in groups.items()
-            for name, words in describe(kind).items()
-        ]
-        names = [option.name for option in options]
-
-        @functools.wraps(command)
-        def call(**given: Any) -> None:
-            settings = {name: given.pop(name) for name in names}
-            command(**given, settings={k: v for k, v in settings.items() if v is not None})
-
-        kept = [parameter for parameter in own if parameter.name != "settings"]
-        call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept] + options
-        )
-        # Help keeps line breaks inside a paragraph; ours are there for the width of this file.
-        paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-        call.__doc__ = "\n\n".join(" ".join(text.split()) for text in paragraphs)
-        call.__annotations__ = {p.name: p.annotation for p in [*kept, *options]}
-        return call
-
-    return decorate
-
-
-def _option(panel: str, kind: type[Any], name: str, words: str) -> inspect.Parameter:
-    hint = get_type_hints(kind)[name]
-    default = next(f.default for f in fields(kind) if f.name == name)
-    inner = [part for part in get_args(hint) if part is not type(None)]
-    if default not in (None, MISSING, "", False) and "Default" not in words:
-        words += f" Default: {default}."
-    metavar, parse, flag = None, hint, f"--{name.replace('_', '-')}"
-    if hint is bool:
-        metavar = None
-    elif name == "columns":
-        parse, metavar = list[str], "ROLE=COLUMN"
-    elif inner and all(isinstance(part, str) for part in get_args(inner[0]) or inner):
-        parse, metavar = str, "|".join(get_args(inner[0]) or inner)
-    elif inner:
-        parse = inner[0]
-    option = typer.Option(flag, help=words, metavar=metavar, rich_help_panel=panel)
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[parse | None, option],
-    )
-
-
-Data = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="DATA",
-        help="Fine-tuning data: JSON, JSONL, CSV or Parquet files (.gz and .zst too), a folder, a "
-        "saved data set, or the name of a Hugging Face data set.",
-    ),
-]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result is written.")]
-RunDir = Annotated[
-    Path | None,
-    typer.Option("--run", help="Folder of the run. Default: runs/NAME, named after --out."),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option(
-        help="Seed of the weights, the order of training, the clusters and the draw. Default: 0."
-    ),
-]
-RecipeFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--recipe",
-        help="A YAML recipe, such as the recipe.yaml of a run; options given beside it win.",
-    ),
-]
-Overwrite = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace what is there, even if something else wrote it."),
-]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help="Read, check and tokenise the data and print the plan (rows, "
-        "tokens, steps, FLOPs); train and write nothing.",
-    ),
-]
-NoProgress = Annotated[
-    bool, typer.Option("--no-progress", help="Plain log lines instead of progress bars.")
-]
-
-
 @app.callback()
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -164,7 +75,7 @@ def _main(
 
 
 @app.command()
-@_with_settings(method_s2l=S2L, proxy=ProxySettings, reading=ReadingSettings)
+@with_settings(method_s2l=S2L, proxy=ProxySettings, reading=ReadingSettings)
 def select(
     data: Data = None,
     budget: Annotated[
@@ -236,7 +147,7 @@ def select(
 
 
 @app.command()
-@_with_settings(proxy=ProxySettings, reading=ReadingSettings)
+@with_settings(proxy=ProxySettings, reading=ReadingSettings)
 def record(
     data: Data = None,
     out: Out = Path("trajectories.parquet"),
@@ -275,7 +186,7 @@ def record(
 
 
 @app.command()
-@_with_settings(reading=ReadingSettings)
+@with_settings(reading=ReadingSettings)
 def load(
     data: Data = None,
     out: Annotated[

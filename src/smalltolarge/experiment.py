@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smalltolarge import examples as reading
+from smalltolarge import outputs, store
 from smalltolarge import recipe as recipes
-from smalltolarge import store
 from smalltolarge.errors import (
     BudgetError,
     DataError,
@@ -93,7 +93,7 @@ def run_select(
         budget.least_rows(len(read))
         out = out or Path(f"subset{reading.usual_suffix(read)}")
         reading.check_output(read, out)
-        _check_output(run, recipe, facts, out, overwrite)
+        outputs.check_output(run, recipe, facts, out, overwrite)
         examples, trajectories = read, None
         if recipe.proxy is not None:
             recorded = _record(run, recipe, read, facts, watch, budget)
@@ -105,7 +105,9 @@ def run_select(
             check_budget(budget, len(examples), n_tokens)
             _begin(run, recipe, read, facts)
         chosen = _select(run, recipe, examples, trajectories, watch)
-        _write(run, out, len(chosen), lambda: reading.write_subset(examples, chosen, out))
+        outputs.write_once(
+            run, out, len(chosen), lambda: reading.write_subset(examples, chosen, out)
+        )
     return Run.open(folder)
 
 
@@ -114,16 +116,16 @@ def run_record(
 ) -> Run:
     """Read and record, and write the trajectories to ``out``. Raises as ``run_select``."""
     recipe = recipe.resolved()
-    _require_parquet(out)
+    outputs.require_parquet(out)
     with _run(recipe, folder) as run:
         examples, facts = _load(run, recipe, watch)
         recorded = run.path / "trajectories.parquet"
         in_place = out.resolve() == recorded.resolve()
         if not in_place:
-            _check_output(run, recipe, facts, out, overwrite)
+            outputs.check_output(run, recipe, facts, out, overwrite)
         found = _record(run, recipe, examples, facts, watch, Budget.parse("100%"))
         make = _nothing if in_place else lambda: store.write_bytes(out, recorded.read_bytes())
-        _write(run, out, len(found), make)
+        outputs.write_once(run, out, len(found), make)
     return Run.open(folder)
 
 
@@ -132,7 +134,7 @@ def plan(recipe: RecordRecipe, out: Path | None, watch: Watch) -> tuple[Examples
     recipe = recipe.resolved()
     examples = load(recipe, watch)
     if out is not None:
-        _refuse_input(_inputs(recipe, examples), recipe, out)
+        outputs.refuse_input(_inputs(recipe, examples), recipe, out)
     prepared, n_tokens, rows = None, None, len(examples)
     if recipe.proxy is not None:
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
@@ -154,8 +156,8 @@ def write_examples(
     """Read and check data; with ``out``, write the table of examples as Parquet."""
     examples = load(recipe, watch)
     if out is not None:
-        _require_parquet(out)
-        _refuse_input(_inputs(recipe, examples), recipe, out)
+        outputs.require_parquet(out)
+        outputs.refuse_input(_inputs(recipe, examples), recipe, out)
         if out.exists() and not overwrite:
             raise StaleArtifact(f"{out} exists. Choose another --out, or pass --overwrite.")
         store.write_parquet(out, examples.table)
@@ -261,70 +263,6 @@ def _content(entry: dict[str, Any] | None) -> str:
     return "absent" if entry is None else f"{entry['size']:,} bytes (sha256 {entry['sha256'][:12]})"
 
 
-def _require_parquet(out: Path) -> None:
-    if out.suffix != ".parquet":
-        raise RecipeError(f"--out {out}: it is written as Parquet, name it {out.stem}.parquet")
-
-
-def _refuse_input(inputs: list[dict[str, Any]], recipe: RecordRecipe, out: Path) -> None:
-    if out.resolve() in {Path(entry["path"]).resolve() for entry in inputs}:
-        raise RecipeError(f"--out {out} is an input; the data is never written over")
-    if reading.would_read(recipe.data, out):
-        raise RecipeError(
-            f"--out {out} lies where the data is read from ({', '.join(recipe.data)}): the next "
-            "run would read it as data. Write it elsewhere, or name the files."
-        )
-
-
-def _check_output(
-    run: store.RunFolder, recipe: RecordRecipe, facts: Mapping[str, Any], out: Path, overwrite: bool
-) -> None:
-    """Refuse, before any training, an ``out`` that must not or cannot be written."""
-    _refuse_input(facts["inputs"], recipe, out)
-    if out.resolve().is_relative_to(run.path.resolve()):
-        raise RecipeError(f"--out {out} lies in the folder of the run; write it elsewhere")
-    if _is_written(run, out):
-        log.info("%s is done: there is nothing to do", run.path)
-    elif out.exists() and not overwrite and not _was_writing(run, out) and not _is_empty(out):
-        raise StaleArtifact(
-            f"{out} exists and is not what this run wrote. Choose another --out, or pass "
-            "--overwrite."
-        )
-    else:
-        store.check_writable(out)
-
-
-def _is_empty(out: Path) -> bool:
-    return out.is_dir() and not any(out.iterdir())
-
-
-def _is_written(run: store.RunFolder, out: Path) -> bool:
-    facts = run.facts("write")
-    return (
-        facts is not None
-        and Path(facts["out"]).resolve() == out.resolve()
-        and out.exists()
-        and store.digest(out) == facts["sha256"]
-    )
-
-
-def _was_writing(run: store.RunFolder, out: Path) -> bool:
-    """Say whether this run was stopped between writing ``out`` and saying so."""
-    facts = run.facts("writing")
-    return facts is not None and Path(facts["out"]).resolve() == out.resolve()
-
-
-def _write(run: store.RunFolder, out: Path, rows: int, make: Callable[[], object]) -> None:
-    if _is_written(run, out):
-        return
-    began = time.monotonic()
-    run.commit("writing", [], {"out": str(out)})
-    make()
-    facts = {"out": str(out), "rows": rows, "sha256": store.digest(out)}
-    seconds = round(time.monotonic() - began, 3)
-    run.commit("write", [], {**facts, "seconds": seconds}, replaces="writing")
-
-
 def join(examples: Examples, trajectories: Trajectories) -> tuple[Examples, Trajectories]:
     """Bring examples and trajectories to the same rows, by id.
 
@@ -412,16 +350,16 @@ def _record(
         preparing = time.monotonic() - began
         trajectories, facts = record(examples, prepared, run.path / "proxy", watch)
         trajectories.to_parquet(file)
-        outputs = [file.name]
+        files = [file.name]
         if recipe.proxy.is_scratch:
             tokenizer = run.path / "tokenizer.json"
             store.write_bytes(tokenizer, prepared.tokenizer.text.encode())
-            outputs.append(tokenizer.name)
+            files.append(tokenizer.name)
         seconds = {
             "seconds": round(time.monotonic() - began, 3),
             "seconds_preparing": round(preparing, 3),
         }
-        run.commit("record", outputs, facts | seconds)
+        run.commit("record", files, facts | seconds)
     store.remove_folder(run.path / "proxy")
     return Trajectories.from_parquet(file)
 
@@ -451,11 +389,11 @@ def _select(
         step.advance(len(examples))
     watch.check()
     store.write_parquet(run.path / "selection.parquet", selection_table(examples, selection))
-    outputs = ["selection.parquet"]
+    files = ["selection.parquet"]
     if selection.labels is not None and trajectories is not None:
         table = cluster_table(selection, trajectories, examples.sources())
         store.write_parquet(run.path / "clusters.parquet", table)
-        outputs.append("clusters.parquet")
+        files.append("clusters.parquet")
     facts = selection_facts(examples, selection, trajectories)
-    run.commit("select", outputs, facts | {"seconds": round(time.monotonic() - began, 3)})
+    run.commit("select", files, facts | {"seconds": round(time.monotonic() - began, 3)})
     return selection.indices
