@@ -78,11 +78,10 @@ def finished(_finished: tuple[Path, str], tmp_path: Path) -> str:
     return _finished[1]
 
 
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real data sets; skips where there is none."""
+def real(name: str) -> Path:
+    """Give a file or folder of the real data sets; skips where it is not."""
     named = os.environ.get("S2L_REAL_DATA")
     folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"no real data at {folder} (set S2L_REAL_DATA)")
-    return folder
+    if not (folder / name).exists():
+        pytest.skip(f"no {name} under {folder} (set S2L_REAL_DATA)")
+    return folder / name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,8 @@ from smalltolarge.errors import DataError
 from smalltolarge.examples import describe, load, write_subset
 from smalltolarge.settings import ReadingSettings
 
-ROOT = Path(
-    os.environ.get("S2L_REAL_DATA") or Path(__file__).resolve().parents[1].parent / "shared/data"
-)
+from .conftest import real
+
 NOTES = {"prompt": "dialogue", "completion": "section_text", "source": "section_header"}
 FILES: dict[str, tuple[str, dict[str, str] | None]] = {
     "train/mathmix.jsonl": (
@@ -71,12 +69,6 @@ OTHERS = {
 }
 
 
-def real(name: str) -> Path:
-    if not (ROOT / name).is_file():
-        pytest.skip(f"no {name} under {ROOT} (set S2L_REAL_DATA)")
-    return ROOT / name
-
-
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", FILES)
 def test_a_real_file_is_read_whole_and_its_rows_come_back(name: str, tmp_path: Path) -> None:
@@ -107,7 +99,7 @@ def test_a_real_file_of_another_sort_is_answered_by_what_it_is(name: str) -> Non
 
 @pytest.mark.real_data
 def test_the_clinical_files_are_read_together() -> None:
-    real("clinical/MTS-Dialog-TrainingSet.csv")
-    examples = load(f"{ROOT}/clinical/MTS-*.csv", settings=ReadingSettings(columns=NOTES))
+    pattern = f"{real('clinical')}/MTS-*.csv"
+    examples = load(pattern, settings=ReadingSettings(columns=NOTES))
     assert len(examples) == 1201 + 100 + 200 + 200
     assert len(examples.inputs) == 4

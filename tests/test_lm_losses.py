@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from smalltolarge.errors import DataError, OutOfSpace
 from smalltolarge.lm import Prepared, prepare, record
 from smalltolarge.settings import ProxySettings
 
+from .conftest import real
 from .lm_samples import examples_of, model_folder, sums
 
 SMALL: dict[str, Any] = {
@@ -198,10 +198,7 @@ def test_running_out_of_memory_names_the_unit(
 
 @pytest.mark.real_data
 def test_a_real_pretrained_model_learns_from_real_rows() -> None:
-    root = Path(os.environ.get("S2L_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    folder = root / "models" / "stories260K"
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}")
+    folder = real("models/stories260K")
     prepared = prepared_for(folder, epochs=4, learning_rate=2e-3)
     assert prepared.tokens[prepared.offsets[:-1]].tolist() == [1] * len(prepared)
     losses = record(prepared).trajectories.losses
