@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,17 @@ QUICK = ["--epochs", "1", "--checkpoints", "3", "--threads", "1"]
 SELECT = [
     "select", "data.jsonl", "--budget", "20%", "--out", "subset.jsonl", "--clusters", "5", *QUICK,
 ]  # fmt: skip
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "alpaca": {"instruction": "Q", "input": "X", "output": "A"},
+    "instruction-response": {"instruction": "Q", "response": "A"},
+    "prompt-completion": {"prompt": "Q", "completion": "A"},
+    "messages": {
+        "messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+    },
+    "sharegpt": {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]},
+}
+"""A row of every layout."""
+
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -13,6 +13,15 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 from smalltolarge.examples.table import EXCLUDED_SCHEMA, SCHEMA, Examples, InputFile, Message
 
+SMALL: dict[str, Any] = {
+    "vocab_size": 384,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 256,
+}
+"""The size of a model of the tests."""
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

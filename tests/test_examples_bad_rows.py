@@ -25,19 +25,12 @@ from smalltolarge.errors import DataError
 from smalltolarge.examples import load
 from smalltolarge.settings import ReadingSettings
 
+from .conftest import LAYOUTS
+
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 EXCLUDE = ReadingSettings(on_bad_row="exclude")
-GOOD: dict[str, dict[str, Any]] = {
-    "alpaca": {"instruction": "Q", "input": "X", "output": "A"},
-    "instruction-response": {"instruction": "Q", "response": "A"},
-    "prompt-completion": {"prompt": "Q", "completion": "A"},
-    "messages": {
-        "messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
-    },
-    "sharegpt": {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]},
-}
 N = 7
 
 
@@ -51,7 +44,7 @@ def refused(source: Any, how: ReadingSettings | None = None) -> str:
 
 
 def good_line(layout: str, number: int) -> bytes:
-    text = json.dumps(GOOD[layout]).replace('"Q"', f'"Q{number}"')
+    text = json.dumps(LAYOUTS[layout]).replace('"Q"', f'"Q{number}"')
     return text.encode()
 
 
@@ -88,7 +81,7 @@ CORRUPTIONS: dict[str, tuple[str, Callable[[str], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("layout", GOOD)
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_bad_line_is_named_wherever_it_is(name: str, layout: str, tmp_path: Path) -> None:
     reason, make = CORRUPTIONS[name]
@@ -104,7 +97,7 @@ def test_a_bad_line_is_named_wherever_it_is(name: str, layout: str, tmp_path: Pa
         assert "1 of 7 rows" in said
         assert "--on-bad-row exclude" in said
         if reason in ("missing", "empty completion", "not text", "duplicate key"):
-            assert any(f", {field}" in said for field in GOOD[layout])
+            assert any(f", {field}" in said for field in LAYOUTS[layout])
         examples = load(path, settings=EXCLUDE)
         assert len(examples) == N - 1 and examples.n_read == N
         (gone,) = examples.excluded.to_pylist()
@@ -112,7 +105,7 @@ def test_a_bad_line_is_named_wherever_it_is(name: str, layout: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["a list", "null", "blank", "a number for a text"])
-@pytest.mark.parametrize("layout", GOOD)
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_bad_item_of_an_array_is_named(name: str, layout: str, tmp_path: Path) -> None:
     reason, make = CORRUPTIONS[name]
     items = [good_line(layout, number) for number in range(N)]
@@ -140,7 +133,7 @@ json_values = st.recursive(
 @quick
 @given(json_values, st.sampled_from(["prompt", "completion"]))
 def test_no_value_ever_becomes_text_that_was_not(tmp_path: Path, value: Any, field: str) -> None:
-    rows = [GOOD["prompt-completion"], GOOD["prompt-completion"] | {field: value}]
+    rows = [LAYOUTS["prompt-completion"], LAYOUTS["prompt-completion"] | {field: value}]
     path = tmp_path / "train.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     examples = load(path, settings=EXCLUDE)
@@ -168,7 +161,7 @@ def test_a_conversation_is_used_whole_or_refused_with_its_reason(
     tmp_path: Path, turns: list[dict[str, Any]]
 ) -> None:
     path = tmp_path / "train.jsonl"
-    rows = [GOOD["messages"], {"messages": turns}]
+    rows = [LAYOUTS["messages"], {"messages": turns}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     examples = load(path, settings=EXCLUDE)
     assert examples.n_read == 2

@@ -25,6 +25,8 @@ from smalltolarge.examples.sources import resolve
 from smalltolarge.progress import Progress
 from smalltolarge.settings import ReadingSettings
 
+from .conftest import LAYOUTS
+
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -51,13 +53,7 @@ def refusal(tmp_path: Path, row: object, **how: Any) -> str:
 
 
 PLAIN: dict[str, dict[str, Any]] = {
-    "alpaca": {"instruction": "Q", "input": "X", "output": "A"},
-    "instruction-response": {"instruction": "Q", "response": "A"},
-    "prompt-completion": {"prompt": "Q", "completion": "A"},
-    "messages": {
-        "messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
-    },
-    "sharegpt": {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]},
+    **LAYOUTS,
     "question-answer": {"question": "Q", "answer": "A"},
 }
 

@@ -16,18 +16,11 @@ from smalltolarge.errors import DataError, OutOfSpace
 from smalltolarge.lm import Prepared, prepare, record
 from smalltolarge.settings import ProxySettings
 
+from . import lm_samples
 from .conftest import real
 from .lm_samples import examples_of, model_folder, sums
 
-SMALL: dict[str, Any] = {
-    "vocab_size": 384,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.3,
-}
+SMALL = lm_samples.SMALL | {"initializer_range": 0.3}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt_neox": ("GPTNeoXConfig", SMALL),
     "gpt_neox, one after the other": ("GPTNeoXConfig", SMALL | {"use_parallel_residual": False}),

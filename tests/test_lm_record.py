@@ -29,7 +29,7 @@ from smalltolarge.lm import Prepared, prepare, record
 from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories
 
-from .lm_samples import examples_of, model_folder, sums, tokenizer_folder
+from .lm_samples import SMALL, examples_of, model_folder, sums, tokenizer_folder
 
 ROWS = 60
 
@@ -72,17 +72,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "n_head": 4,
         "n_positions": 256,
     }
-    neox: dict[str, Any] = {
-        "vocab_size": 384,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "max_position_embeddings": 256,
-    }
     return {
         "tied, with dropout": model_folder(root / "gpt2", transformers.GPT2Config(**small)),
-        "gpt_neox": model_folder(root / "neox", transformers.GPTNeoXConfig(**neox)),
+        "gpt_neox": model_folder(root / "neox", transformers.GPTNeoXConfig(**SMALL)),
     }
 
 

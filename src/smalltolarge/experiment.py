@@ -275,12 +275,9 @@ def join(examples: Examples, trajectories: Trajectories) -> tuple[Examples, Traj
         An example has no trajectory, and recording did not leave it out.
     """
     left_out = trajectories.origin.get("left_out", {})
+    gone = np.isin(examples.ids, np.array([name.encode() for name in left_out], dtype="S"))
     examples = examples.without(
-        {
-            row: str(left_out[name.decode()])
-            for row, name in enumerate(examples.ids.tolist())
-            if name.decode() in left_out
-        }
+        {row: left_out[examples.ids[row].decode()] for row in np.flatnonzero(gone).tolist()}
     )
     if len(examples) == 0:
         raise DataError("no example has a trajectory")

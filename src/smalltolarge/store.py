@@ -49,13 +49,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def digest(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal; of a folder, that of its files' digests."""
+    """Give the SHA-256 of a file, in hexadecimal; of a folder, that of its names and digests."""
     if path.is_dir():
-        inside = sorted(entry for entry in path.rglob("*") if entry.is_file())
-        lines = [f"{digest(entry)}  {entry.relative_to(path)}" for entry in inside]
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        whole = hashlib.sha256()
+        for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+            whole.update(os.fsencode(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n"))
+        return whole.hexdigest()
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 @contextmanager

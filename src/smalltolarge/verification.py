@@ -9,7 +9,6 @@ import numpy as np
 
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, StaleArtifact, printable
-from smalltolarge.examples.sources import folder_digest
 from smalltolarge.recipe import SelectRecipe
 from smalltolarge.results import Run
 from smalltolarge.selection import Pool
@@ -49,7 +48,7 @@ def verify(path: str | Path, check: Callable[[], None] = lambda: None) -> list[s
     for name, kind, written in inputs:
         if not Path(name).exists() or kind == "dataset":
             good.append(f"{name}: not here, not checked")
-        elif _input_digest(Path(name), kind) == written:
+        elif store.digest(Path(name)) == written:
             good.append(f"{name}: as read")
         else:
             bad.append(f"{name} is not what the run read")
@@ -70,10 +69,6 @@ def verify(path: str | Path, check: Callable[[], None] = lambda: None) -> list[s
         problems = "\n".join(f"  {printable(line, 300)}" for line in bad)
         raise IntegrityError(f"{run.path} does not verify:\n{problems}")
     return [printable(line, 300) for line in good]
-
-
-def _input_digest(path: Path, kind: str) -> str:
-    return folder_digest(path)[1] if kind == "saved-dataset" else store.digest(path)
 
 
 def _same_selection(run: Run, recipe: SelectRecipe) -> bool:

@@ -26,7 +26,6 @@ class CsvRows:
         self.delimiter = ","
         self.header_end = 0
         self._first = self._start = self._end = 0
-        self._line = 0
         self._record = bytearray()
         csv.field_size_limit(max(csv.field_size_limit(), limit))
 
@@ -76,7 +75,7 @@ class CsvRows:
                 start += 3
             if not self._record:
                 self._first, self._start = number, start
-            self._line, self._end = number, end
+            self._end = end
             self._record += line + b"\n"
             if end - self._start > self.limit:
                 raise damaged(

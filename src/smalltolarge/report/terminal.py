@@ -15,7 +15,8 @@ from rich.text import Text
 
 from smalltolarge.errors import printable
 from smalltolarge.recipe import RecordRecipe, SelectRecipe
-from smalltolarge.results import Run
+from smalltolarge.results import Run, reasons
+from smalltolarge.selection import find_selector
 from smalltolarge.settings import ReadingSettings
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def show_selection(run: Run, console: Console) -> None:
         recorded = f"{run.path}/trajectories.parquet"
     data, out = _data(recipe), Path(written["out"])
     if recorded is not None:
-        settings = _settings(recipe.settings, type(recipe.selector()))
+        settings = _settings(recipe.settings, find_selector(recipe.method))
         method = "" if recipe.method == "s2l" else f" --method {shlex.quote(recipe.method)}"
         parts.append(
             _next(
@@ -79,9 +80,8 @@ def show_recording(run: Run, console: Console) -> None:
 
 def show_examples(examples: Examples, console: Console) -> None:
     """Print what was read."""
-    reasons = Counter(examples.excluded["reason"].to_pylist())
     sources = Counter(examples.sources())
-    console.print(_rows({"read": examples.n_read}, {"excluded": dict(sorted(reasons.items()))}))
+    console.print(_rows({"read": examples.n_read}, {"excluded": reasons(examples)}))
     if len(sources) > 1:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("Source")
