@@ -98,6 +98,34 @@ def test_a_loss_that_is_not_finite_is_named_by_id_and_step(value: float) -> None
         Trajectories(losses, np.array([0, 7]), IDS)
 
 
+def test_ids_that_share_a_number_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "smalltolarge.trajectories._numbers", lambda ids: np.zeros(len(ids), dtype=np.uint64)
+    )
+    assert len(Trajectories(np.ones((3, 1)), np.array([0]), IDS)) == 3
+    with pytest.raises(DataError, match="1 ids occur more than once, the first b"):
+        Trajectories(np.ones((3, 1)), np.array([0]), np.array([b"c", b"b", b"b"]))
+
+
+def test_arrays_of_the_right_type_are_not_copied(tmp_path: Path) -> None:
+    losses = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (3, 2))
+    found = Trajectories(losses, np.array([0, 7]), IDS)
+    assert np.shares_memory(found.losses, losses) and np.shares_memory(found.ids, IDS)
+
+
+@pytest.mark.parametrize("row", [0, 65_535, 65_536, 149_999])
+def test_one_wrong_row_among_many_is_found(row: int) -> None:
+    losses = np.ones((150_000, 2), dtype=np.float32)
+    ids = np.array([b"%d" % number for number in range(150_000)])
+    losses[row, 1] = np.nan
+    with pytest.raises(DataError, match=f"1 losses are not finite, the first nan for id {row} "):
+        Trajectories(losses, np.array([0, 7]), ids)
+    losses[row, 1], ids[row] = 1, ids[row - 1]
+    name = ids[row].decode()
+    with pytest.raises(DataError, match=f"1 ids occur more than once, the first {name}$"):
+        Trajectories(losses, np.array([0, 7]), ids)
+
+
 def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(DataError, match="do not fit"):
         Trajectories(np.ones((3, 2)), np.array([0]), IDS)

@@ -24,6 +24,8 @@ _STEP = re.compile(r"0|[1-9][0-9]{0,17}")
 _STEPS_END = 10**18  # a step has at most 18 digits, so that any reader's int64 holds it
 _TOKENS_END = 2**31
 _METADATA = b"smalltolarge"
+_BLOCK = 2**16  # rows checked at once
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: multiplying by it mixes bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,7 @@ class Trajectories:
     """How they were made (proxy, settings, digests); plain data, kept in the file's metadata."""
 
     def __post_init__(self) -> None:
-        losses, too_large = _as_losses(self.losses)
+        losses = _as_losses(self.losses)
         steps = _as_whole(self.steps, "steps", 0, _STEPS_END)
         ids = _as_ids(self.ids)
         if losses.ndim != 2 or steps.shape != losses.shape[1:] or ids.shape != losses.shape[:1]:
@@ -60,11 +62,8 @@ class Trajectories:
                 raise DataError(f"n_tokens has shape {n_tokens.shape}, {ids.shape} is needed")
             n_tokens = _as_whole(n_tokens, "n_tokens", 1, _TOKENS_END, ids)
             object.__setattr__(self, "n_tokens", n_tokens.astype(np.int32))
-        _refuse_not_finite(losses, too_large, steps, ids)
-        order = np.sort(ids)
-        twice = order[1:][order[1:] == order[:-1]]
-        if twice.size:
-            raise DataError(f"{twice.size} ids occur more than once, the first {_shown(twice[0])}")
+        _refuse_not_finite(losses, self.losses, steps, ids)
+        _refuse_twice(ids)
         _check_origin(self.origin)
         object.__setattr__(self, "losses", losses)
         object.__setattr__(self, "steps", steps)
@@ -181,14 +180,13 @@ def _as_array(values: Any, name: str) -> np.ndarray:
         raise DataError(f"{name}: one array with rows of one length is needed ({error})") from error
 
 
-def _as_losses(values: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Give the losses as float32, and which of them were finite and no longer are."""
+def _as_losses(values: Any) -> np.ndarray:
+    """Give the losses as float32; a copy only where they are of another type or layout."""
     given = _as_array(values, "losses")
     if given.dtype.kind not in "fiu":
         raise DataError(f"losses: an array of numbers is needed, found {given.dtype}")
     with np.errstate(over="ignore"):
-        losses = np.ascontiguousarray(given, dtype=np.float32)
-    return losses, np.isinf(losses) & np.isfinite(given)
+        return np.ascontiguousarray(given, dtype=np.float32)
 
 
 def _as_whole(
@@ -213,7 +211,7 @@ def _as_ids(values: Any) -> np.ndarray:
     """Give ids as bytes: text as its UTF-8, bytes as they are."""
     ids = _as_array(values, "ids")
     if ids.dtype.kind == "S" or not ids.size:
-        return ids.astype("S")
+        return ids.astype("S", copy=False)
     encoded = [_encoded(name, row) for row, name in enumerate(ids.ravel().tolist())]
     return np.array(encoded, dtype="S").reshape(ids.shape)
 
@@ -232,12 +230,12 @@ def _encoded(name: object, row: int) -> bytes:
         raise DataError(f"ids: {printable(name)} in row {row} is not valid Unicode") from error
 
 
-def _refuse_not_finite(
-    losses: np.ndarray, too_large: np.ndarray, steps: np.ndarray, ids: np.ndarray
-) -> None:
-    wrong = ~np.isfinite(losses)
-    if not wrong.any():
+def _refuse_not_finite(losses: np.ndarray, given: Any, steps: np.ndarray, ids: np.ndarray) -> None:
+    blocks = (losses[begin : begin + _BLOCK] for begin in range(0, len(losses), _BLOCK))
+    if all(np.isfinite(block).all() for block in blocks):
         return
+    wrong = ~np.isfinite(losses)
+    too_large = wrong & np.isfinite(given)
     row, column = (int(i) for i in np.argwhere(too_large if too_large.any() else wrong)[0])
     at = f"for id {_shown(ids[row])} at step {steps[column]}"
     if too_large.any():
@@ -250,6 +248,37 @@ def _refuse_not_finite(
         "proxy diverged, or the example has no completion token: lower the learning rate, or "
         "leave those examples out."
     )
+
+
+def _refuse_twice(ids: np.ndarray) -> None:
+    """Refuse ids that occur more than once.
+
+    Numbers of 8 bytes are sorted instead of the ids, which are longer. Equal ids have equal
+    numbers, so only ids that share theirs with others are compared.
+    """
+    blocks = [slice(begin, begin + _BLOCK) for begin in range(0, len(ids), _BLOCK)]
+    numbers = np.empty(len(ids), dtype=np.uint64)
+    for block in blocks:
+        numbers[block] = _numbers(ids[block])
+    numbers.sort()
+    shared = np.unique(numbers[1:][numbers[1:] == numbers[:-1]])
+    if not shared.size:
+        return
+    suspects = [ids[block][np.isin(_numbers(ids[block]), shared)] for block in blocks]
+    ascending = np.sort(np.concatenate(suspects))
+    twice = ascending[1:][ascending[1:] == ascending[:-1]]
+    if twice.size:
+        raise DataError(f"{twice.size} ids occur more than once, the first {_shown(twice[0])}")
+
+
+def _numbers(ids: np.ndarray) -> np.ndarray:
+    """Mix every id into one number: uint64 (n,)."""
+    words = ids.astype(f"S{-(-ids.itemsize // 8) * 8}").view("<u8").reshape(len(ids), -1)
+    numbers = np.zeros(len(ids), dtype=np.uint64)
+    for word in words.T:
+        numbers = (numbers ^ word) * _ODD
+        numbers ^= numbers >> np.uint64(29)
+    return numbers
 
 
 def _check_origin(origin: object) -> None:
