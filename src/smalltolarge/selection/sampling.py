@@ -11,6 +11,8 @@ from hashlib import blake2b
 
 import numpy as np
 
+_BLOCK = 2**16  # rows worked on at once
+
 
 def random_keys(ids: np.ndarray, seed: int) -> np.ndarray:
     """Give every id a uniform key: the first 8 bytes of BLAKE2b(id) keyed by the seed.
@@ -24,31 +26,56 @@ def random_keys(ids: np.ndarray, seed: int) -> np.ndarray:
     -------
     uint64 (n,)
     """
-    key = seed.to_bytes(8, "little")
-    digests = b"".join(
-        blake2b(name, digest_size=8, key=key).digest() for name in np.asarray(ids).tolist()
-    )
-    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
+    keyed = blake2b(digest_size=8, key=seed.to_bytes(8, "little"))
+
+    def digest(name: bytes) -> bytes:
+        own = keyed.copy()
+        own.update(name)
+        return own.digest()
+
+    keys = np.empty(len(ids), dtype=np.uint64)
+    for begin in range(0, len(ids), _BLOCK):
+        names = ids[begin : begin + _BLOCK].tolist()
+        keys[begin : begin + _BLOCK] = np.frombuffer(b"".join(map(digest, names)), dtype=">u8")
+    return keys
 
 
 def order_by_key(keys: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Sort rows by key; equal keys by id. int64 (n,)."""
-    return np.lexsort((ids, keys)).astype(np.int64)
+    order = np.argsort(keys)
+    ascending = keys[order]
+    tied = np.flatnonzero(ascending[1:] == ascending[:-1])
+    places = np.union1d(tied, tied + 1)
+    rows = order[places]
+    order[places] = rows[np.lexsort((ids[rows], keys[rows]))]
+    return order
 
 
 def smallest_first(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Rename groups 0, 1, ... from the smallest to the largest.
+    """Rename groups 0, 1, ... from the smallest to the largest; empty ones get no name.
 
-    Groups of one size are ordered by their first row in ``order``. Returns int32 (n,).
+    Groups of one size are ordered by their first row in ``order``.
+
+    Parameters
+    ----------
+    labels : int (n,), not negative
+    order : int64 (n,)
+
+    Returns
+    -------
+    int32 (n,)
     """
-    _, groups, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    first = np.full(len(sizes), len(order), dtype=np.int64)
-    np.minimum.at(first, groups, place)
-    rank = np.empty(len(sizes), dtype=np.int32)
-    rank[np.lexsort((first, sizes))] = np.arange(len(sizes), dtype=np.int32)
-    return rank[groups]
+    sizes = np.bincount(labels)
+    first = np.zeros(len(sizes), dtype=np.int64)
+    for begin in reversed(range(0, len(order), _BLOCK)):
+        groups = labels[order[begin : begin + _BLOCK]]
+        # Backwards, so that of several rows of a group the first is written last.
+        first[groups[::-1]] = np.arange(begin, begin + len(groups))[::-1]
+    names = np.lexsort((first, sizes))[np.count_nonzero(sizes == 0) :]
+    rank = np.zeros(len(sizes), dtype=np.int32)
+    rank[names] = np.arange(len(names), dtype=np.int32)
+    renamed: np.ndarray = rank[labels]
+    return renamed
 
 
 def even_order(groups: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -68,8 +95,19 @@ def even_order(groups: np.ndarray, order: np.ndarray) -> np.ndarray:
     -------
     int64 (n,)
     """
-    by_group = order[np.argsort(groups[order], kind="stable")]
     sizes = np.bincount(groups)
-    begins = np.cumsum(sizes) - sizes
-    rounds = np.arange(len(order)) - begins[groups[by_group]]
-    return by_group[np.lexsort((-groups[by_group].astype(np.int64), rounds))]
+    # In a round, the groups that give nothing any more are the smallest, with the lowest numbers.
+    giving = len(sizes) - np.searchsorted(sizes, np.arange(sizes.max()), side="right")
+    begins = np.cumsum(giving) - giving
+    given = np.zeros(len(sizes), dtype=np.int64)
+    result = np.empty_like(order)
+    for begin in range(0, len(order), _BLOCK):
+        rows = order[begin : begin + _BLOCK]
+        found = groups[rows]
+        by_group = np.argsort(found, kind="stable")
+        rows, found = rows[by_group], found[by_group]
+        counts = np.bincount(found, minlength=len(sizes))
+        rounds = np.arange(len(rows)) + np.repeat(given - (np.cumsum(counts) - counts), counts)
+        result[begins[rounds] + len(sizes) - 1 - found] = rows
+        given += counts
+    return result

@@ -69,7 +69,7 @@ class Selector(ABC):
         keys = random_keys(pool.ids, seed)
         ranking = self.rank(pool, keys, seed)
         order = np.asarray(ranking.order, dtype=np.int64)
-        if not np.array_equal(np.sort(order), np.arange(len(pool))):
+        if not _has_every_row_once(order, len(pool)):
             raise DataError(f"method {self.name!r} did not rank every row exactly once")
         n_tokens = None if pool.trajectories is None else pool.trajectories.n_tokens
         chosen = budget.rows(order, n_tokens)
@@ -102,6 +102,14 @@ class Random(Selector):
     def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
         """Order rows by their random keys."""
         return Ranking(order_by_key(keys, pool.ids))
+
+
+def _has_every_row_once(order: np.ndarray, n: int) -> bool:
+    if order.shape != (n,) or order.min() < 0 or order.max() >= n:
+        return False
+    found = np.zeros(n, dtype=bool)
+    found[order] = True
+    return bool(found.all())
 
 
 def check_seed(seed: SupportsIndex) -> int:
