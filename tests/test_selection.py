@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +60,12 @@ def shuffled(pool: Pool, seed: int) -> Pool:
 
 def chosen(pool: Pool, selector: Selector, budget: str | int, seed: int = 0) -> set[bytes]:
     return set(pool.ids[selector.select(pool, budget, seed).indices].tolist())
+
+
+def labels_by_id(pool: Pool, selector: Selector) -> dict[bytes, int]:
+    labels = selector.select(pool, 1).labels
+    assert labels is not None
+    return dict(zip(pool.ids.tolist(), labels.tolist(), strict=True))
 
 
 @pytest.fixture(params=sorted(SELECTORS))
@@ -203,6 +210,32 @@ def test_stratified_budgets_are_even_over_sources_and_then_over_clusters() -> No
         assert sorted(counts) == sorted(taken_by for taken_by in algorithm_1(sorted(sizes), 30))
 
 
+def test_stratified_or_not_the_order_of_the_input_does_not_matter() -> None:
+    pool = make_pool(600, sources=4)
+    for stratify in (None, "source"):
+        selector = S2L(clusters=5, points_per_cluster=20, restarts=2, stratify=stratify)
+        found = [
+            (chosen(rows, selector, 120), labels_by_id(rows, selector))
+            for rows in (pool, shuffled(pool, 1), shuffled(pool, 2))
+        ]
+        assert found[0] == found[1] == found[2]
+
+
+def test_losses_and_ids_mapped_from_disk_give_the_same_selection(tmp_path: Path) -> None:
+    pool = make_pool(500)
+    assert pool.trajectories is not None
+    mapped = []
+    for name, array in (("losses", pool.trajectories.losses), ("ids", pool.ids)):
+        copy = np.lib.format.open_memmap(tmp_path / name, "w+", array.dtype, array.shape)
+        copy[:] = array
+        mapped.append(copy)
+    losses, ids = mapped
+    same = Pool(ids=ids, trajectories=Trajectories(losses, pool.trajectories.steps, ids))
+    for selector in (S2L(clusters=9), Random()):
+        one, other = selector.select(pool, "11%", 3), selector.select(same, "11%", 3)
+        assert np.array_equal(one.order, other.order)
+
+
 def test_more_clusters_than_rows_are_lowered_aloud(caplog: pytest.LogCaptureFixture) -> None:
     selection = S2L().select(make_pool(7), 3)
     assert "100 clusters for 7 rows: lowered to 7" in caplog.text
@@ -320,6 +353,10 @@ def test_a_misspelt_method_is_answered_with_the_nearest_name() -> None:
 def test_equal_keys_are_ordered_by_id() -> None:
     keys = np.array([5, 5, 1], dtype=np.uint64)
     assert order_by_key(keys, np.array([b"b", b"a", b"c"])).tolist() == [2, 1, 0]
+    ids = make_pool(500).ids
+    keys = np.random.default_rng(0).integers(0, 100, len(ids), dtype=np.uint64)
+    by_key_and_id = sorted(range(len(ids)), key=lambda row: (keys[row], ids[row]))
+    assert order_by_key(keys, ids).tolist() == by_key_and_id
 
 
 @pytest.mark.parametrize("sources", [None, [None] * 30])

@@ -32,9 +32,9 @@ class S2L(Selector):
     clusters: int = 100
     """Clusters of trajectories (K of the paper); in each source when stratified."""
     iterations: int = 20
-    """k-means iterations."""
+    """k-means iterations, at most; they start from centroids already fitted on a sample."""
     restarts: int = 1
-    """k-means runs from other starts, the best of which is kept."""
+    """Fits on the sample from other starts, the best of which goes on."""
     points_per_cluster: int | None = None
     """Fit the centroids on at most this many examples per cluster, drawn at random (the authors'
     code: 256). Default: all examples."""
@@ -50,38 +50,38 @@ class S2L(Selector):
 
     def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
         """Draw in turn from the clusters, and from the sources when stratified."""
-        by_id = np.argsort(pool.ids, kind="stable")
-        strata = np.zeros(len(pool), dtype=np.int32)
-        if self.stratify is not None:
-            strata = smallest_first(_as_numbers(pool.sources), order_by_key(keys, pool.ids))
+        assert pool.trajectories is not None
+        losses = pool.trajectories.losses
+        order = order_by_key(keys, pool.ids)
+        if self.stratify is None:
+            return self._rank_losses(losses, order, seed)
+        strata = smallest_first(_as_numbers(pool.sources), order)
         preferred, labels, used = [], np.empty(len(pool), dtype=np.int32), 0
         for stratum in range(int(strata.max()) + 1):
-            # k-means starts from rows by position: sorted by id, any order of the input is one.
-            rows = by_id[strata[by_id] == stratum]
-            order, found = self._rank_stratum(pool, rows, keys, seed)
-            preferred.append(order)
-            labels[rows] = found + used
-            used += int(found.max()) + 1
+            rows = order[strata[order] == stratum]
+            found = self._rank_losses(losses[rows], np.arange(len(rows)), seed)
+            assert found.labels is not None
+            preferred.append(rows[found.order])
+            labels[rows] = found.labels + used
+            used += int(found.labels.max()) + 1
         return Ranking(even_order(strata, np.concatenate(preferred)), labels)
 
-    def _rank_stratum(
-        self, pool: Pool, rows: np.ndarray, keys: np.ndarray, seed: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        assert pool.trajectories is not None
-        k = min(self.clusters, len(rows))
+    def _rank_losses(self, losses: np.ndarray, order: np.ndarray, seed: int) -> Ranking:
+        """Cluster ``losses`` (n, t) and draw evenly; ``order`` has their rows by key."""
+        k = min(self.clusters, len(losses))
         if k < self.clusters:
-            log.warning("%d clusters for %d rows: lowered to %d", self.clusters, len(rows), k)
-        found, _ = kmeans(
-            pool.trajectories.losses[rows],
+            log.warning("%d clusters for %d rows: lowered to %d", self.clusters, len(losses), k)
+        labels = kmeans(
+            losses,
+            order,
             k,
             seed=seed,
             n_iterations=self.iterations,
             n_restarts=self.restarts,
             points_per_cluster=self.points_per_cluster,
         )
-        order = order_by_key(keys[rows], pool.ids[rows])
-        labels = smallest_first(found, order)
-        return rows[even_order(labels, order)], labels
+        labels = smallest_first(labels, order)
+        return Ranking(even_order(labels, order), labels)
 
 
 def _as_numbers(sources: Sequence[str | None] | None) -> np.ndarray:
