@@ -171,7 +171,7 @@ def test_close_decisions_are_those_of_exact_arithmetic(data: st.DataObject, t: i
 def test_the_sums_are_still_exact_after_rows_have_moved_from_one_to_another() -> None:
     losses = decays(5000, 7)
     with ThreadPoolExecutor(2) as threads:
-        grid = module._Grid.of(losses, threads)
+        grid = module._Grid.of(losses, losses, threads)
         points = grid.points(losses)
         lloyd = module._Lloyd(losses, grid, points[:25], threads)
         lloyd.run(15)
@@ -184,7 +184,7 @@ def test_the_sums_are_still_exact_after_rows_have_moved_from_one_to_another() ->
 def test_an_empty_cluster_takes_the_farthest_row_and_of_two_the_one_that_is_last() -> None:
     losses = np.array([[0], [1], [2], [100], [130]], np.float32)
     with ThreadPoolExecutor(1) as threads:
-        grid = module._Grid.of(losses, threads)
+        grid = module._Grid.of(losses, losses, threads)
         start = grid.points(np.array([[0], [110], [900]], np.float32))
         lloyd = module._Lloyd(losses, grid, start, threads)
         lloyd.run(10)

@@ -66,8 +66,8 @@ def kmeans(
     """
     few = min(points_per_cluster or _SAMPLE_PER_CLUSTER, _SAMPLE_PER_CLUSTER)
     with ThreadPoolExecutor(cores(), initializer=_use_one_thread) as threads:
-        grid = _Grid.of(losses, threads)
         sample = losses[order[: few * n_clusters]]
+        grid = _Grid.of(losses, sample, threads)
         points = grid.points(sample)
         starts = []
         for restart in range(n_restarts):
@@ -98,30 +98,34 @@ def _blocks(n: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Whole numbers of at most 2**23 in magnitude for losses, a power of two apart."""
+    """Whole numbers of at most 2**23 in magnitude for losses, a power of two apart.
 
-    centre: np.ndarray
-    """float32 (t,): halfway between the smallest and the largest loss."""
+    They are counted from the median, so that most are small, and their float32 distances good.
+    """
+
     scale: np.float32
+    centre: np.ndarray
+    """float32 (t,): the median of every checkpoint, times ``scale``."""
 
     @classmethod
-    def of(cls, losses: np.ndarray, threads: Executor) -> _Grid:
-        """Span the losses (n, t)."""
+    def of(cls, losses: np.ndarray, sample: np.ndarray, threads: Executor) -> _Grid:
+        """Span all losses (n, t), with the medians of a sample of them."""
 
         def ends(block: slice) -> tuple[np.ndarray, np.ndarray]:
             return losses[block].min(axis=0), losses[block].max(axis=0)
 
         least, most = zip(*threads.map(ends, _blocks(len(losses))), strict=True)
-        low, high = np.min(least, axis=0).astype(float), np.max(most, axis=0).astype(float)
-        centre = ((low + high) / 2).astype(np.float32)
-        reach = max((high - centre).max(), (centre - low).max())
+        middle = len(sample) // 2
+        median = np.partition(sample, middle, axis=0)[middle].astype(np.float64)
+        reach = max((np.max(most, axis=0) - median).max(), (median - np.min(least, axis=0)).max())
         exponent = min(_GRID_BITS - math.frexp(reach)[1], 127) if reach else 0
-        return cls(centre, np.float32(2.0**exponent))
+        scale = np.float32(2.0**exponent)
+        return cls(scale, median.astype(np.float32) * scale)
 
     def points(self, losses: np.ndarray) -> np.ndarray:
         """Put losses (m, t) on the grid: float32 (m, t)."""
-        points: np.ndarray = losses - self.centre
-        points *= self.scale
+        points: np.ndarray = losses * self.scale
+        points -= self.centre
         np.rint(points, out=points)
         return points
 
