@@ -263,7 +263,7 @@ print(hashlib.sha256(selection.indices.tobytes() + selection.labels.tobytes()).h
 """
 
 
-def test_threads_locale_and_hash_seed_do_not_change_a_selection() -> None:
+def test_threads_locale_hash_seed_and_processor_do_not_change_a_selection() -> None:
     found = set()
     for change in (
         {"OMP_NUM_THREADS": "1"},
@@ -271,6 +271,7 @@ def test_threads_locale_and_hash_seed_do_not_change_a_selection() -> None:
         {"OMP_NUM_THREADS": "4", "PYTHONHASHSEED": "7", "OPENBLAS_NUM_THREADS": "3"},
         {"PYTHONOPTIMIZE": "2"},
         {"NPY_DISABLE_CPU_FEATURES": "AVX2 AVX512F AVX512_SKX FMA3"},
+        {"FAISS_SIMD_LEVEL": "NONE", "OPENBLAS_CORETYPE": "Prescott"},
     ):
         run = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PRINT_SELECTION],
