@@ -29,7 +29,8 @@ docs: .venv/.ready
 	$(BIN)/mkdocs build --strict
 
 bench: .venv/.ready
-	$(BIN)/python benchmarks/bench_select.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python benchmarks/bench_select.py --quick
 
 clean:
 	rm -rf .venv demo runs site build dist
