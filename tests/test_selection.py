@@ -351,6 +351,17 @@ def test_a_misspelt_method_is_answered_with_the_nearest_name() -> None:
         find_selector("randon")
 
 
+def test_the_blocks_that_rows_are_worked_on_in_leave_no_trace(
+    selector: Selector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make_pool(400)
+    whole = selector.select(pool, "11%", 3)
+    monkeypatch.setattr("smalltolarge.selection.sampling._BLOCK", 7)
+    in_blocks = selector.select(pool, "11%", 3)
+    assert np.array_equal(whole.keys, in_blocks.keys)
+    assert np.array_equal(whole.order, in_blocks.order)
+
+
 def test_equal_keys_are_ordered_by_id() -> None:
     keys = np.array([5, 5, 1], dtype=np.uint64)
     assert order_by_key(keys, np.array([b"b", b"a", b"c"])).tolist() == [2, 1, 0]
