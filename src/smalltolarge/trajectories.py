@@ -30,7 +30,10 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: multiplying
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
-    """Losses of n examples at t checkpoints; finite, ids unique, steps increasing."""
+    """Losses of n examples at t checkpoints; finite, ids unique, steps increasing.
+
+    Losses and ids that have the right type are not copied, so they may be memory maps.
+    """
 
     losses: np.ndarray
     """float32 (n, t): mean negative log-likelihood of the completion tokens, in nats."""
