@@ -43,8 +43,23 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         SMALL | {"num_key_value_heads": 2, "head_dim": 8, "final_logit_softcapping": 3.0},
     ),
     "granite, scaled": ("GraniteConfig", SMALL | {"num_key_value_heads": 2, "logits_scaling": 8.0}),
+    "mistral, a window": ("MistralConfig", SMALL | {"num_key_value_heads": 2, "sliding_window": 9}),
+    "bloom, distances": (
+        "BloomConfig",
+        {"vocab_size": 384, "hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3},
+    ),
+    "mamba, recurrent": (
+        "MambaConfig",
+        {"vocab_size": 384, "hidden_size": 32, "num_hidden_layers": 2, "initializer_range": 0.3},
+    ),
 }
-OWN_LOGITS = {"gemma2, soft-capped", "granite, scaled"}
+NOT_PACKED = {
+    "gemma2, soft-capped": "the model's own logits",
+    "granite, scaled": "the model's own logits",
+    "mistral, a window": "padded examples",
+    "bloom, distances": "padded examples",
+    "mamba, recurrent": "padded examples",
+}
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +99,7 @@ def test_batched_losses_are_those_of_transformers_one_at_a_time(
     with caplog.at_level(logging.DEBUG, "smalltolarge"):
         first = record(prepared).trajectories.losses[:, 0]
     np.testing.assert_allclose(first, plain_losses(folders[family], prepared), 1e-5, 1e-5)
-    assert ("own logits" in caplog.text) == (family in OWN_LOGITS)
-    assert ("on padding" in caplog.text) == family.startswith("gpt_neox")
+    assert f"taken from {NOT_PACKED.get(family, 'packed examples')}" in caplog.text
 
 
 BERT: dict[str, Any] = SMALL | {"initializer_range": 0.02}
@@ -123,13 +137,13 @@ def test_an_encoder_made_as_a_decoder_is_recorded(config: str, tmp_path: Path) -
 def test_a_packed_way_that_looks_ahead_is_refused(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from smalltolarge.lm import neox
+    from smalltolarge.lm import attention
 
-    def bidirectional(*parts: Any, is_causal: bool) -> torch.Tensor:
-        return torch.nn.functional.scaled_dot_product_attention(*parts)
+    def bidirectional(*parts: Any, is_causal: bool, **how: Any) -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(*parts, **how)
 
-    monkeypatch.setattr(neox, "scaled_dot_product_attention", bidirectional)
-    monkeypatch.setattr("smalltolarge.lm.losses.Losses._agrees", lambda *_: True)
+    monkeypatch.setattr(attention, "scaled_dot_product_attention", bidirectional)
+    monkeypatch.setattr("smalltolarge.lm.losses._ROUNDING", {False: np.inf, True: np.inf})
     with pytest.raises(DataError, match="not a causal language model"):
         record(prepared_for(folders["gpt_neox"]))
 
@@ -144,12 +158,13 @@ def test_a_loss_does_not_depend_on_batch_mates(folders: dict[str, Path]) -> None
         np.testing.assert_allclose(one, many, 1e-5, 1e-6)
 
 
-def test_logits_in_slices_give_the_same_training(
+def test_logits_in_tiles_give_the_same_training(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = prepared_for(folders["llama"], epochs=1, learning_rate=1e-3)
     whole = record(prepared).trajectories.losses
-    monkeypatch.setattr("smalltolarge.lm.losses._LOGITS", 384 * 10)
+    monkeypatch.setattr("smalltolarge.lm.head._ROWS", 10)
+    monkeypatch.setattr("smalltolarge.lm.head._COLUMNS", 100)
     np.testing.assert_allclose(record(prepared).trajectories.losses, whole, 1e-5, 1e-6)
 
 
@@ -182,7 +197,7 @@ def test_running_out_of_memory_names_the_unit(
 ) -> None:
     prepared = prepared_for(folders["llama"])
     monkeypatch.setattr(
-        "smalltolarge.lm.losses._cross_entropy",
+        "smalltolarge.lm.losses.token_losses",
         lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")),
     )
     with pytest.raises(OutOfSpace, match="--unit-tokens"):

@@ -3,135 +3,55 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
 
 from smalltolarge.errors import DataError, OutOfSpace, printable
-from smalltolarge.lm.neox import PackedNeoX
+from smalltolarge.lm import attention, linear
+from smalltolarge.lm.head import TokenLosses, token_losses
+from smalltolarge.lm.units import Unit
 
 if TYPE_CHECKING:
     from smalltolarge.lm.tokens import Prepared
 
 log = logging.getLogger("smalltolarge")
 
-_LOGITS = 2**26
-"""Logits held at once: 256 MB in float32."""
 _CAUSAL = 1e-5
 """How far logits may move by a later token, over the largest: rounding, and nothing that is seen.
 
 Measured on a CPU: 0 for 14 causal architectures, attention, experts and recurrences alike; 2e-5 to
 4e-4 for an untrained BERT, which hardly attends yet, on 700 and on 40 tokens.
 """
+_ROUNDING = {False: 1e-4, True: 5e-2}
+"""How far packed hidden states may be from padded ones, over the largest: in float32, bfloat16."""
 _COMPARED = 64
 """Places before the changed token whose logits are compared; all would be large to keep."""
 _CAUSAL_WANTED = (
     "Give a model that predicts the next token (GPT-NeoX, GPT-2, Llama, Qwen), or --proxy scratch; "
     "of a BERT or RoBERTa made as a decoder, config.json must say is_decoder."
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Examples of a unit whose attention is taken together, padded to the longest of them."""
-
-    tokens: int
-    """Real tokens; those of the groups before come first."""
-    examples: int
-    columns: int
-    slots: torch.Tensor | None
-    """int64 (tokens,): places of the real ones in (examples, columns); None: all are real."""
-
-
-@dataclass(frozen=True, eq=False)
-class Unit:
-    """Examples that go through the model at once, padded on the right to the longest.
-
-    No attention mask: attention is causal, so that what stands to the right of a token, padding
-    too, cannot reach it.
-    """
-
-    inputs: torch.Tensor
-    """int64 (b, w): all tokens but the last of each example."""
-    positions: torch.Tensor
-    """int64 (p,): places in the flattened inputs that predict a completion token."""
-    targets: torch.Tensor
-    """int64 (p,): the completion tokens."""
-    real: torch.Tensor
-    """int64: places in the flattened inputs that are no padding."""
-    predicting: torch.Tensor
-    """int64 (p,): the same places as ``positions``, counted among the real ones alone."""
-    groups: tuple[Group, ...]
-    """Runs of examples of like length, that together are the unit."""
-
-    @classmethod
-    def of(cls, prepared: Prepared, rows: np.ndarray, device: torch.device) -> Unit:
-        """Lay the examples ``rows`` out as one unit on ``device``."""
-        starts = prepared.offsets[rows].tolist()
-        ends = prepared.offsets[rows + 1].tolist()
-        lengths = prepared.order.lengths[rows]
-        width = int(lengths.max())
-        tokens = np.zeros((len(rows), width), dtype=np.int64)
-        learned = np.zeros((len(rows), width), dtype=bool)
-        for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            tokens[place, : end - start] = prepared.tokens[start:end]
-            learned[place, : end - start] = prepared.completion[start:end]
-        places = np.flatnonzero(learned[:, 1:])
-        real = np.flatnonzero(np.arange(width - 1) < lengths[:, None] - 1)
-        groups = _groups(lengths - 1, device)
-        arrays = (
-            tokens[:, :-1].copy(),
-            places,
-            tokens[:, 1:].reshape(-1)[places],
-            real,
-            np.searchsorted(real, places),
-        )
-        inputs, positions, targets, real_places, predicting = (
-            _to(torch.from_numpy(array), device) for array in arrays
-        )
-        return cls(inputs, positions, targets, real_places, predicting, groups)
-
-
-def _groups(lengths: np.ndarray, device: torch.device) -> tuple[Group, ...]:
-    """Cut a unit where examples get shorter than 3/4 of the first of the group.
-
-    On a CPU alone: an accelerator wastes less on padding than on more and smaller calls.
-    """
-    cuts = [0]
-    for place, length in enumerate(lengths.tolist()):
-        if device.type == "cpu" and length < 0.75 * lengths[cuts[-1]]:
-            cuts.append(place)
-    groups = []
-    for start, end in zip(cuts, [*cuts[1:], len(lengths)], strict=True):
-        own = lengths[start:end]
-        columns = int(own.max())
-        real = np.flatnonzero(np.arange(columns) < own[:, None])
-        full = len(real) == len(own) * columns
-        slots = None if full else _to(torch.from_numpy(real), device)
-        groups.append(Group(len(real), end - start, columns, slots))
-    return tuple(groups)
-
-
-def _to(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+_CANNOT = (TypeError, AttributeError, IndexError, RuntimeError, ValueError)
+"""What a model raises when it cannot be run in some way."""
 
 
 class Losses:
     """A causal model as a function from units to losses.
 
-    Three ways to the same numbers, the first that agrees with the model's own logits on ``probe``
-    is taken: GPT-NeoX without padding (``PackedNeoX``); any model's hidden states, the output head
-    at completion positions alone, which spares most of the logits; the model's own logits, for
-    models that do more after the head (scaling, soft-capping).
+    Three ways to the same numbers, the fastest that agrees with the model's own is taken: hidden
+    states of packed examples and the output head at completion positions alone; the same of padded
+    examples, where a model's layers do not take our attention; the model's own logits, where it
+    does more after the head (scaling, soft-capping).
+
+    Parameters
+    ----------
+    probe : a few examples to compare logits on
+    longest : some with the longest among them, to compare hidden states on, which are smaller
 
     Raises
     ------
@@ -139,53 +59,52 @@ class Losses:
         The model is not causal: what it says of a token depends on tokens that come later.
     """
 
-    def __init__(self, model: Any, probe: Unit, *, bfloat16: bool) -> None:
+    def __init__(self, model: Any, probe: Unit, longest: Unit, *, bfloat16: bool) -> None:
         self.model = model
-        self.bfloat16 = False
-        self.head = model.get_output_embeddings()
-        self.hidden: Callable[[Unit], torch.Tensor] | None = None
-        self._refuse_hindsight(probe)  # the model's own logits, that the ways are compared with
-        base = model.base_model
-        if self.head is not None and hasattr(self.head, "weight") and base is not model:
-            ways: list[Callable[[Unit], torch.Tensor]] = [partial(_hidden_states, base)]
-            if PackedNeoX.fits(base):
-                ways.insert(0, PackedNeoX(base))
-            self.hidden = next((way for way in ways if self._agrees(way, probe)), None)
-            if self.hidden is not None:
-                self._refuse_hindsight(probe)
         self.bfloat16 = bfloat16
-        if self.hidden is None:
-            log.info("%s: the model's own logits are used", type(model).__name__)
-        elif isinstance(self.hidden, PackedNeoX):
-            log.debug("%s: nothing is computed on padding", type(model).__name__)
+        self.head = model.get_output_embeddings()
+        self.way: Literal["packed", "padded", "own logits"] = "own logits"
+        self._refuse_hindsight(probe)
+        if self._head_agrees(probe):
+            self.way = "padded"
+            if self._packing_agrees(probe, longest):
+                self.way = "packed"
+            self._refuse_hindsight(probe)
+        if probe.inputs.device.type == "cpu":
+            linear.adopt(model)
+        level = logging.INFO if self.way == "own logits" else logging.DEBUG
+        log.log(level, "%s: losses are taken from %s", type(model).__name__, _TOLD[self.way])
 
-    def __call__(self, unit: Unit) -> torch.Tensor:
-        """Give the loss of every completion token of a unit, float32 (p,), in nats."""
-        kind = unit.inputs.device.type
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16):
-            if self.hidden is None:
-                return _cross_entropy(self._own_logits(unit), unit.targets)
-            hidden = self.hidden(unit)
-            rows = max(1, _LOGITS // self.head.weight.shape[0])
-            if len(hidden) <= rows:
-                return self._of_hidden(hidden, unit.targets)
-            # several slices: their logits are made again in the backward pass, not kept
-            return torch.cat(
-                [
-                    checkpoint(self._of_hidden, part, targets, use_reentrant=False)
-                    for part, targets in zip(
-                        hidden.split(rows), unit.targets.split(rows), strict=True
-                    )
-                ]
-            )
+    def __call__(self, unit: Unit) -> TokenLosses:
+        """Give the losses of the completion tokens of a unit."""
+        with _autocast(unit, self.bfloat16):
+            if self.way == "own logits":
+                logits = self._own_logits(unit).float()
+                each = cross_entropy(logits, unit.targets, reduction="none")
+                return TokenLosses(each.detach(), each.sum())
+            return self._of_hidden(self._hidden(unit), unit)
+
+    def _of_hidden(self, hidden: torch.Tensor, unit: Unit) -> TokenLosses:
+        hidden = hidden[unit.predicting]
+        return token_losses(hidden, self.head.weight, self.head.bias, unit.targets)
+
+    def _hidden(self, unit: Unit) -> torch.Tensor:
+        """Give the last hidden states of a unit, (n, d)."""
+        if self.way == "packed":
+            with attention.packed(unit):
+                packed: torch.Tensor = self.model.base_model(
+                    input_ids=unit.inputs[None], position_ids=unit.places[None], use_cache=False
+                )[0]
+            return packed[0]
+        inputs, slots = unit.padded()
+        padded: torch.Tensor = self.model.base_model(input_ids=inputs, use_cache=False)[0]
+        return padded.flatten(0, 1)[slots]
 
     def _own_logits(self, unit: Unit) -> torch.Tensor:
-        logits = self.model(input_ids=unit.inputs, use_cache=False).logits
-        flat: torch.Tensor = logits.view(-1, logits.shape[-1])
-        return flat[unit.positions]
-
-    def _of_hidden(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return _cross_entropy(self.head(hidden), targets)
+        """Give the model's own logits at completion positions, (p, vocabulary)."""
+        inputs, slots = unit.padded()
+        logits: torch.Tensor = self.model(input_ids=inputs, use_cache=False).logits
+        return logits.flatten(0, 1)[slots[unit.predicting]]
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _refuse_hindsight(self, probe: Unit) -> None:
@@ -195,22 +114,21 @@ class Losses:
         hold of causal attention alone. BERT and its like load as causal models and are none.
         """
         earlier, changed = _with_another_end(probe)
-        training = self.model.training
-        self.model.eval()
         try:
-            before, after = (
-                self._own_logits(unit) if self.hidden is None else self.head(self.hidden(unit))
-                for unit in (earlier, changed)
-            )
-        except (TypeError, AttributeError, IndexError, RuntimeError, ValueError) as error:
+            with _evaluating(self.model):
+                before, after = (
+                    self._own_logits(unit)
+                    if self.way == "own logits"
+                    else self.head(self._hidden(unit)[unit.predicting])
+                    for unit in (earlier, changed)
+                )
+        except _CANNOT as error:
             if _is_memory(error):
                 raise
             raise DataError(
                 f"{type(self.model).__name__} cannot be run on token ids alone "
                 f"({printable(str(error), 200)}). {_CAUSAL_WANTED}"
             ) from error
-        finally:
-            self.model.train(training)
         finite = torch.isfinite(before) & torch.isfinite(after)  # others are refused as losses
         before, after = before[finite].float(), after[finite].float()
         if not before.numel():
@@ -223,64 +141,102 @@ class Losses:
             )
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def _agrees(self, way: Callable[[Unit], torch.Tensor], probe: Unit) -> bool:
-        """Compare one way with the model's own logits, as they are and at a size of 100.
+    def _head_agrees(self, probe: Unit) -> bool:
+        """Whether hidden states and the head give the losses of the model's own logits.
 
-        Enlarged, because a cap on the logits hardly shows on the small ones of a new model.
+        Compared as they are and with hidden states enlarged until a logit is 100, because a cap
+        on the logits hardly shows on the small ones of a new model.
         """
+        if type(self.head) is not torch.nn.Linear or self.model.base_model is self.model:
+            return False
         scale, largest = 1.0, 0.0
-
-        def enlarge(_module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
-            nonlocal largest
-            largest = max(largest, float(output.abs().max()))
-            return output * scale
-
-        hook = self.head.register_forward_hook(enlarge)
-        training = self.model.training
-        self.model.eval()
+        enlarge = self.head.register_forward_pre_hook(lambda _, inputs: (inputs[0] * scale,))
         try:
-            for _ in range(2):
-                self.hidden = None
-                whole = self(probe)
-                self.hidden = way
-                if not torch.allclose(self(probe), whole, rtol=1e-3, atol=1e-4):
-                    return False
-                scale = 100.0 / max(largest, 1e-6)
-        except (TypeError, AttributeError, IndexError, RuntimeError, ValueError) as error:
+            with _evaluating(self.model):
+                for _ in range(2):
+                    logits = self._own_logits(probe).float()
+                    largest = max(largest, float(logits.abs().max()))
+                    theirs = cross_entropy(logits, probe.targets, reduction="none")
+                    ours = self._of_hidden(self._hidden(probe) * scale, probe).each
+                    if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
+                        return False
+                    scale = 100.0 / max(largest, 1e-6)
+        except _CANNOT as error:
             if _is_memory(error):
                 raise
             return False
         finally:
-            self.hidden = None
-            hook.remove()
-            self.model.train(training)
+            enlarge.remove()
         return True
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _packing_agrees(self, *units: Unit) -> bool:
+        """Whether packed examples give the hidden states of padded ones; if so, our attention
+        stays in the model.
+        """
+        precisions = sorted({False, self.bfloat16})
+        before = self.model.config._attn_implementation
+        agrees = False
+        try:
+            with _evaluating(self.model):
+                padded = [self._in(bfloat16, unit) for unit in units for bfloat16 in precisions]
+                attention.register()
+                self.model.set_attn_implementation(attention.NAME)
+                self.way = "packed"
+                packed = [self._in(bfloat16, unit) for unit in units for bfloat16 in precisions]
+            agrees = all(
+                (ours - theirs).abs().max() <= _ROUNDING[bfloat16] * theirs.abs().max()
+                for ours, theirs, bfloat16 in zip(
+                    packed, padded, precisions * len(units), strict=True
+                )
+            )
+        except _CANNOT as error:
+            if _is_memory(error):
+                raise
+        finally:
+            self.way = "padded"
+            if not agrees:
+                self.model.set_attn_implementation(before)
+        return agrees
+
+    def _in(self, bfloat16: bool, unit: Unit) -> torch.Tensor:
+        with _autocast(unit, bfloat16):
+            return self._hidden(unit).float()
+
+
+_TOLD = {
+    "packed": "packed examples",
+    "padded": "padded examples",
+    "own logits": "the model's own logits",
+}
+
+
+def _autocast(unit: Unit, bfloat16: bool) -> torch.autocast:
+    return torch.autocast(unit.inputs.device.type, dtype=torch.bfloat16, enabled=bfloat16)
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def _with_another_end(probe: Unit) -> tuple[Unit, Unit]:
     """Give a unit that predicts at the places before the last of each example, and the same unit
     with another token in the last place.
     """
-    columns = probe.inputs.shape[1]
-    rows = probe.real // columns
-    ends = torch.searchsorted(rows, torch.arange(len(probe.inputs), device=rows.device), right=True)
-    ends -= 1  # the last real place of each example, counted among the real ones
-    back = ends[rows] - torch.arange(len(rows), device=rows.device)
+    last = probe.ends[1:].long() - 1
+    lengths = probe.ends.diff().long()
+    back = last.repeat_interleave(lengths) - torch.arange(len(probe.inputs), device=last.device)
     predicting = torch.nonzero((back > 0) & (back <= _COMPARED))[:, 0]
-    earlier = replace(probe, positions=probe.real[predicting], predicting=predicting)
-    inputs = probe.inputs.clone().view(-1)
-    last = probe.real[ends]
+    earlier = replace(probe, predicting=predicting, targets=probe.inputs[predicting])
+    inputs = probe.inputs.clone()
     inputs[last] = (inputs[last] == 0).long()  # 0, or 1 for 0: every vocabulary has them
-    return earlier, replace(earlier, inputs=inputs.view_as(probe.inputs))
-
-
-def _hidden_states(base: Any, unit: Unit) -> torch.Tensor:
-    hidden: torch.Tensor = base(input_ids=unit.inputs, use_cache=False)[0]
-    return hidden.view(-1, hidden.shape[-1])[unit.positions]
-
-
-def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(logits.float(), targets, reduction="none")
+    return earlier, replace(earlier, inputs=inputs)
 
 
 def mean_per_example(losses: np.ndarray, n_tokens: np.ndarray) -> np.ndarray:

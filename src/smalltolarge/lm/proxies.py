@@ -245,15 +245,16 @@ def load(proxy: Proxy, seed: int) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
+    config = copy.deepcopy(proxy.config)  # a model changes its own, its attention for example
     if proxy.folder is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_number(f"weights {seed}"))
-            return AutoModelForCausalLM.from_config(proxy.config, dtype=torch.float32)
+            return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with _quiet():
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 proxy.folder,
-                config=proxy.config,
+                config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,

@@ -20,11 +20,12 @@ import torch
 
 from smalltolarge.errors import DataError, Interrupted, RecipeError, printable
 from smalltolarge.lm import proxies
-from smalltolarge.lm.losses import Losses, Unit, mean_per_example, naming_memory
+from smalltolarge.lm.losses import Losses, mean_per_example, naming_memory
 from smalltolarge.lm.memory import Freed
 from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import Training, refuse_diverged
+from smalltolarge.lm.units import Unit
 from smalltolarge.progress import Progress
 from smalltolarge.settings import cores
 from smalltolarge.trajectories import Trajectories
@@ -77,10 +78,7 @@ def record(
     with _machine(threads, device):
         model = proxies.load(prepared.proxy, prepared.seed).to(device)
         model.requires_grad_(True)
-        longest_first = np.concatenate(prepared.order.scoring_units())
-        probe = longest_first[sorted({len(longest_first) // 2, len(longest_first) - 1})]
-        with naming_memory(prepared, probe):
-            losses = Losses(model, Unit.of(prepared, probe, device), bfloat16=bfloat16)
+        losses = _losses(prepared, model, device, bfloat16)
         run = _Run(
             prepared,
             Training(prepared, losses, device),
@@ -99,6 +97,20 @@ def record(
         origin=_origin(prepared, device, bfloat16, threads),
     )
     return Recording(trajectories, run.summary())
+
+
+def _losses(prepared: Prepared, model: Any, device: torch.device, bfloat16: bool) -> Losses:
+    """Find the fastest way to the model's losses, tried on examples of every length."""
+    longest_first = np.concatenate(prepared.order.scoring_units())
+    shorter = sorted({(len(longest_first) - 1) // 2, len(longest_first) - 1})
+    probe, longest = longest_first[shorter], longest_first[[0, *shorter]]
+    with naming_memory(prepared, longest):
+        return Losses(
+            model,
+            Unit.of(prepared, probe, device),
+            Unit.of(prepared, longest, device),
+            bfloat16=bfloat16,
+        )
 
 
 class _Run:
@@ -215,7 +227,7 @@ class _Run:
                     self._check()
                     with naming_memory(prepared, rows):
                         unit = Unit.of(prepared, rows, self.training.device)
-                        waiting.append((rows, self.training.losses(unit)))
+                        waiting.append((rows, self.training.losses(unit).each))
                     if len(waiting) == _FETCH_EVERY:
                         _fetch(waiting, prepared.n_tokens, found)
                     bar.advance(len(rows), f"checkpoint {k + 1} of {checkpoints}")

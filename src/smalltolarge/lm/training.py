@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from smalltolarge.errors import DataError, IntegrityError
-from smalltolarge.lm.losses import Losses, Unit, naming_memory
+from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.plan import keyed_number
+from smalltolarge.lm.units import Unit
 
 if TYPE_CHECKING:
     from smalltolarge.lm.tokens import Prepared
@@ -81,9 +82,9 @@ class Training:
         total = torch.zeros((), device=self.device)
         for unit in prepared.order.longest_first(rows):
             with naming_memory(prepared, unit):
-                loss = self.losses(Unit.of(prepared, unit, self.device)).sum()
-                (loss / n_tokens).backward()
-            total += loss.detach()
+                losses = self.losses(Unit.of(prepared, unit, self.device))
+                (losses.total / n_tokens).backward()
+            total += losses.total.detach()
         torch.nn.utils.clip_grad_norm_(self.weights, settings.max_grad_norm)
         self.optimiser.step()
         self.step += 1

@@ -1,0 +1,123 @@
+"""Causal attention over packed examples, as one of transformers' attention implementations.
+
+Any model whose layers take their attention from transformers' table of implementations then runs
+over real tokens alone: matrices, norms and activations have no padding, and no mask is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from smalltolarge.lm.units import Group, Unit
+
+NAME = "packed_examples"
+_unit: ContextVar[Unit] = ContextVar("unit")
+_CHANGES_ATTENTION = ("attention_mask", "sliding_window", "softcap", "s_aux", "position_bias")
+"""Arguments of an implementation that ask for more than causal attention."""
+
+
+def register() -> None:
+    """Put the implementation into transformers' table."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, _attend)
+
+
+@contextmanager
+def packed(unit: Unit) -> Iterator[None]:
+    """Say which examples the tokens inside are of."""
+    token = _unit.set(unit)
+    try:
+        yield
+    finally:
+        _unit.reset(token)
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **more: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend inside each example. Query, key, value: (1, heads, n, d); returns (1, n, heads, d).
+
+    Raises
+    ------
+    NotImplementedError
+        The model wants another attention than a causal one.
+    """
+    more["attention_mask"] = attention_mask
+    asked = [name for name in _CHANGES_ATTENTION if more.get(name) is not None]
+    if asked or more.get("is_causal") is False:
+        raise NotImplementedError(f"attention with {', '.join(asked) or 'a look ahead'}")
+    unit = _unit.get()
+    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
+    if dropout == 0.0 and query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
+        return _flash(query, key, value, unit, scaling)[None], None
+    sizes = [group.tokens for group in unit.groups]
+    found = [
+        _attend_group(q, k, v, group, scaling, dropout)
+        for q, k, v, group in zip(
+            query.split(sizes), key.split(sizes), value.split(sizes), unit.groups, strict=True
+        )
+    ]
+    return torch.cat(found)[None], None
+
+
+def _attend_group(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    group: Group,
+    scaling: float | None,
+    dropout: float,
+) -> torch.Tensor:
+    def padded(part: torch.Tensor) -> torch.Tensor:
+        if group.slots is not None:
+            room = part.new_zeros(group.examples * group.columns, *part.shape[1:])
+            part = room.index_copy(0, group.slots, part)
+        return part.reshape(group.examples, group.columns, *part.shape[1:]).transpose(1, 2)
+
+    seen = scaled_dot_product_attention(
+        padded(query),
+        padded(key),
+        padded(value),
+        dropout_p=dropout,
+        is_causal=group.columns > 1,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    seen = seen.transpose(1, 2).flatten(0, 1)
+    return seen if group.slots is None else seen[group.slots]
+
+
+def _flash(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, unit: Unit, scaling: float | None
+) -> torch.Tensor:
+    """Attend in one kernel that takes examples of any lengths; it exists in half precision."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    longest = int(unit.lengths.max())
+    found: torch.Tensor = varlen_attn(
+        query,
+        key,
+        value,
+        unit.ends,
+        unit.ends,
+        longest,
+        longest,
+        scale=scaling,
+        window_size=(-1, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return found
