@@ -85,6 +85,74 @@ def test_losses_are_recorded_from_the_untouched_model_to_the_last_step(whole: Tr
     assert (whole.losses[:, -1] < whole.losses[:, 0]).all()
 
 
+def test_an_early_schedule_has_half_of_its_checkpoints_in_the_first_quarter() -> None:
+    early = prepared_with(schedule="early", checkpoints=5, batch_size=1).plan
+    even = prepared_with(checkpoints=5, batch_size=1).plan
+    assert even.checkpoints == (0, 30, 60, 90, 120)
+    assert early.checkpoints == (0, 8, 30, 68, 120)
+    assert early.scoring_flops == even.scoring_flops
+
+
+def test_one_prepared_set_is_recorded_again_to_the_same_bytes(tmp_path: Path) -> None:
+    prepared = prepared_with()
+    first, second = record(prepared).trajectories, record(prepared).trajectories
+    assert file_of(first, tmp_path) == file_of(second, tmp_path)
+
+
+FREE: dict[str, Any] = {"losses": "free", "epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def free() -> Trajectories:
+    return record(prepared_with(**FREE)).trajectories
+
+
+def test_free_losses_are_those_of_the_training_passes(free: Trajectories) -> None:
+    assert free.steps.tolist() == [8, 16, 24]
+    prepared = prepared_with(**FREE)
+    assert prepared.plan.scoring_flops == prepared.plan.scoring_tokens == 0
+    untouched = record(prepared_with()).trajectories.losses[:, 0]
+    first_batch = prepared.order.epoch(0)[:8]
+    np.testing.assert_allclose(free.losses[first_batch, 0], untouched[first_batch], rtol=1e-5)
+    assert (free.losses[:, 2] < free.losses[:, 0]).all()
+
+
+@pytest.mark.parametrize("calls", [0, 5, 11, 19, 23])
+def test_free_losses_are_the_same_bytes_after_a_stop(
+    calls: int, free: Trajectories, tmp_path: Path
+) -> None:
+    folder, prepared = tmp_path / "state", prepared_with(**FREE)
+    with pytest.raises(Interrupted):
+        record(prepared, folder=folder, check=stopping_after(calls))
+    done = record(prepared, folder=folder)
+    assert file_of(done.trajectories, tmp_path) == file_of(free, tmp_path)
+    assert done.facts["seconds_scoring"] == 0
+
+
+def test_free_losses_of_a_lost_checkpoint_are_made_again(
+    free: Trajectories, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(prepared_with(**FREE), folder=tmp_path / "state")
+    (tmp_path / "state" / "losses-1.safetensors").unlink()
+    done = record(prepared_with(**FREE), folder=tmp_path / "state").trajectories
+    assert file_of(done, tmp_path) == file_of(free, tmp_path)
+    assert "the training begins again" in caplog.text
+
+
+def test_free_losses_want_whole_epochs() -> None:
+    with pytest.raises(RecipeError, match="epochs is 2.5: free losses are those of whole epochs"):
+        ProxySettings(losses="free", epochs=2.5)
+
+
+def test_a_unit_is_larger_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from smalltolarge.lm import device
+
+    assert device.unit_tokens(ProxySettings(device="cpu")) == 4096
+    monkeypatch.setattr(device, "find_device", lambda name: torch.device("cuda"))
+    assert device.unit_tokens(ProxySettings()) == 16384
+    assert device.unit_tokens(ProxySettings(unit_tokens=100)) == 100
+
+
 def test_few_steps_have_few_checkpoints(caplog: pytest.LogCaptureFixture) -> None:
     trajectories = record(prepared_with(9, epochs=1)).trajectories
     assert trajectories.steps.tolist() == [0, 1, 2]

@@ -49,8 +49,8 @@ class ProxySettings:
 
     proxy: str = "scratch"
     """A causal language model: a hub name, a folder with safetensors, or one built here from
-    scratch and trained on your data alone: scratch-0.5m, scratch-2m, scratch-9m, scratch-70m.
-    "scratch" is scratch-0.5m."""
+    scratch and trained on your data alone: scratch-0.1m, scratch-0.5m, scratch-2m, scratch-9m,
+    scratch-70m. "scratch" is scratch-0.5m."""
     revision: str | None = None
     """Commit, branch or tag of a hub model; resolved once to a commit."""
     tokenizer: str | None = None
@@ -78,11 +78,17 @@ class ProxySettings:
     preamble: str = ""
     """A text put before every prompt of the alpaca template."""
     checkpoints: int = 12
-    """How many times the loss of every example is recorded, evenly over training; the untouched
-    model and the last step are two of them."""
-    unit_tokens: int = 4096
-    """Tokens, padding included, that go through the model at once. Part of the plan: it never
-    depends on the machine. Lower it when memory runs out."""
+    """How many times the loss of every example is recorded during training; the untouched model
+    and the last step are two of them."""
+    schedule: Literal["even", "early"] = "even"
+    """When that is: evenly over training, or early, half of the times in its first quarter."""
+    losses: Literal["scored", "free"] = "scored"
+    """Where the losses come from: scored passes over all examples at every checkpoint, or free,
+    the losses that training computes anyway, one an epoch for each example. Free ones cost nothing;
+    checkpoints and schedule then have no effect."""
+    unit_tokens: int | None = None
+    """Tokens that go through the model at once, counted as if padded to the longest example.
+    Default: 4096 on a CPU, 16384 on a GPU. Lower it when memory runs out."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the model; "auto" is bfloat16 on a GPU and float32 on a CPU."""
     device: str = "auto"
@@ -92,16 +98,20 @@ class ProxySettings:
     by about 1e-7."""
 
     def __post_init__(self) -> None:
-        for name in ("max_length", "unit_tokens"):
-            _at_least(self, name, 1)
+        _at_least(self, "max_length", 1)
         _at_least(self, "checkpoints", 2)
-        for name in ("batch_size", "threads"):
+        for name in ("batch_size", "threads", "unit_tokens"):
             if getattr(self, name) is not None:
                 _at_least(self, name, 1)
         for name in ("epochs", "learning_rate", "max_grad_norm"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise RecipeError(f"{name} is {value}: a number above 0 is needed")
+        if self.losses == "free" and self.epochs % 1:
+            raise RecipeError(
+                f"epochs is {self.epochs}: free losses are those of whole epochs. Give a whole "
+                "number, or losses scored."
+            )
         if not 0 <= self.warmup < 1:
             raise RecipeError(f"warmup is {self.warmup}: a share of the steps in [0, 1) is needed")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):

@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class Order:
         """Make the order of one run; ``settings`` are resolved."""
         rank = np.empty(len(ids), dtype=np.int64)
         rank[np.argsort(ids, kind="stable")] = np.arange(len(ids))
-        assert settings.batch_size is not None
+        assert settings.batch_size is not None and settings.unit_tokens is not None
         return cls(
             ids, lengths, rank, settings.batch_size, settings.unit_tokens, settings.epochs, seed
         )
@@ -112,9 +113,16 @@ class Order:
         return total
 
 
-def checkpoint_steps(steps: int, checkpoints: int) -> tuple[int, ...]:
-    """Spread checkpoints evenly over training: step 0 and the last step included, none twice."""
-    return tuple(np.unique(np.round(np.linspace(0, steps, checkpoints)).astype(int)).tolist())
+def checkpoint_steps(
+    steps: int, checkpoints: int, schedule: Literal["even", "early"] = "even"
+) -> tuple[int, ...]:
+    """Spread checkpoints over training: step 0 and the last step included, none twice.
+
+    Evenly, or early: at the squares of the even shares, so that half of them fall into the first
+    quarter of the training.
+    """
+    shares = np.linspace(0, 1, checkpoints) ** (2 if schedule == "early" else 1)
+    return tuple(np.unique(np.round(steps * shares).astype(int)).tolist())
 
 
 @dataclass(frozen=True)
@@ -171,11 +179,16 @@ class Plan:
     """Forward passes of all scorings."""
 
     @classmethod
-    def of(cls, order: Order, n_tokens: np.ndarray, shape: Shape, checkpoints: int) -> Plan:
+    def of(cls, order: Order, n_tokens: np.ndarray, shape: Shape, settings: ProxySettings) -> Plan:
         """Count what one run takes."""
         flops = shape.forward_flops(order.lengths, n_tokens)
-        steps = checkpoint_steps(order.steps, checkpoints)
         tokens = int(order.lengths.sum())
+        if settings.losses == "free":
+            steps = tuple(range(order.steps_per_epoch, order.steps + 1, order.steps_per_epoch))
+            passes = 0
+        else:
+            steps = checkpoint_steps(order.steps, settings.checkpoints, settings.schedule)
+            passes = len(steps)
         return cls(
             rows=len(order.ids),
             tokens=tokens,
@@ -183,9 +196,9 @@ class Plan:
             steps=order.steps,
             training_tokens=int(order.over_training(order.lengths)),
             checkpoints=steps,
-            scoring_units=len(order.scoring_units()),
-            scoring_tokens=tokens * len(steps),
+            scoring_units=len(order.scoring_units()) if passes else 0,
+            scoring_tokens=tokens * passes,
             parameters=shape.parameters,
             training_flops=3.0 * order.over_training(flops),
-            scoring_flops=float(flops.sum()) * len(steps),
+            scoring_flops=float(flops.sum()) * passes,
         )

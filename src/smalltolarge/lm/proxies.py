@@ -39,6 +39,7 @@ class ScratchShape:
 
 
 SCRATCH = {
+    "scratch-0.1m": ScratchShape(32, 2, 2, 1024),
     "scratch-0.5m": ScratchShape(64, 2, 2, 2048),
     "scratch-2m": ScratchShape(128, 6, 4, 4096),
     "scratch-9m": ScratchShape(256, 6, 8, 8192),

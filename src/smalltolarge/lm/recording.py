@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from smalltolarge.errors import DataError, Interrupted, RecipeError, printable
+from smalltolarge.errors import DataError, Interrupted
 from smalltolarge.lm import proxies
+from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.losses import Losses, mean_per_example, naming_memory
 from smalltolarge.lm.memory import Freed
 from smalltolarge.lm.shelf import Shelf
@@ -33,7 +32,9 @@ from smalltolarge.trajectories import Trajectories
 log = logging.getLogger("smalltolarge")
 
 _LOSS_EVERY = 20
-_FETCH_EVERY = 64
+_COLLECTED = "collected.losses"
+_FETCH_EVERY = 1024
+"""Units whose losses are on their way from the device before it is waited for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +74,9 @@ def record(
     """
     settings = prepared.settings
     device = find_device(settings.device)
-    bfloat16 = _bfloat16(settings.precision, device)
+    bfloat16 = uses_bfloat16(settings.precision, device)
     threads = settings.threads or cores()
-    with _machine(threads, device):
+    with fixed(threads, device):
         model = proxies.load(prepared.proxy, prepared.seed).to(device)
         model.requires_grad_(True)
         losses = _losses(prepared, model, device, bfloat16)
@@ -131,7 +132,9 @@ class _Run:
         self.saved = 0
         self.freed = Freed()
         self.facts: dict[str, Any] = {}
-        self.units = prepared.order.scoring_units()
+        self.free = prepared.settings.losses == "free"
+        self.units = [] if self.free else prepared.order.scoring_units()
+        self.collected = Collected(prepared.n_tokens)
 
     def run(self) -> np.ndarray:
         """Give the losses, float32 (n, t)."""
@@ -147,7 +150,7 @@ class _Run:
             for k, step in enumerate(checkpoints):
                 self._train_to(step)
                 if k not in columns:
-                    columns[k] = self._score(k)
+                    columns[k] = self._checkpoint(k)
         return np.stack([columns[k] for k in range(len(checkpoints))], axis=1)
 
     def _continue(self) -> None:
@@ -155,6 +158,8 @@ class _Run:
         if saved is None:
             return
         tensors, facts = saved
+        if self.free:
+            self.collected.losses[:] = tensors.pop(_COLLECTED).numpy()
         self.training.restore(tensors, int(facts["step"]))
         self.saved = self.training.step
         self.seconds = {kind: float(facts[kind]) for kind in self.seconds}
@@ -174,7 +179,10 @@ class _Run:
             return
         facts = {kind: repr(value) for kind, value in self.seconds.items()}
         facts |= {"step": str(self.training.step), "train_loss": repr(self.train_loss)}
-        self.shelf.keep_state(self.training.state(), facts)
+        tensors = self.training.state()
+        if self.free:
+            tensors[_COLLECTED] = torch.from_numpy(self.collected.fetched())
+        self.shelf.keep_state(tensors, facts)
         self.saved = self.training.step
 
     def _check(self) -> None:
@@ -197,7 +205,10 @@ class _Run:
                 self.seconds["training"] += time.monotonic() - began
                 began = time.monotonic()
                 self._check()
-                recent.append(training.advance())
+                loss, by_unit = training.advance()
+                recent.append(loss)
+                if self.free:
+                    self.collected.add(by_unit)
                 note = ""
                 if training.step % _LOSS_EVERY == 0 or training.step == last:
                     self.train_loss = float(torch.stack(recent).mean())
@@ -208,14 +219,23 @@ class _Run:
             self.seconds["training"] += time.monotonic() - began
         self._save()
 
-    def _score(self, k: int) -> np.ndarray:
-        """Score all examples at checkpoint ``k``, and keep their losses."""
-        prepared = self.prepared
+    def _checkpoint(self, k: int) -> np.ndarray:
+        """Give the losses of all examples at checkpoint ``k``, and keep them."""
         began = time.monotonic()
+        if not self.free:
+            self._score(k)
+            self.seconds["scoring"] += time.monotonic() - began
+        found = self.collected.fetched().copy()
+        self.collected.losses.fill(np.nan)
+        self._refuse_nonfinite(found, k)
+        self.shelf.keep_losses(k, found)
+        return found
+
+    def _score(self, k: int) -> None:
+        """Score all examples with the model as it is."""
+        prepared = self.prepared
         n, checkpoints = len(prepared), len(prepared.plan.checkpoints)
         model = self.training.model
-        found = np.empty(n, dtype=np.float32)
-        waiting: list[tuple[np.ndarray, torch.Tensor]] = []
         training = model.training
         model.eval()
         try:
@@ -227,17 +247,11 @@ class _Run:
                     self._check()
                     with naming_memory(prepared, rows):
                         unit = Unit.of(prepared, rows, self.training.device)
-                        waiting.append((rows, self.training.losses(unit).each))
-                    if len(waiting) == _FETCH_EVERY:
-                        _fetch(waiting, prepared.n_tokens, found)
+                        self.collected.add([(rows, self.training.losses(unit).each)])
                     bar.advance(len(rows), f"checkpoint {k + 1} of {checkpoints}")
-                _fetch(waiting, prepared.n_tokens, found)
+                self.collected.fetched()
         finally:
             model.train(training)
-        self._refuse_nonfinite(found, k)
-        self.seconds["scoring"] += time.monotonic() - began
-        self.shelf.keep_losses(k, found)
-        return found
 
     def _refuse_nonfinite(self, found: np.ndarray, k: int) -> None:
         wrong = np.flatnonzero(~np.isfinite(found))
@@ -267,59 +281,33 @@ class _Run:
         }
 
 
-def _fetch(
-    waiting: list[tuple[np.ndarray, torch.Tensor]], n_tokens: np.ndarray, found: np.ndarray
-) -> None:
-    """Bring losses off the device, in few waits, and average them over each example."""
-    for rows, losses in waiting:
-        found[rows] = mean_per_example(losses.cpu().numpy(), n_tokens[rows])
-    waiting.clear()
+class Collected:
+    """The mean loss of every example, brought off the device without waiting for each unit."""
 
+    def __init__(self, n_tokens: np.ndarray) -> None:
+        self.n_tokens = n_tokens
+        self.losses = np.full(len(n_tokens), np.nan, dtype=np.float32)
+        self._waiting: list[tuple[np.ndarray, torch.Tensor]] = []
 
-def find_device(name: str) -> torch.device:
-    """Give the device of a name; "auto" is cuda where there is one, else the CPU.
+    def add(self, by_unit: list[tuple[np.ndarray, torch.Tensor]]) -> None:
+        """Take the rows of units and the losses of their completion tokens."""
+        for rows, losses in by_unit:
+            host = losses
+            if losses.is_cuda:
+                host = torch.empty(losses.shape, dtype=losses.dtype, pin_memory=True)
+                host.copy_(losses, non_blocking=True)
+            self._waiting.append((rows, host))
+        if len(self._waiting) >= _FETCH_EVERY:
+            self.fetched()
 
-    Raises
-    ------
-    RecipeError
-        There is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RecipeError(
-            f"device {printable(name)!r} is not to be had here ({printable(reason)}). Give "
-            "--device auto or cpu."
-        ) from error
-    return device
-
-
-def _bfloat16(precision: str, device: torch.device) -> bool:
-    if precision == "auto":
-        return device.type == "cuda" and bool(torch.cuda.is_bf16_supported())
-    return precision == "bfloat16"
-
-
-@contextmanager
-def _machine(threads: int, device: torch.device) -> Iterator[None]:
-    """Fix what results depend on (threads, random numbers, kernels); put all back after."""
-    before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    devices = [device] if device.type == "cuda" else []
-    if devices:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.set_num_threads(threads)
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    def fetched(self) -> np.ndarray:
+        """Give the mean losses, float32 (n,), once all that were added are here."""
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        for rows, losses in self._waiting:
+            self.losses[rows] = mean_per_example(losses.cpu().numpy(), self.n_tokens[rows])
+        self._waiting.clear()
+        return self.losses
 
 
 def _origin(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.table import Examples
+from smalltolarge.lm.device import unit_tokens
 from smalltolarge.lm.folders import check_folder
 from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.proxies import (
@@ -105,6 +108,7 @@ def prepare(
     # transformers and a fork of ours would otherwise make the tokenizers library warn
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     settings = settings.resolved()
+    settings = replace(settings, unit_tokens=unit_tokens(settings))
     if not len(examples):
         raise DataError("there are no examples to train the proxy on")
     if settings.revision is not None and settings.is_scratch:
@@ -126,9 +130,8 @@ def prepare(
     rows = _Rows(settings)
     with progress.step("tokenising", len(examples)) as step:
         encode = tokenizer.encoder(special=template == "chat")
-        for chunk in _rendered(examples, render):
+        for chunk, encodings in _ahead(_rendered(examples, render), encode):
             check()
-            encodings = iter(encode([piece.text for pieces in chunk for piece in pieces]))
             for pieces in chunk:
                 found = [next(encodings) for _ in pieces]
                 rows.add(*join(pieces, found, tokenizer.prefix, tokenizer.eos))
@@ -209,6 +212,22 @@ def _rendered(examples: Examples, render: Render) -> Iterator[list[list[Piece]]]
         yield chunk
 
 
+def _ahead(
+    chunks: Iterator[list[list[Piece]]], encode: Callable[[list[str]], list[Any]]
+) -> Iterator[tuple[list[list[Piece]], Iterator[Any]]]:
+    """Tokenise each chunk, on all cores, while the one before it is being used."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[tuple[list[list[Piece]], Future[list[Any]]]] = deque()
+        for chunk in chunks:
+            texts = [piece.text for pieces in chunk for piece in pieces]
+            waiting.append((chunk, pool.submit(encode, texts)))
+            if len(waiting) == 2:
+                earlier, found = waiting.popleft()
+                yield earlier, iter(found.result())
+        for last, found in waiting:
+            yield last, iter(found.result())
+
+
 def _place(examples: Examples, row: int) -> str:
     entry = examples.table.slice(row, 1).to_pylist()[0]
     file = entry["file"]
@@ -270,8 +289,8 @@ class _Rows:
             digest.update(ids[place] + b" ")
             digest.update(self.tokens[place].tobytes() + self.masks[place].tobytes())
         order = Order.of(ids, lengths, settings, seed)
-        plan = Plan.of(order, n_tokens, shape_of(proxy), settings.checkpoints)
-        if len(plan.checkpoints) < settings.checkpoints:
+        plan = Plan.of(order, n_tokens, shape_of(proxy), settings)
+        if settings.losses == "scored" and len(plan.checkpoints) < settings.checkpoints:
             log.warning(
                 "%d optimiser steps have room for %d checkpoints, not %d",
                 plan.steps,

@@ -61,8 +61,11 @@ class Training:
         start = place * order.batch_size
         return self._epoch[1][start : start + order.batch_size]
 
-    def advance(self) -> torch.Tensor:
-        """Do one optimiser step; give the mean loss of its batch, on the device.
+    def advance(self) -> tuple[torch.Tensor, list[tuple[np.ndarray, torch.Tensor]]]:
+        """Do one optimiser step.
+
+        Gives the mean loss of its batch, and for each of its units the rows and the losses of
+        their completion tokens before the step; all losses on the device.
 
         The loss is the sum over the batch's completion tokens over their number; the gradients of
         its units are added in order. Random numbers (dropout) follow from the seed and the step.
@@ -80,15 +83,17 @@ class Training:
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
+        by_unit = []
         for unit in prepared.order.longest_first(rows):
             with naming_memory(prepared, unit):
                 losses = self.losses(Unit.of(prepared, unit, self.device))
                 (losses.total / n_tokens).backward()
             total += losses.total.detach()
+            by_unit.append((unit, losses.each))
         torch.nn.utils.clip_grad_norm_(self.weights, settings.max_grad_norm)
         self.optimiser.step()
         self.step += 1
-        return total / n_tokens
+        return total / n_tokens, by_unit
 
     def state(self) -> dict[str, torch.Tensor]:
         """Give weights and moments as tensors on the CPU; tied weights once."""
