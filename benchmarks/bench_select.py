@@ -3,7 +3,7 @@
     pip install -e ".[bench]"
     python benchmarks/bench_select.py            to 10 million rows: half an hour on two cores
     python benchmarks/bench_select.py --quick    262,144 rows: a minute
-    python benchmarks/bench_select.py ROWS ...   the table of these sizes alone
+    python benchmarks/bench_select.py ROWS ...   these sizes alone; also --methods S2L ...
     python benchmarks/bench_select.py --long     100 million rows alone, under a limit of 8 GiB
 
 Losses and ids are made up and written to a temporary folder (8 GB for the long one). Every
@@ -149,21 +149,23 @@ def measured(method: str, folder: Path, seeds: int, limit_gib: int = 0) -> dict[
     return found
 
 
-def print_sizes(sizes: list[int], checkpoints: list[int], seeds: int, limit_gib: int = 0) -> None:
-    """Compare the methods by the number of rows: seconds, memory, inertia."""
+def print_sizes(
+    methods: list[str], sizes: list[int], checkpoints: list[int], seeds: int, limit_gib: int = 0
+) -> None:
+    """Compare methods by the number of rows: seconds, memory, inertia; the first is the measure."""
     print(f"\nSeconds of {seeds} runs, peak memory in GiB (anonymous; with mapped files), inertia")
-    heading = ["rows", "t", "method", "median", "least", "most", "to S2L", "anon", "all", "inertia"]
+    heading = ["rows", "t", "method", "median", "least", "most", "ratio", "anon", "all", "inertia"]
     print(TABLE.format(*heading))
     for rows in sizes:
         for t in checkpoints:
             with tempfile.TemporaryDirectory() as folder:
                 write(Path(folder), "decays", rows, t)
-                ours = 0.0
-                for method in (name for name, most in METHODS.items() if rows <= most):
+                first = 0.0
+                for method in (name for name in methods if rows <= METHODS[name]):
                     found = measured(method, Path(folder), seeds, limit_gib)
                     median = statistics.median(found["seconds"])
-                    ours = ours or median
-                    numbers = [median, min(found["seconds"]), max(found["seconds"]), median / ours]
+                    first = first or median
+                    numbers = [median, min(found["seconds"]), max(found["seconds"]), median / first]
                     numbers += [found["anonymous"], found["peak"]]
                     shown = [f"{number:.2f}" for number in numbers]
                     last = f"{statistics.median(found['inertias']):.5g}"
@@ -234,6 +236,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("rows", nargs="*", type=int)
+    arguments.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     arguments.add_argument("--quick", action="store_true")
     arguments.add_argument("--long", action="store_true")
     arguments.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
@@ -247,14 +250,14 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print("load before:", *(f"{load:.1f}" for load in os.getloadavg()))
     if given.long:
-        print_sizes([100_000_000], [12], 1, LIMIT_GIB)
+        print_sizes(["S2L"], [100_000_000], [12], 1, LIMIT_GIB)
         return
     if not given.rows:
         print_limit()
         print_digests(100_000 if given.quick else 262_144)
         print_inertias(65_536 if given.quick else 262_144, 2 if given.quick else 5)
     sizes = [262_144] if given.quick else [262_144, 1_000_000, 10_000_000]
-    print_sizes(given.rows or sizes, [12, 36], 3)
+    print_sizes(given.methods, given.rows or sizes, [12, 36], 3)
 
 
 if __name__ == "__main__":
