@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,8 @@ def test_stopped_and_continued_gives_the_same_bytes(
     assert stops
     assert file_of(done.trajectories, tmp_path) == file_of(whole, tmp_path)
     files = sorted(path.name for path in folder.iterdir())
-    assert files == [*(f"losses-{k}.safetensors" for k in range(4)), "proxy-state.safetensors"]
+    losses = [f"losses-{k}.safetensors" for k in range(4)]
+    assert files == [*losses, "proxy-state.safetensors", "tokens.safetensors"]
 
 
 @pytest.mark.parametrize("family", ["tied, with dropout", "gpt_neox"])
@@ -269,6 +271,48 @@ def test_a_state_of_other_settings_is_ignored_aloud(
     assert "is of another recording (settings)" in caplog.text
 
 
+def test_tokens_are_made_once(
+    whole: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from smalltolarge.lm import tokens
+
+    folder, examples = tmp_path / "state", examples_of(sums(ROWS))
+    settings = prepared_with().settings
+    record(prepare(examples, settings, 3, folder=folder), folder=folder)
+    (folder / "losses-3.safetensors").unlink()
+    monkeypatch.setattr(tokens, "_tokenized", None)
+    monkeypatch.setattr(tokens, "_trained_tokenizer", None)
+    again = prepare(examples, settings, 3, folder=folder)
+    done = record(again, folder=folder).trajectories
+    assert file_of(done, tmp_path) == file_of(whole, tmp_path)
+    with pytest.raises(TypeError):  # other settings, other tokens
+        prepare(examples, replace(settings, max_length=100), 3, folder=folder)
+
+
+def test_large_tokens_are_read_from_the_disk(
+    whole: Trajectories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smalltolarge.lm.tokens._LARGE", 1)
+    done = record(prepared_with(), folder=tmp_path / "state").trajectories
+    assert file_of(done, tmp_path) == file_of(whole, tmp_path)
+
+
+def test_damaged_tokens_are_set_aside_and_made_again(
+    whole: Trajectories, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, examples = tmp_path / "state", examples_of(sums(ROWS))
+    settings = prepared_with().settings
+    record(prepare(examples, settings, 3, folder=folder), folder=folder)
+    file = folder / "tokens.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-300] ^= 1
+    file.write_bytes(bytes(content))
+    again = prepare(examples, settings, 3, folder=folder)
+    assert "tokens.safetensors cannot be used" in caplog.text
+    assert record(again, folder=folder).trajectories.losses.tobytes() == whole.losses.tobytes()
+    assert file.exists()
+
+
 def test_nothing_pickled_is_written(tmp_path: Path) -> None:
     record(prepared_with(), folder=tmp_path / "state")
     for path in (tmp_path / "state").iterdir():
@@ -292,7 +336,7 @@ def test_a_checkpoint_with_losses_that_are_no_numbers_is_refused(
     named = r"checkpoint 1 of 4 \(step 0\): 60 of 60 .*first ids .*2e-05"
     with pytest.raises(DataError, match=named):
         record(prepared_with(proxy=str(folder)), folder=tmp_path / "state")
-    assert not (tmp_path / "state").exists()
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["tokens.safetensors"]
 
 
 def test_facts_say_what_it_took() -> None:

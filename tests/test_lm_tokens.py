@@ -134,14 +134,14 @@ def test_lengths_around_the_limit(plain: Path) -> None:
             continue
         prepared = prepared_with(turns, plain, max_length=limit)
         assert prepared.n_tokens.tolist() == [kept]
-        assert prepared.n_truncated == (limit < total)
+        assert prepared.tokenized.n_truncated == (limit < total)
 
 
 def test_examples_without_a_completion_are_left_out_with_the_reason(plain: Path) -> None:
     long: list[Message] = [("user", "very " * 200), ("assistant", "yes")]
     prepared = prepared_with([*sums(30), long, *sums(60)[30:]], plain, max_length=128)
     assert prepared.left_out == ((30, "no completion token within max_length"),)
-    assert prepared.kept.tolist() == [*range(30), *range(31, 61)]
+    assert prepared.tokenized.kept.tolist() == [*range(30), *range(31, 61)]
     with pytest.raises(DataError, match=r"2 of 32 examples .*--max-length"):
         prepared_with(
             [*sums(30), long, [("user", "so " * 300), ("assistant", "no")]], plain, max_length=128
@@ -151,9 +151,9 @@ def test_examples_without_a_completion_are_left_out_with_the_reason(plain: Path)
 def test_cut_completions_are_counted_or_excluded(plain: Path) -> None:
     long: list[Message] = [("user", "say"), ("assistant", "yes and no, " * 100)]
     keep = prepared_with([*sums(30), long], plain, max_length=128)
-    assert keep.n_truncated == 1 and len(keep) == 31 and keep.plan.rows == 31
+    assert keep.tokenized.n_truncated == 1 and len(keep) == 31 and keep.plan.rows == 31
     exclude = prepared_with([*sums(30), long], plain, max_length=128, on_truncated="exclude")
-    assert exclude.left_out == ((30, "completion cut"),) and exclude.n_truncated == 0
+    assert exclude.left_out == ((30, "completion cut"),) and exclude.tokenized.n_truncated == 0
 
 
 def test_a_chat_template_is_used_where_there_is_one(tmp_path: Path) -> None:

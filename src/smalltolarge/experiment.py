@@ -290,7 +290,9 @@ def join(examples: Examples, trajectories: Trajectories) -> tuple[Examples, Traj
     return examples, joined
 
 
-def prepare(examples: Examples, proxy: ProxySettings, seed: int, watch: Watch) -> Prepared:
+def prepare(
+    examples: Examples, proxy: ProxySettings, seed: int, watch: Watch, folder: Path | None = None
+) -> Prepared:
     """Tokenise and plan with a proxy; the first call into the room that imports torch."""
     try:
         from smalltolarge import lm
@@ -298,7 +300,9 @@ def prepare(examples: Examples, proxy: ProxySettings, seed: int, watch: Watch) -
         raise RecipeError(
             f"training a proxy needs the package {error.name!r}: pip install 'smalltolarge[proxy]'"
         ) from error
-    return lm.prepare(examples, proxy, seed, progress=watch.progress, check=watch.check)
+    return lm.prepare(
+        examples, proxy, seed, folder=folder, progress=watch.progress, check=watch.check
+    )
 
 
 def check_budget(budget: Budget, rows: int, n_tokens: np.ndarray | None) -> None:
@@ -322,7 +326,7 @@ def record(
     trajectories = recording.trajectories
     facts = dict(recording.facts) | {
         "left_out": dict(sorted(Counter(left_out.values()).items())),
-        "truncated": prepared.n_truncated,
+        "truncated": prepared.tokenized.n_truncated,
     }
     return replace(trajectories, origin={**trajectories.origin, "left_out": left_out}), facts
 
@@ -341,11 +345,12 @@ def _record(
     else:
         assert recipe.proxy is not None
         began = time.monotonic()
-        prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
+        kept = run.path / "proxy"
+        prepared = prepare(examples, recipe.proxy, recipe.seed, watch, kept)
         check_budget(budget, len(prepared), prepared.n_tokens)
         _begin(run, recipe, examples, read_facts)
         preparing = time.monotonic() - began
-        trajectories, facts = record(examples, prepared, run.path / "proxy", watch)
+        trajectories, facts = record(examples, prepared, kept, watch)
         trajectories.to_parquet(file)
         files = [file.name]
         if recipe.proxy.is_scratch:

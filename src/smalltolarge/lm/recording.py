@@ -72,6 +72,7 @@ def record(
     Interrupted
         Raised by ``check``; the same call goes on.
     """
+    prepared = prepared.keep_tokens(folder)
     settings = prepared.settings
     device = find_device(settings.device)
     bfloat16 = uses_bfloat16(settings.precision, device)
@@ -79,7 +80,7 @@ def record(
     with fixed(threads, device):
         model = proxies.load(prepared.proxy, prepared.seed).to(device)
         model.requires_grad_(True)
-        losses = _losses(prepared, model, device, bfloat16)
+        losses = find_losses(prepared, model, device, bfloat16)
         run = _Run(
             prepared,
             Training(prepared, losses, device),
@@ -100,7 +101,7 @@ def record(
     return Recording(trajectories, run.summary())
 
 
-def _losses(prepared: Prepared, model: Any, device: torch.device, bfloat16: bool) -> Losses:
+def find_losses(prepared: Prepared, model: Any, device: torch.device, bfloat16: bool) -> Losses:
     """Find the fastest way to the model's losses, tried on examples of every length."""
     longest_first = np.concatenate(prepared.order.scoring_units())
     shorter = sorted({(len(longest_first) - 1) // 2, len(longest_first) - 1})

@@ -24,9 +24,9 @@ _STATE = "proxy-state.safetensors"
 
 
 class Shelf:
-    """What a recording keeps in its folder: losses by checkpoint, and one state; nothing pickled.
+    """Files of tensors in the folder of a recording: tokens, losses by checkpoint, one state.
 
-    Every file carries the fingerprint of its recording and a digest of its tensors.
+    Every file carries the fingerprint of what it follows from, and a digest of its tensors.
     """
 
     def __init__(self, folder: Path | None, fingerprint: Mapping[str, Any]) -> None:
@@ -35,29 +35,41 @@ class Shelf:
 
     def losses(self, k: int) -> np.ndarray | None:
         """Read the losses of checkpoint ``k``; None where there are none of this recording."""
-        read = self._read(f"losses-{k}.safetensors")
+        read = self.read(f"losses-{k}.safetensors")
         return None if read is None else read[0]["losses"].numpy()
 
     def keep_losses(self, k: int, losses: np.ndarray) -> None:
         """Write the losses of checkpoint ``k``."""
-        self._write(f"losses-{k}.safetensors", {"losses": torch.from_numpy(losses)}, {})
+        self.keep(f"losses-{k}.safetensors", {"losses": torch.from_numpy(losses)}, {})
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, str]] | None:
         """Read the state; None where there is none of this recording."""
-        return self._read(_STATE)
+        return self.read(_STATE)
 
     def keep_state(self, tensors: dict[str, torch.Tensor], facts: dict[str, str]) -> None:
         """Write the one state, in place of the one before."""
-        self._write(_STATE, tensors, facts)
+        self.keep(_STATE, tensors, facts)
 
-    def _write(self, name: str, tensors: dict[str, torch.Tensor], facts: dict[str, str]) -> None:
+    def keep(self, name: str, tensors: dict[str, torch.Tensor], facts: dict[str, str]) -> None:
+        """Write a file of tensors, whole or not at all."""
         if self.folder is None:
             return
         metadata = facts | {"schema": _SCHEMA, "fingerprint": self.fingerprint}
         metadata["digest"] = _digest(tensors, metadata)
         store.write_tensors(self.folder / name, tensors, metadata)
 
-    def _read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]] | None:
+    def holds(self, name: str) -> bool:
+        """Whether there is such a file, of this fingerprint."""
+        if self.folder is None or not (path := self.folder / name).is_file():
+            return False
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                return bool((file.metadata() or {}).get("fingerprint") == self.fingerprint)
+        except (SafetensorError, OSError):
+            return False
+
+    def read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]] | None:
+        """Read a file, memory-mapped; None where there is none, or it is damaged or another's."""
         if self.folder is None or not (path := self.folder / name).is_file():
             return None
         try:

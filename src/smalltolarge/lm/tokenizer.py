@@ -37,6 +37,11 @@ class ProxyTokenizer:
     """Ids that it puts before a text itself (BOS)."""
     chat: ChatTemplate | None
 
+    @property
+    def made_of(self) -> str:
+        """All that the tokens of a text follow from."""
+        return repr((self.text, self.eos, self.prefix))
+
     def encoder(self, *, special: bool) -> Callable[[list[str]], list[Any]]:
         """Give a function that tokenises texts, adding nothing and cutting nothing off.
 
@@ -69,14 +74,14 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> ProxyTokenizer:
             show_progress=False,
         ),
     )
-    return ProxyTokenizer(
-        "trained on this data",
-        tokenizer.to_str(),
-        tokenizer.get_vocab_size(),
-        tokenizer.token_to_id(END_OF_TEXT),
-        (),
-        None,
-    )
+    return trained_tokenizer(tokenizer.to_str())
+
+
+def trained_tokenizer(text: str) -> ProxyTokenizer:
+    """Give a tokenizer that ``train_tokenizer`` trained from its text."""
+    tokenizer = Tokenizer.from_str(text)
+    eos = tokenizer.token_to_id(END_OF_TEXT)
+    return ProxyTokenizer("trained on this data", text, tokenizer.get_vocab_size(), eos, (), None)
 
 
 def training_sample(ids: np.ndarray, characters: np.ndarray, limit: int) -> np.ndarray:

@@ -6,12 +6,15 @@ import hashlib
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tokenizers
 
 from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.table import Examples
@@ -27,6 +30,8 @@ from smalltolarge.lm.proxies import (
     shape_of,
 )
 from smalltolarge.lm.rendering import Piece, Render, alpaca
+from smalltolarge.lm.shelf import Shelf
+from smalltolarge.lm.tokenized import NO_COMPLETION, Collecting, Tokenized
 from smalltolarge.lm.tokenizer import (
     TRAINING_BYTES,
     ProxyTokenizer,
@@ -34,6 +39,7 @@ from smalltolarge.lm.tokenizer import (
     join,
     read_tokenizer,
     train_tokenizer,
+    trained_tokenizer,
     training_sample,
 )
 from smalltolarge.progress import Progress
@@ -43,8 +49,9 @@ log = logging.getLogger("smalltolarge")
 
 _CHUNK = 1024
 _MOST_LEFT_OUT = 0.05
-NO_COMPLETION = "no completion token within max_length"
-COMPLETION_CUT = "completion cut"
+_LARGE = 2**30
+"""Bytes of tokens that are left on the disk and read from there."""
+_TOKENS_FOLLOW_FROM = ("template", "preamble", "max_length", "on_truncated")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,23 +65,11 @@ class Prepared:
     tokenizer: ProxyTokenizer
     template: str
     """"alpaca" or "chat"."""
-    tokens: np.ndarray
-    """int32 (total,): the tokens of all examples one after the other."""
-    offsets: np.ndarray
-    """int64 (m + 1,): example i is tokens[offsets[i]:offsets[i + 1]]."""
-    completion: np.ndarray
-    """bool (total,): tokens that the loss is taken over. The first token of an example is never
-    one, as nothing predicts it."""
+    tokenized: Tokenized
+    made_with: Mapping[str, str]
+    """All that the tokens follow from."""
     ids: np.ndarray
     """bytes "S" (m,)."""
-    n_tokens: np.ndarray
-    """int32 (m,): completion tokens of each example, at least 1."""
-    kept: np.ndarray
-    """int64 (m,) increasing: row numbers into the examples."""
-    left_out: tuple[tuple[int, str], ...]
-    """(row number, reason) of every other example."""
-    n_truncated: int
-    """Kept examples whose completion is cut in part."""
     digest: str
     """Of the tokens and masks by id; the order of the rows does not matter."""
     order: Order
@@ -83,16 +78,57 @@ class Prepared:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """int64 (m + 1,): example i is tokens[offsets[i]:offsets[i + 1]]."""
+        return self.tokenized.offsets
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """int32 (total,): the tokens of all examples one after the other."""
+        return self.tokenized.tokens
+
+    @property
+    def completion(self) -> np.ndarray:
+        """bool (total,): tokens that the loss is taken over. The first token of an example is
+        never one, as nothing predicts it.
+        """
+        return self.tokenized.completion
+
+    @cached_property
+    def n_tokens(self) -> np.ndarray:
+        """int32 (m,): completion tokens of each example, at least 1."""
+        return self.tokenized.n_tokens
+
+    @property
+    def left_out(self) -> tuple[tuple[int, str], ...]:
+        """(row number, reason) of every example that is not trained on."""
+        return self.tokenized.left_out
+
+    def keep_tokens(self, folder: Path | None) -> Prepared:
+        """Write the tokens into ``folder``, if they are not there; large ones are mapped then."""
+        shelf = Shelf(folder, self.made_with)
+        if folder is None or Tokenized.is_kept_in(shelf):
+            return self
+        self.tokenized.keep(shelf, self.tokenizer.text)
+        if self.tokens.nbytes < _LARGE:
+            return self
+        kept = Tokenized.kept_in(shelf)
+        return self if kept is None else replace(self, tokenized=kept[0])
+
 
 def prepare(
     examples: Examples,
     settings: ProxySettings,
     seed: int,
     *,
+    folder: Path | None = None,
     progress: Progress | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Prepared:
     """Tokenise all examples, decide what is left out, and plan the recording; no model runs.
+
+    Tokens that an earlier recording kept in ``folder`` are used again.
 
     Raises
     ------
@@ -123,11 +159,60 @@ def prepare(
     if template == "chat":
         assert given is not None and given.chat is not None
         given.chat.probe(next(examples.conversations()))
-    tokenizer = given or _trained_tokenizer(examples, settings, render, progress, check)
+    made_with = {
+        "rows": _digest(examples.ids.tobytes()),
+        "tokenizer": settings.proxy if given is None else _digest(given.made_of.encode()),
+        "template": _digest(given.chat.template.encode()) if given and given.chat else "",
+        "settings": repr([getattr(settings, name) for name in _TOKENS_FOLLOW_FROM]),
+        "tokenizers": tokenizers.__version__,
+    }
+    known = Tokenized.kept_in(Shelf(folder, made_with))
+    if known is None:
+        tokenizer = given or _trained_tokenizer(examples, settings, render, progress, check)
+        tokenized = _tokenized(examples, settings, render, tokenizer, template, progress, check)
+    else:
+        tokenized, text = known
+        tokenizer = given or trained_tokenizer(text)
+    _refuse_many_left_out(examples, tokenized, settings.max_length)
     if proxy is None:
         proxy = scratch_proxy(settings.proxy, tokenizer.size, settings.max_length)
+    ids = examples.ids[tokenized.kept]
+    order = Order.of(ids, tokenized.lengths, settings, seed)
+    plan = Plan.of(order, tokenized.n_tokens, shape_of(proxy), settings)
+    if settings.losses == "scored" and len(plan.checkpoints) < settings.checkpoints:
+        log.warning(
+            "%d optimiser steps have room for %d checkpoints, not %d",
+            plan.steps,
+            len(plan.checkpoints),
+            settings.checkpoints,
+        )
+    prepared = Prepared(
+        settings=settings,
+        seed=seed,
+        proxy=proxy,
+        tokenizer=tokenizer,
+        template=template,
+        tokenized=tokenized,
+        made_with=made_with,
+        ids=ids,
+        digest=tokenized.digest(ids),
+        order=order,
+        plan=plan,
+    )
+    _check_fit(prepared)
+    return prepared
 
-    rows = _Rows(settings)
+
+def _tokenized(
+    examples: Examples,
+    settings: ProxySettings,
+    render: Render,
+    tokenizer: ProxyTokenizer,
+    template: str,
+    progress: Progress,
+    check: Callable[[], None],
+) -> Tokenized:
+    rows = Collecting(settings)
     with progress.step("tokenising", len(examples)) as step:
         encode = tokenizer.encoder(special=template == "chat")
         for chunk, encodings in _ahead(_rendered(examples, render), encode):
@@ -136,9 +221,11 @@ def prepare(
                 found = [next(encodings) for _ in pieces]
                 rows.add(*join(pieces, found, tokenizer.prefix, tokenizer.eos))
             step.advance(len(chunk))
-    prepared = rows.finish(examples, seed, proxy, tokenizer, template)
-    _check_fit(prepared)
-    return prepared
+    return rows.finish()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _given_tokenizer(settings: ProxySettings, proxy: Proxy | None) -> ProxyTokenizer | None:
@@ -235,85 +322,16 @@ def _place(examples: Examples, row: int) -> str:
     return f"{printable(path)}, row {entry['row']}, id {printable(entry['id'])}"
 
 
-class _Rows:
-    """Collects tokenised examples, row by row."""
-
-    def __init__(self, settings: ProxySettings) -> None:
-        self.settings = settings
-        self.tokens: list[np.ndarray] = []
-        self.masks: list[np.ndarray] = []
-        self.kept: list[int] = []
-        self.left_out: list[tuple[int, str]] = []
-        self.n_truncated = 0
-
-    def add(self, tokens: np.ndarray, completion: np.ndarray) -> None:
-        row = len(self.kept) + len(self.left_out)
-        longest = self.settings.max_length
-        truncated = len(tokens) > longest
-        tokens, completion = tokens[:longest], completion[:longest].copy()
-        completion[:1] = False
-        if not completion.any():
-            self.left_out.append((row, NO_COMPLETION))
-        elif truncated and self.settings.on_truncated == "exclude":
-            self.left_out.append((row, COMPLETION_CUT))
-        else:
-            self.n_truncated += truncated
-            self.tokens.append(tokens)
-            self.masks.append(completion)
-            self.kept.append(row)
-
-    def finish(
-        self,
-        examples: Examples,
-        seed: int,
-        proxy: Proxy,
-        tokenizer: ProxyTokenizer,
-        template: str,
-    ) -> Prepared:
-        settings = self.settings
-        without = [row for row, reason in self.left_out if reason == NO_COMPLETION]
-        if len(without) > _MOST_LEFT_OUT * len(examples) or not self.kept:
-            first = (without or [self.left_out[0][0]])[0]
-            raise DataError(
-                f"{len(without):,} of {len(examples):,} examples have no completion token within "
-                f"max_length {settings.max_length}, and {len(self.left_out) - len(without):,} "
-                f"more are left out because it is cut; at most {_MOST_LEFT_OUT:.0%} may have none "
-                f"(the first: {_place(examples, first)}). Give a larger --max-length."
-            )
-        kept = np.array(self.kept, dtype=np.int64)
-        ids = examples.ids[kept]
-        lengths = np.array([len(tokens) for tokens in self.tokens], dtype=np.int64)
-        n_tokens = np.array([int(mask.sum()) for mask in self.masks], dtype=np.int32)
-        digest = hashlib.blake2b(digest_size=16)
-        for place in np.argsort(ids, kind="stable").tolist():
-            digest.update(ids[place] + b" ")
-            digest.update(self.tokens[place].tobytes() + self.masks[place].tobytes())
-        order = Order.of(ids, lengths, settings, seed)
-        plan = Plan.of(order, n_tokens, shape_of(proxy), settings)
-        if settings.losses == "scored" and len(plan.checkpoints) < settings.checkpoints:
-            log.warning(
-                "%d optimiser steps have room for %d checkpoints, not %d",
-                plan.steps,
-                len(plan.checkpoints),
-                settings.checkpoints,
-            )
-        return Prepared(
-            settings=settings,
-            seed=seed,
-            proxy=proxy,
-            tokenizer=tokenizer,
-            template=template,
-            tokens=np.concatenate(self.tokens),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            completion=np.concatenate(self.masks),
-            ids=ids,
-            n_tokens=n_tokens,
-            kept=kept,
-            left_out=tuple(self.left_out),
-            n_truncated=self.n_truncated,
-            digest=digest.hexdigest(),
-            order=order,
-            plan=plan,
+def _refuse_many_left_out(examples: Examples, tokenized: Tokenized, max_length: int) -> None:
+    left_out = tokenized.left_out
+    without = [row for row, reason in left_out if reason == NO_COMPLETION]
+    if len(without) > _MOST_LEFT_OUT * len(examples) or not len(tokenized.kept):
+        first = (without or [left_out[0][0]])[0]
+        raise DataError(
+            f"{len(without):,} of {len(examples):,} examples have no completion token within "
+            f"max_length {max_length}, and {len(left_out) - len(without):,} more are left out "
+            f"because it is cut; at most {_MOST_LEFT_OUT:.0%} may have none (the first: "
+            f"{_place(examples, first)}). Give a larger --max-length."
         )
 
 
