@@ -30,7 +30,9 @@ docs: .venv/.ready
 
 bench: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
-	$(BIN)/python benchmarks/bench_select.py --quick
+	for part in select score train record passes; do \
+		$(BIN)/python benchmarks/bench_$$part.py --quick || exit 1; \
+	done
 
 clean:
 	rm -rf .venv demo runs site build dist
