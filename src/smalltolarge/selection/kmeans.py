@@ -27,6 +27,7 @@ _BLOCK = 2**16  # rows a thread works on at once
 _GRID_BITS = 23  # whole numbers to 2**23 are exact in float32, sums of 2**30 of them in float64
 _SAMPLE_PER_CLUSTER = 256
 _SAMPLE_ITERATIONS = 100
+_SEED_ROWS = 2**15  # seeds are chosen among so many: their cost is rows times clusters
 _SETTLED = 1e-3  # share of the rows
 _UP = 1 + 2**-20  # more than the rounding of a few float32 operations
 
@@ -69,10 +70,11 @@ def kmeans(
         sample = losses[order[: few * n_clusters]]
         grid = _Grid.of(losses, sample, threads)
         points = grid.points(sample)
+        candidates = points[: max(_SEED_ROWS, 4 * n_clusters)]
         starts = []
         for restart in range(n_restarts):
             rng = np.random.default_rng((seed, restart))
-            fit = _Lloyd(sample, grid, _seeds(points, n_clusters, rng, threads), threads)
+            fit = _Lloyd(sample, grid, _seeds(candidates, n_clusters, rng, threads), threads)
             fit.run(_SAMPLE_ITERATIONS)
             inertia = _squared_distances(points.T, fit.centroids[fit.labels].T).sum()
             starts.append((float(inertia), restart, fit.centroids))
