@@ -67,6 +67,7 @@ def part(file: Path, model: str, threads: int, folder: Path, name: str, epochs: 
             grouped=True,
             trl=False,
             output_dir=str(folder),
+            per_device_train_batch_size=32,
             max_steps=steps,
             save_strategy="steps",
             save_steps=max(1, steps // 12),

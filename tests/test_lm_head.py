@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
@@ -31,7 +31,15 @@ def plain(
     return cross_entropy(logits, targets, reduction="none")
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.fixture(params=[0, 2**40], ids=["oneDNN", "torch's own"], autouse=True)
+def _products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for work in linear._SMALL:
+        monkeypatch.setitem(linear._SMALL, work, request.param)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     tokens=st.integers(1, 40),
     vocabulary=st.integers(2, 60),

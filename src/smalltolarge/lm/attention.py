@@ -61,6 +61,10 @@ def _attend(
     if asked or more.get("is_causal") is False:
         raise NotImplementedError(f"attention with {', '.join(asked) or 'a look ahead'}")
     unit = _unit.get()
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):  # rotary positions leave query and key in float32
+        dtype = torch.get_autocast_dtype(kind)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
     if dropout == 0.0 and query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
         return _flash(query, key, value, unit, scaling)[None], None
@@ -85,7 +89,7 @@ def _attend_group(
     def padded(part: torch.Tensor) -> torch.Tensor:
         if group.slots is not None:
             room = part.new_zeros(group.examples * group.columns, *part.shape[1:])
-            part = room.index_copy(0, group.slots, part)
+            part = room.index_copy_(0, group.slots, part)
         return part.reshape(group.examples, group.columns, *part.shape[1:]).transpose(1, 2)
 
     seen = scaled_dot_product_attention(

@@ -2,12 +2,14 @@
 
 The output head has one row a token of the vocabulary: at 50,304 of them the logits of 1,000 tokens
 take 200 MB, and going over them again and again costs as much as making them. Here they are made a
-tile at a time, turned into exponentials while they are in the cache, and dropped or kept for the
-gradient, which is taken at once. Memory is bounded by ``_ROWS`` tokens at any vocabulary.
+tile at a time and turned into exponentials while they are in the cache. Scoring drops them at once.
+Training keeps those of ``_ROWS`` tokens until their gradients are taken, in the same pass; beside
+them it holds the gradient of the head's weight twice.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -15,6 +17,8 @@ from typing import Any, NamedTuple
 import torch
 
 from smalltolarge.lm.linear import product
+
+log = logging.getLogger("smalltolarge")
 
 _ROWS = 1024
 """Tokens whose exponentials are held at once when gradients are taken."""
@@ -170,6 +174,10 @@ def _reduction(kind: str) -> _Reduction:
     """Give ``_exponentials``; on CUDA in one kernel, where torch can compile it."""
     if kind != "cuda":
         return _exponentials
-    from torch.utils._triton import has_triton
-
-    return torch.compile(_exponentials, dynamic=True) if has_triton() else _exponentials
+    compiled: _Reduction = torch.compile(_exponentials, dynamic=True)
+    try:
+        compiled(torch.zeros(_ROWS, _COLUMNS, device=kind))
+    except Exception as error:  # Triton or a compiler is missing, or one of many things
+        log.warning("torch cannot compile here, which makes losses slower: %s", str(error)[:200])
+        return _exponentials
+    return compiled

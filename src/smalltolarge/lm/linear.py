@@ -14,6 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+_SMALL = {"scoring": 2**25, "training": 2**27}
+"""Multiplications up to which torch's own choice is taken: oneDNN makes code for every new shape,
+which takes it about 1 ms. Scoring meets its units again at every checkpoint, training never does.
+"""
+
 
 @cache
 def onednn_works() -> bool:
@@ -23,10 +28,12 @@ def onednn_works() -> bool:
     try:
         left = torch.arange(12, dtype=torch.float32).view(4, 3)
         right = torch.arange(15, dtype=torch.float32).view(3, 5)
-        found = _onednn(left, right.t(), None)
+        whole = _onednn(left, right.t(), None)
+        strided = _onednn(right.t(), left, None)
     except (AttributeError, RuntimeError, NotImplementedError):
         return False
-    return bool(torch.equal(found, left @ right))
+    wanted = left @ right
+    return bool(torch.equal(whole, wanted) and torch.equal(strided, wanted.t()))
 
 
 def _onednn(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -41,7 +48,9 @@ def product(
 
     No gradient is recorded.
     """
-    if inputs.device.type == "cpu" and inputs.dtype == torch.float32 and onednn_works():
+    on_cpu = inputs.device.type == "cpu" and inputs.dtype == torch.float32
+    small = _SMALL["scoring" if torch.is_inference_mode_enabled() else "training"]
+    if on_cpu and inputs.numel() * len(weight) >= small and onednn_works():
         return _onednn(inputs, weight, bias)
     return functional.linear(inputs, weight, bias)
 

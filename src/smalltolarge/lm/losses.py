@@ -164,6 +164,7 @@ class Losses:
         except _CANNOT as error:
             if _is_memory(error):
                 raise
+            log.debug("hidden states and head cannot be used: %s", printable(str(error), 200))
             return False
         finally:
             enlarge.remove()
@@ -193,6 +194,7 @@ class Losses:
         except _CANNOT as error:
             if _is_memory(error):
                 raise
+            log.debug("examples cannot be packed: %s", printable(str(error), 200))
         finally:
             self.way = "padded"
             if not agrees:

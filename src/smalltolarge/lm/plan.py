@@ -1,7 +1,7 @@
 """What will be run, in which order, and what it costs: decided before any model runs.
 
 Everything here follows from the ids, the token counts, the settings and the seed; the order of the
-rows, the device and the machine have no part in it.
+rows and the machine have no part in it.
 """
 
 from __future__ import annotations

@@ -289,12 +289,14 @@ class Collected:
         self.n_tokens = n_tokens
         self.losses = np.full(len(n_tokens), np.nan, dtype=np.float32)
         self._waiting: list[tuple[np.ndarray, torch.Tensor]] = []
+        self._device: torch.device | None = None
 
     def add(self, by_unit: list[tuple[np.ndarray, torch.Tensor]]) -> None:
         """Take the rows of units and the losses of their completion tokens."""
         for rows, losses in by_unit:
             host = losses
             if losses.is_cuda:
+                self._device = losses.device
                 host = torch.empty(losses.shape, dtype=losses.dtype, pin_memory=True)
                 host.copy_(losses, non_blocking=True)
             self._waiting.append((rows, host))
@@ -303,8 +305,8 @@ class Collected:
 
     def fetched(self) -> np.ndarray:
         """Give the mean losses, float32 (n,), once all that were added are here."""
-        if torch.cuda.is_initialized():
-            torch.cuda.synchronize()
+        if self._device is not None:
+            torch.cuda.synchronize(self._device)
         for rows, losses in self._waiting:
             self.losses[rows] = mean_per_example(losses.cpu().numpy(), self.n_tokens[rows])
         self._waiting.clear()

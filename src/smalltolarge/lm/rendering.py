@@ -64,6 +64,11 @@ class ChatTemplate:
     def __init__(self, template: str, name: str, special: dict[str, str]) -> None:
         self.template, self.name, self.special = template, name, special
 
+    @property
+    def made_of(self) -> str:
+        """All that the text of a conversation follows from."""
+        return repr((self.template, sorted(self.special.items())))
+
     def render(self, conversation: Sequence[Message], prompt: bool = False) -> str:
         """Write turns by the template; ``prompt`` adds what comes before an answer."""
         from transformers.utils.chat_template_utils import render_jinja_template

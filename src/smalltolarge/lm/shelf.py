@@ -104,5 +104,5 @@ def _digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) ->
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.view(-1).view(torch.uint8).numpy().tobytes())
+        found.update(tensor.view(-1).view(torch.uint8).numpy())
     return found.hexdigest()

@@ -162,7 +162,7 @@ def prepare(
     made_with = {
         "rows": _digest(examples.ids.tobytes()),
         "tokenizer": settings.proxy if given is None else _digest(given.made_of.encode()),
-        "template": _digest(given.chat.template.encode()) if given and given.chat else "",
+        "template": _digest(given.chat.made_of.encode()) if given and given.chat else "",
         "settings": repr([getattr(settings, name) for name in _TOKENS_FOLLOW_FROM]),
         "tokenizers": tokenizers.__version__,
     }

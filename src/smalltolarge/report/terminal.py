@@ -168,17 +168,25 @@ def _spent(run: Run) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
+    table.add_column(justify="right")
     words = {"load": "reading", "record": "recording", "select": "selecting", "write": "writing"}
     for stage, word in words.items():
         if stage not in run.stages:
             continue
         facts = run.facts(stage)
         if "seconds" in facts:
-            table.add_row(f"Time {word}", _duration(facts["seconds"]))
+            rate = _rate(facts.get("read", 0) / max(facts["seconds"], 1e-9), "rows")
+            table.add_row(f"Time {word}", _duration(facts["seconds"]), rate)
         for part in ("preparing", "training", "scoring"):
-            if f"seconds_{part}" in facts:
-                table.add_row(f"  {part}", _duration(facts[f"seconds_{part}"]))
+            seconds = facts.get(f"seconds_{part}", 0.0)
+            if seconds:
+                rate = _rate(facts.get(f"{part}_tokens_per_second", 0.0), "tokens")
+                table.add_row(f"  {part}", _duration(seconds), rate)
     return table
+
+
+def _rate(a_second: float, unit: str) -> str:
+    return f"{a_second:,.0f} {unit}/s" if a_second else ""
 
 
 def _data(recipe: RecordRecipe) -> str:
