@@ -127,33 +127,25 @@ def peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> floa
 
 def timed(work: Callable[[], Any], repeats: int, device: torch.device) -> list[float]:
     """Time some work, after one run that is not counted."""
-    found = []
-    for _ in range(repeats + 1):
-        began = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        found.append(time.perf_counter() - began)
-    return found[1:]
+    return alternating({"": work}, repeats, device)[""]
 
 
 def alternating(
     ways: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device
 ) -> dict[str, list[float]]:
-    """Time several ways in turn, so that what else the machine does meets all of them."""
+    """Time several ways in turn, so that what else the machine does meets all of them.
+
+    The first run of each is not counted.
+    """
     found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
+    for _ in range(repeats + 1):
         for name, work in ways.items():
-            found[name] += timed(work, 1, device) if not found[name] else _once(work, device)
-    return found
-
-
-def _once(work: Callable[[], Any], device: torch.device) -> list[float]:
-    began = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return [time.perf_counter() - began]
+            began = time.perf_counter()
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            found[name].append(time.perf_counter() - began)
+    return {name: seconds[1:] for name, seconds in found.items()}
 
 
 def spread(seconds: Sequence[float]) -> str:
