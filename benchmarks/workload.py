@@ -169,7 +169,9 @@ def arguments(description: str | None, **more: Any) -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="fewer rows, one repeat")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer rows, one repeat, the last of --threads"
+    )
     for name, default in more.items():
         first, many = (default[0], "*") if isinstance(default, list) else (default, None)
         parser.add_argument(f"--{name}", default=default, nargs=many, type=type(first))
