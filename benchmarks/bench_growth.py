@@ -27,8 +27,7 @@ def measure(
     model: str, n: int, length: float | None, repeats: int, device: torch.device
 ) -> tuple[float, float, float, float]:
     """Give FLOPs and seconds of one scoring and of the training on the same rows, per token."""
-    units = {"unit_tokens": 16384} if device.type == "cuda" else {}
-    prepared = workload.rows(n, model, length, batch_size=32, **units)
+    prepared = workload.rows(n, model, length, batch_size=32, device=str(device))
     built = proxies.load(prepared.proxy, 0).to(device)
     losses = find_losses(prepared, built, device, uses_bfloat16("auto", device))
     built.eval()
@@ -56,9 +55,7 @@ def main() -> None:
     threads = given.threads[-1]
     found = []
     with fixed(threads, device):
-        limit = workload.peak_flops(
-            device, torch.bfloat16 if uses_bfloat16("auto", device) else torch.float32
-        )
+        limit = workload.peak_flops(device)
         print(f"{workload.machine(device, threads)}; limit {limit / 1e9:.0f} GFLOP/s")
         print(f"{'model':>6} {'length':>6} {'rows':>6} {'scoring':>18} {'training':>18}")
         for model in given.models:

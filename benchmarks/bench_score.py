@@ -35,13 +35,12 @@ def score(prepared: Prepared, losses: object, device: torch.device) -> np.ndarra
 def compare(model: str, n: int, threads: int, repeats: int, device: torch.device) -> None:
     """Print one line a way, and the ratio."""
     bfloat16 = uses_bfloat16("auto", device)
-    units = {"unit_tokens": 16384} if device.type == "cuda" else {}
-    prepared = workload.rows(n, model, **units)
+    prepared = workload.rows(n, model, device=str(device))
     plain = proxies.load(prepared.proxy, 0).to(device)
     fast = proxies.load(prepared.proxy, 0).to(device)
     losses = find_losses(prepared, fast, device, bfloat16)
     flops = prepared.plan.scoring_flops / len(prepared.plan.checkpoints)
-    limit = workload.peak_flops(device, torch.bfloat16 if bfloat16 else torch.float32)
+    limit = workload.peak_flops(device)
     fast.eval()
     theirs, ours = workload.one_at_a_time(plain, prepared), score(prepared, losses, device)
     seconds = workload.alternating(

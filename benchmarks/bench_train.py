@@ -148,8 +148,7 @@ def _tokenizer() -> Any:
 
 def compare(model: str, n: int, threads: int, repeats: int, device: torch.device) -> None:
     """Print one line a way, and the ratios."""
-    units = {"unit_tokens": 16384} if device.type == "cuda" else {}
-    prepared = workload.rows(n, model, batch_size=_BATCH, learning_rate=2e-5, **units)
+    prepared = workload.rows(n, model, batch_size=_BATCH, learning_rate=2e-5, device=str(device))
     ways = {
         "ours": ours(prepared, device),
         "Trainer": theirs(prepared, device, grouped=False, trl=False),
@@ -160,9 +159,7 @@ def compare(model: str, n: int, threads: int, repeats: int, device: torch.device
     for _ in range(repeats):
         for name, run in ways.items():
             rates[name].append(run())
-    limit = workload.peak_flops(
-        device, torch.bfloat16 if uses_bfloat16("auto", device) else torch.float32
-    )
+    limit = workload.peak_flops(device)
     flops = prepared.plan.training_flops / prepared.plan.training_tokens
     print(
         f"\n{model}: {prepared.plan.parameters:,} weights; {n:,} rows, batches of {_BATCH}; "

@@ -39,7 +39,7 @@ def main() -> None:
     with fixed(threads, device):
         for model in given.models:
             n = given.rows or (32 if model == "70m" else 1000)
-            prepared = workload.rows(n, model, batch_size=min(n, 32))
+            prepared = workload.rows(n, model, batch_size=min(n, 32), device=str(device))
             built = proxies.load(prepared.proxy, 0).to(device)
             losses = find_losses(prepared, built, device, uses_bfloat16("auto", device))
             training = Training(prepared, losses, device)

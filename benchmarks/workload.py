@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from smalltolarge.lm.device import unit_tokens, uses_bfloat16
 from smalltolarge.lm.linear import onednn_works, product
 from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.proxies import Proxy, scratch_proxy, shape_of
@@ -69,7 +70,7 @@ def rows(
     place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
     ids = np.array([b"%032x" % number for number in random.permutation(n)])
     wanted = ProxySettings(proxy="scratch-70m", **settings).resolved()
-    wanted = replace(wanted, unit_tokens=wanted.unit_tokens or 4096)
+    wanted = replace(wanted, unit_tokens=unit_tokens(wanted))
     n_tokens = (lengths - prompts).astype(np.int32)
     order = Order.of(ids, lengths, wanted, seed)
     described = proxy(model)
@@ -114,8 +115,9 @@ def one_at_a_time(model: Any, prepared: Prepared) -> np.ndarray:
     return found
 
 
-def peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """Measure the fastest matrix product there is here, in floating-point operations a second."""
+def peak_flops(device: torch.device) -> float:
+    """Measure the fastest matrix product in the precision of a recording there, in FLOP/s."""
+    dtype = torch.bfloat16 if uses_bfloat16("auto", device) else torch.float32
     size = 2048 if device.type == "cpu" else 8192
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     ways: list[Callable[[], Any]] = [lambda: left @ right.t()]
