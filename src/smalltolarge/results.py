@@ -92,6 +92,7 @@ def selection_table(examples: Examples, selection: Selection) -> pa.Table:
         "file": paths.take(examples.table["file"].combine_chunks()),
         "row": examples.table["row"],
         "source": examples.table["source"],
+        "length": examples.lengths(),
         "cluster": pa.nulls(len(rank), pa.int32()) if labels is None else labels,
         "key": selection.keys,
         "rank": rank,

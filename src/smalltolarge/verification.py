@@ -80,7 +80,12 @@ def _same_selection(run: Run, recipe: SelectRecipe) -> bool:
         trajectories = Trajectories.from_parquet(recipe.trajectories).align(ids)
     elif recipe.proxy is not None:
         trajectories = run.trajectories().align(ids)
-    pool = Pool(ids=ids, trajectories=trajectories, sources=table["source"].to_pylist())
+    pool = Pool(
+        ids=ids,
+        trajectories=trajectories,
+        sources=table["source"].to_pylist(),
+        lengths=table["length"].to_numpy() if "length" in table.column_names else None,
+    )
     selection = recipe.selector().select(pool, recipe.budget, recipe.seed)
     selected = np.flatnonzero(table["selected"].to_numpy(zero_copy_only=False))
     return bool(np.array_equal(selection.indices, selected))

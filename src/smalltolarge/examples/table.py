@@ -117,6 +117,23 @@ class Examples:
         found: list[str | None] = self.table["source"].to_pylist()
         return found
 
+    def lengths(self) -> np.ndarray:
+        """Count the characters of every completion, all assistant turns together: int64 (n,)."""
+        import pyarrow.compute as pc
+
+        parts = []
+        chunk: Any
+        for chunk in self.table["messages"].chunks:
+            turns: Any = chunk.flatten()
+            learned = pc.equal(turns.field("role"), pa.scalar("assistant"))
+            counts: Any = pc.utf8_length(turns.field("content"))
+            counts = pc.if_else(learned, counts.fill_null(0), 0)
+            characters = np.asarray(counts, dtype=np.int64)
+            ends = np.cumsum(pc.list_value_length(chunk).to_numpy())
+            total = np.concatenate([[0], np.cumsum(characters)])
+            parts.append(np.diff(total[ends], prepend=0))
+        return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+
     def conversations(self) -> Iterator[list[Message]]:
         """Yield every example as a list of (role, content)."""
         for batch in self.table.select(["messages"]).to_batches(max_chunksize=4096):

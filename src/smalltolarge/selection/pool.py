@@ -25,6 +25,8 @@ class Evidence(StrEnum):
     TRAJECTORIES = "trajectories"
     EMBEDDINGS = "embeddings"
     SOURCES = "sources"
+    LENGTHS = "lengths"
+    LOSSES_ALONE = "losses_alone"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,13 +40,18 @@ class Pool:
     """float32 (n, d)."""
     sources: Sequence[str | None] | None = None
     """Where each example comes from; None is a group of its own."""
+    lengths: np.ndarray | None = None
+    """int64 (n,): characters of the completion, all assistant turns together."""
+    losses_alone: np.ndarray | None = None
+    """float32 (n,): mean negative log-likelihood of each completion without its prompt, by the
+    proxy after training."""
     examples: Examples | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
         if n == 0:
             raise DataError("there is no example to choose from")
-        for name in ("trajectories", "embeddings", "sources", "examples"):
+        for name in Evidence:
             rows = getattr(self, name)
             if rows is not None and len(rows) != n:
                 raise DataError(f"{name} has {len(rows):,} rows and ids {n:,}: they must be equal")
@@ -55,8 +62,17 @@ class Pool:
         return len(self.ids)
 
     @classmethod
-    def of(cls, examples: Examples, trajectories: Trajectories | None = None) -> Pool:
+    def of(
+        cls,
+        examples: Examples,
+        trajectories: Trajectories | None = None,
+        *,
+        embeddings: np.ndarray | None = None,
+        losses_alone: np.ndarray | None = None,
+    ) -> Pool:
         """Put examples and their trajectories, joined by id, side by side.
+
+        ``embeddings`` and ``losses_alone`` have the rows of ``examples``, in their order.
 
         Raises
         ------
@@ -66,7 +82,10 @@ class Pool:
         return cls(
             ids=examples.ids,
             trajectories=None if trajectories is None else trajectories.align(examples.ids),
+            embeddings=embeddings,
             sources=examples.sources(),
+            lengths=examples.lengths(),
+            losses_alone=losses_alone,
             examples=examples,
         )
 
@@ -90,6 +109,9 @@ class Selection:
     method: str
     settings: Mapping[str, Any]
     seed: int
+    sequence: np.ndarray | None = None
+    """int64 (n,): the place of every row in the order in which a trainer should see them, smaller
+    first; None where the trainer shuffles."""
     examples: Examples | None = field(default=None, repr=False)
 
     def __len__(self) -> int:

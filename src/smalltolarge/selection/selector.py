@@ -30,6 +30,9 @@ class Ranking:
     """int64 (n,): every row once, most wanted first."""
     labels: np.ndarray | None = None
     """int32 (n,): the cluster of every row, or None."""
+    sequence: np.ndarray | None = None
+    """int64 (n,): the place of every row in the order in which a trainer should see them, smaller
+    first; None: the trainer shuffles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,7 @@ class Selector(ABC):
             method=self.name,
             settings=asdict(self),
             seed=seed,
+            sequence=ranking.sequence,
             examples=pool.examples,
         )
 
