@@ -200,7 +200,7 @@ def test_stopped_and_continued_gives_the_same_bytes(
     assert file_of(done.trajectories, tmp_path) == file_of(whole, tmp_path)
     files = sorted(path.name for path in folder.iterdir())
     losses = [f"losses-{k}.safetensors" for k in range(4)]
-    assert files == [*losses, "proxy-state.safetensors", "tokens.safetensors"]
+    assert files == [*losses, "state.safetensors", "tokens.safetensors"]
 
 
 @pytest.mark.parametrize("family", ["tied, with dropout", "gpt_neox"])
@@ -216,7 +216,7 @@ def test_pretrained_models_go_on_with_their_own_weights(
     assert (once.losses[:, -1] < once.losses[:, 0]).all()
     with pytest.raises(Interrupted):
         record(prepared_with(**settings), folder=tmp_path / "p", check=stopping_after(14))
-    assert (tmp_path / "p" / "proxy-state.safetensors").exists()
+    assert (tmp_path / "p" / "state.safetensors").exists()
     again = record(prepared_with(**settings), folder=tmp_path / "p").trajectories
     assert file_of(again, tmp_path) == file_of(once, tmp_path)
 
@@ -234,7 +234,7 @@ def test_killed_and_continued_gives_the_same_bytes(whole: Trajectories, tmp_path
     folder, result = tmp_path / "state", tmp_path / "t.parquet"
     command = [sys.executable, "-c", KILLED, str(folder), str(result)]
     root = Path(__file__).parents[1]
-    for name in ("losses-0.safetensors", "proxy-state.safetensors"):
+    for name in ("losses-0.safetensors", "state.safetensors"):
         child = subprocess.Popen(command, cwd=root, env=os.environ | {"PYTHONPATH": "src"})
         while not (folder / name).exists() and child.poll() is None:
             time.sleep(0.001)
@@ -244,7 +244,7 @@ def test_killed_and_continued_gives_the_same_bytes(whole: Trajectories, tmp_path
     assert file_of(done, tmp_path) == file_of(whole, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["proxy-state", "losses-1", "losses-3"])
+@pytest.mark.parametrize("name", ["state", "losses-1", "losses-3"])
 @pytest.mark.parametrize("how", ["flipped", "cut", "empty"])
 def test_a_damaged_state_is_set_aside_and_its_work_done_again(
     name: str, how: str, whole: Trajectories, tmp_path: Path, caplog: pytest.LogCaptureFixture

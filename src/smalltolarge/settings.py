@@ -12,7 +12,7 @@ import math
 import os
 import textwrap
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from smalltolarge.errors import RecipeError
 
@@ -44,24 +44,20 @@ class ReadingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProxySettings:
-    """The small model, how it is fine-tuned, and when its losses are recorded."""
+class TrainingSettings:
+    """How a model, small or large, is fine-tuned on examples."""
 
-    proxy: str = "scratch"
-    """A causal language model: a hub name, a folder with safetensors, or one built here from
-    scratch and trained on your data alone: scratch-0.1m, scratch-0.5m, scratch-2m, scratch-9m,
-    scratch-70m. "scratch" is scratch-0.5m."""
     revision: str | None = None
     """Commit, branch or tag of a hub model; resolved once to a commit."""
     tokenizer: str | None = None
-    """Tokenizer folder or hub name. Default: the proxy's own; for a scratch proxy a byte-level BPE
-    trained on your data."""
+    """Tokenizer folder or hub name. Default: the model's own; for a model from scratch a byte-level
+    BPE trained on your data."""
     epochs: float = 3.0
     """Passes over the data."""
     learning_rate: float | None = None
-    """Peak learning rate. Default: 2e-5 for a pretrained proxy, 2e-3 for a scratch proxy."""
+    """Peak learning rate. Default: 2e-5 for a pretrained model, 2e-3 for one from scratch."""
     batch_size: int | None = None
-    """Examples per optimiser step. Default: 128 for a pretrained proxy, 32 for a scratch proxy."""
+    """Examples per optimiser step. Default: 128 for a pretrained model, 32 for one from scratch."""
     warmup: float = 0.03
     """Share of the steps over which the learning rate rises; it then falls as a cosine to 0."""
     weight_decay: float = 0.0
@@ -77,15 +73,6 @@ class ProxySettings:
     "auto" takes the chat template where there is one."""
     preamble: str = ""
     """A text put before every prompt of the alpaca template."""
-    checkpoints: int = 12
-    """How many times the loss of every example is recorded during training; the untouched model
-    and the last step are two of them."""
-    schedule: Literal["even", "early"] = "even"
-    """When that is: evenly over training, or early, half of the times in its first quarter."""
-    losses: Literal["scored", "free"] = "scored"
-    """Where the losses come from: scored passes over all examples at every checkpoint, or free,
-    the losses that training computes anyway, one an epoch for each example. Free ones cost nothing;
-    checkpoints and schedule then have no effect."""
     unit_tokens: int | None = None
     """Tokens that go through the model at once, counted as if padded to the longest example.
     Default: 4096 on a CPU, 16384 on a GPU. Lower it when memory runs out."""
@@ -99,7 +86,6 @@ class ProxySettings:
 
     def __post_init__(self) -> None:
         _at_least(self, "max_length", 1)
-        _at_least(self, "checkpoints", 2)
         for name in ("batch_size", "threads", "unit_tokens"):
             if getattr(self, name) is not None:
                 _at_least(self, name, 1)
@@ -107,30 +93,127 @@ class ProxySettings:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise RecipeError(f"{name} is {value}: a number above 0 is needed")
-        if self.losses == "free" and self.epochs % 1:
-            raise RecipeError(
-                f"epochs is {self.epochs}: free losses are those of whole epochs. Give a whole "
-                "number, or losses scored."
-            )
         if not 0 <= self.warmup < 1:
             raise RecipeError(f"warmup is {self.warmup}: a share of the steps in [0, 1) is needed")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise RecipeError(f"weight_decay is {self.weight_decay}: at least 0 is needed")
 
     @property
-    def is_scratch(self) -> bool:
-        """Whether the proxy is built here rather than loaded."""
-        return self.proxy == "scratch" or self.proxy.startswith("scratch-")
+    def model(self) -> str:
+        """The model that is fine-tuned."""
+        raise NotImplementedError
 
-    def resolved(self) -> ProxySettings:
-        """Fill in the defaults that depend on the kind of proxy."""
+    @property
+    def is_scratch(self) -> bool:
+        """Whether the model is built here rather than loaded."""
+        return self.model == "scratch" or self.model.startswith("scratch-")
+
+    def resolved(self) -> Self:
+        """Fill in the defaults that depend on the kind of model."""
         scratch = self.is_scratch
         return replace(
             self,
-            proxy="scratch-0.5m" if self.proxy == "scratch" else self.proxy,
             learning_rate=self.learning_rate or (2e-3 if scratch else 2e-5),
             batch_size=self.batch_size or (32 if scratch else 128),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxySettings(TrainingSettings):
+    """The small model, how it is fine-tuned, and when its losses are recorded."""
+
+    proxy: str = "scratch"
+    """A causal language model: a hub name, a folder with safetensors, or one built here from
+    scratch and trained on your data alone: scratch-0.1m, scratch-0.5m, scratch-2m, scratch-9m,
+    scratch-70m. "scratch" is scratch-0.5m."""
+    checkpoints: int = 12
+    """How many times the loss of every example is recorded during training; the untouched model
+    and the last step are two of them."""
+    schedule: Literal["even", "early"] = "even"
+    """When that is: evenly over training, or early, half of the times in its first quarter."""
+    losses: Literal["scored", "free"] = "scored"
+    """Where the losses come from: scored passes over all examples at every checkpoint, or free,
+    the losses that training computes anyway, one an epoch for each example. Free ones cost nothing;
+    checkpoints and schedule then have no effect."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(self, "checkpoints", 2)
+        if self.losses == "free" and self.epochs % 1:
+            raise RecipeError(
+                f"epochs is {self.epochs}: free losses are those of whole epochs. Give a whole "
+                "number, or losses scored."
+            )
+
+    @property
+    def model(self) -> str:
+        """The proxy."""
+        return self.proxy
+
+    def resolved(self) -> Self:
+        """Fill in the defaults that depend on the kind of proxy."""
+        proxy = "scratch-0.5m" if self.proxy == "scratch" else self.proxy
+        return replace(super().resolved(), proxy=proxy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetSettings(TrainingSettings):
+    """The large model and how it is fine-tuned on a subset."""
+
+    target: str = "scratch"
+    """A causal language model: a hub name, a folder with safetensors, or one built here from
+    scratch, as scratch-2m or scratch-70m. "scratch" is scratch-2m."""
+    trainer: Literal["trl", "own"] = "trl"
+    """What runs the training: TRL's SFTTrainer (LoRA, several GPUs, loggers), or the loop that
+    also trains proxies: one device, all weights, several times faster on a CPU, and a continued
+    training gives the same bytes."""
+    steps: int | None = None
+    """Optimiser steps, instead of epochs."""
+    lora_rank: int | None = None
+    """Train low-rank adapters of this rank instead of all weights (trl)."""
+    lora_alpha: float | None = None
+    """Scale of the adapters. Default: twice the rank."""
+    lora_modules: str = "all-linear"
+    """Which layers get adapters: all-linear, or names separated by commas."""
+    accumulate: int = 1
+    """Parts that a batch is cut into, to need less memory (trl)."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice to need less memory (trl)."""
+    report_to: str = "none"
+    """Logger: none, wandb, tensorboard, trackio, mlflow, ... (trl)."""
+    save_every: int = 500
+    """Optimiser steps between two states that an interrupted training goes on from."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("steps", "lora_rank", "accumulate", "save_every"):
+            if getattr(self, name) is not None:
+                _at_least(self, name, 1)
+        asked = {
+            "lora_rank": self.lora_rank is not None,
+            "accumulate": self.accumulate > 1,
+            "gradient_checkpointing": self.gradient_checkpointing,
+            "report_to": self.report_to != "none",
+        }
+        wrong = [name for name, is_asked in asked.items() if is_asked]
+        if self.trainer == "own" and wrong:
+            raise RecipeError(f"{', '.join(wrong)}: only trainer trl can do that")
+        if self.batch_size is not None and self.batch_size % self.accumulate:
+            raise RecipeError(
+                f"accumulate is {self.accumulate}: batch_size {self.batch_size} cannot be cut into "
+                "that many equal parts"
+            )
+
+    @property
+    def model(self) -> str:
+        """The target."""
+        return self.target
+
+    def resolved(self) -> Self:
+        """Fill in the defaults that depend on the kind of target."""
+        target = "scratch-2m" if self.target == "scratch" else self.target
+        alpha = self.lora_alpha or (2.0 * self.lora_rank if self.lora_rank else None)
+        return replace(super().resolved(), target=target, lora_alpha=alpha)
 
 
 def cores() -> int:
@@ -147,7 +230,10 @@ def _at_least(settings: object, name: str, least: int) -> None:
 
 
 def describe(settings: type[Any]) -> dict[str, str]:
-    """Give the documentation of every field of a settings class, from the string under it."""
+    """Give the documentation of every field of a settings class, from the string under it.
+
+    The fields of the class itself come before those of its base.
+    """
     found: dict[str, str] = {}
     for kind in filter(is_dataclass, reversed(settings.__mro__)):
         body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
@@ -159,4 +245,6 @@ def describe(settings: type[Any]) -> dict[str, str]:
                     ast.Expr(value=ast.Constant(value=str(words))),
                 ):
                     found[name] = " ".join(words.split())
-    return {field.name: found[field.name] for field in fields(settings)}
+    names = [field.name for field in fields(settings)]
+    own = [name for name in names if name in inspect.get_annotations(settings)]
+    return {name: found[name] for name in dict.fromkeys([*own, *names])}

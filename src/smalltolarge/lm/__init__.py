@@ -1,8 +1,20 @@
-"""The only room that imports torch: train the proxy and record the loss of every example."""
+"""The only room that imports torch: train the proxy, record losses, train and question a target."""
 
+from smalltolarge.lm.generation import Completion
 from smalltolarge.lm.plan import Plan
 from smalltolarge.lm.proxies import SCRATCH
 from smalltolarge.lm.recording import Recording, record
+from smalltolarge.lm.targets import Target, train
 from smalltolarge.lm.tokens import Prepared, prepare
 
-__all__ = ["SCRATCH", "Plan", "Prepared", "Recording", "prepare", "record"]
+__all__ = [
+    "SCRATCH",
+    "Completion",
+    "Plan",
+    "Prepared",
+    "Recording",
+    "Target",
+    "prepare",
+    "record",
+    "train",
+]

@@ -125,3 +125,16 @@ def _flash(
         enable_gqa=query.shape[1] != key.shape[1],
     )
     return found
+
+
+@contextmanager
+def own(model: Any) -> Iterator[None]:
+    """Give a model an attention of transformers for a while, if it has ours."""
+    before = model.config._attn_implementation
+    if before == NAME:
+        model.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        if before == NAME:
+            model.set_attn_implementation(NAME)

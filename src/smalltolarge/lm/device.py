@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from smalltolarge.errors import RecipeError, printable
-from smalltolarge.settings import ProxySettings
+from smalltolarge.settings import TrainingSettings
 
 _UNIT_TOKENS = {"cuda": 16384}
 """Tokens of a unit on a GPU, which needs that many to be busy; elsewhere they fit the cache."""
@@ -38,7 +38,7 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def unit_tokens(settings: ProxySettings) -> int:
+def unit_tokens(settings: TrainingSettings) -> int:
     """Give the tokens of a unit: those asked for, or the default of the kind of device."""
     if settings.unit_tokens is not None:
         return settings.unit_tokens

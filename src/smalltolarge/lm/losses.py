@@ -147,7 +147,8 @@ class Losses:
         Compared as they are and with hidden states enlarged until a logit is 100, because a cap
         on the logits hardly shows on the small ones of a new model.
         """
-        if type(self.head) is not torch.nn.Linear or self.model.base_model is self.model:
+        plain = type(self.head) in (torch.nn.Linear, linear.Linear)
+        if not plain or self.model.base_model is self.model:
             return False
         scale, largest = 1.0, 0.0
         enlarge = self.head.register_forward_pre_hook(lambda _, inputs: (inputs[0] * scale,))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from smalltolarge.settings import ProxySettings
+from smalltolarge.settings import ProxySettings, TrainingSettings
 
 
 def keyed_hashes(key: str, ids: Iterable[bytes]) -> np.ndarray:
@@ -56,29 +56,52 @@ class Order:
     """int64 (n,): place of each example when sorted by id."""
     batch_size: int
     unit_tokens: int
-    epochs: float
+    whole_epochs: int
+    rest: int
+    """Examples of the epoch after the whole ones, which is a part of one; 0: there is none."""
     seed: int
+    sequence: np.ndarray | None = None
+    """int64 (n,): the place of each example in every epoch; None: each epoch is shuffled."""
 
     @classmethod
-    def of(cls, ids: np.ndarray, lengths: np.ndarray, settings: ProxySettings, seed: int) -> Order:
-        """Make the order of one run; ``settings`` are resolved."""
-        rank = np.empty(len(ids), dtype=np.int64)
-        rank[np.argsort(ids, kind="stable")] = np.arange(len(ids))
+    def of(
+        cls,
+        ids: np.ndarray,
+        lengths: np.ndarray,
+        settings: TrainingSettings,
+        seed: int,
+        *,
+        steps: int | None = None,
+        sequence: np.ndarray | None = None,
+    ) -> Order:
+        """Make the order of one run; ``settings`` are resolved, ``steps`` go before their epochs.
+
+        ``sequence`` is a place (n,) for every example, smaller ones first.
+        """
+        n = len(ids)
+        rank = np.empty(n, dtype=np.int64)
+        rank[np.argsort(ids, kind="stable")] = np.arange(n)
         assert settings.batch_size is not None and settings.unit_tokens is not None
+        if steps is None:
+            whole = math.floor(settings.epochs)
+            rest = round((settings.epochs - whole) * n)
+            rest = max(rest, 1) if whole == 0 else rest
+        else:
+            whole, batches = divmod(steps, -(-n // settings.batch_size))
+            rest = batches * settings.batch_size
+        if sequence is not None:
+            sequence = np.lexsort((rank, sequence)).argsort()
         return cls(
-            ids, lengths, rank, settings.batch_size, settings.unit_tokens, settings.epochs, seed
+            ids,
+            lengths,
+            rank,
+            settings.batch_size,
+            settings.unit_tokens,
+            whole,
+            rest,
+            seed,
+            sequence,
         )
-
-    @property
-    def _whole_epochs(self) -> int:
-        return math.floor(self.epochs)
-
-    @property
-    def _rest(self) -> int:
-        """Examples of the last, partial epoch."""
-        n = len(self.ids)
-        rest = round((self.epochs - self._whole_epochs) * n)
-        return max(rest, 1) if self._whole_epochs == 0 else rest
 
     @property
     def steps_per_epoch(self) -> int:
@@ -88,13 +111,25 @@ class Order:
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole training."""
-        return self._whole_epochs * self.steps_per_epoch + -(-self._rest // self.batch_size)
+        return self.whole_epochs * self.steps_per_epoch + -(-self.rest // self.batch_size)
 
     def epoch(self, number: int) -> np.ndarray:
-        """Give the rows of one epoch in training order: by a hash of the id, seed and epoch."""
-        hashes = keyed_hashes(f"train {self.seed} {number}", self.ids.tolist())
-        rows = np.lexsort((self.rank, hashes))
-        return rows if number < self._whole_epochs else rows[: self._rest]
+        """Give the rows of one epoch in training order: by a hash of the id, seed and epoch, or
+        in the given sequence.
+        """
+        if self.sequence is not None:
+            rows = np.argsort(self.sequence)
+        else:
+            hashes = keyed_hashes(f"train {self.seed} {number}", self.ids.tolist())
+            rows = np.lexsort((self.rank, hashes))
+        return rows if number < self.whole_epochs else rows[: self.rest]
+
+    def batches(self) -> Iterator[np.ndarray]:
+        """Yield the rows of every optimiser step."""
+        for number in range(-(-self.steps // self.steps_per_epoch)):
+            rows = self.epoch(number)
+            for start in range(0, len(rows), self.batch_size):
+                yield rows[start : start + self.batch_size]
 
     def longest_first(self, rows: np.ndarray) -> list[np.ndarray]:
         """Sort rows by (-length, id) and cut them into units."""
@@ -107,9 +142,9 @@ class Order:
 
     def over_training(self, amounts: np.ndarray) -> float:
         """Sum a per-example amount over everything the training sees."""
-        total = self._whole_epochs * float(amounts.sum())
-        if self._rest:
-            total += float(amounts[self.epoch(self._whole_epochs)].sum())
+        total = self.whole_epochs * float(amounts.sum())
+        if self.rest:
+            total += float(amounts[self.epoch(self.whole_epochs)].sum())
         return total
 
 
@@ -179,16 +214,19 @@ class Plan:
     """Forward passes of all scorings."""
 
     @classmethod
-    def of(cls, order: Order, n_tokens: np.ndarray, shape: Shape, settings: ProxySettings) -> Plan:
-        """Count what one run takes."""
+    def of(
+        cls, order: Order, n_tokens: np.ndarray, shape: Shape, settings: TrainingSettings
+    ) -> Plan:
+        """Count what one run takes; only a proxy has checkpoints."""
         flops = shape.forward_flops(order.lengths, n_tokens)
         tokens = int(order.lengths.sum())
-        if settings.losses == "free":
+        steps: tuple[int, ...] = ()
+        if isinstance(settings, ProxySettings) and settings.losses == "free":
             steps = tuple(range(order.steps_per_epoch, order.steps + 1, order.steps_per_epoch))
-            passes = 0
-        else:
+        elif isinstance(settings, ProxySettings):
             steps = checkpoint_steps(order.steps, settings.checkpoints, settings.schedule)
-            passes = len(steps)
+        scored = isinstance(settings, ProxySettings) and settings.losses == "scored"
+        passes = len(steps) if scored else 0
         return cls(
             rows=len(order.ids),
             tokens=tokens,

@@ -141,7 +141,7 @@ def pretrained_proxy(name: str, revision: str | None) -> Proxy:
 
     folder, commit = locate(name, revision)
     check_folder(folder, name, weights=True)
-    with _quiet():
+    with quiet():
         try:
             config = AutoConfig.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True
@@ -207,7 +207,7 @@ def shape_of(proxy: Proxy) -> Shape:
     from transformers import AutoModelForCausalLM
 
     try:
-        with _quiet(), torch.device("meta"):
+        with quiet(), torch.device("meta"):
             # a copy: building a model writes what it chose into its configuration
             model = AutoModelForCausalLM.from_config(copy.deepcopy(proxy.config))
         config = proxy.config.get_text_config()
@@ -251,7 +251,7 @@ def load(proxy: Proxy, seed: int) -> Any:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_number(f"weights {seed}"))
             return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    with _quiet():
+    with quiet():
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 proxy.folder,
@@ -286,7 +286,7 @@ def load(proxy: Proxy, seed: int) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' own bars and warnings off the terminal."""
     from transformers.utils import logging as theirs
 

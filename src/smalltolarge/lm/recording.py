@@ -19,22 +19,20 @@ import torch
 from smalltolarge.errors import DataError, Interrupted
 from smalltolarge.lm import proxies
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
-from smalltolarge.lm.losses import Losses, mean_per_example, naming_memory
+from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.memory import Freed
+from smalltolarge.lm.scoring import Collected, score
 from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokens import Prepared
-from smalltolarge.lm.training import Training, refuse_diverged
+from smalltolarge.lm.training import ByUnit, Training
 from smalltolarge.lm.units import Unit
 from smalltolarge.progress import Progress
-from smalltolarge.settings import cores
+from smalltolarge.settings import ProxySettings, cores
 from smalltolarge.trajectories import Trajectories
 
 log = logging.getLogger("smalltolarge")
 
-_LOSS_EVERY = 20
 _COLLECTED = "collected.losses"
-_FETCH_EVERY = 1024
-"""Units whose losses are on their way from the device before it is waited for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +40,8 @@ class Recording:
     """Trajectories, and what making them took."""
 
     trajectories: Trajectories
+    weights: Mapping[str, torch.Tensor]
+    """Those of the proxy after its training, by name, on the CPU."""
     facts: Mapping[str, Any]
     """seconds_training, seconds_scoring, training_tokens_per_second, scoring_tokens_per_second
     (real tokens, padding left out; all processes of a continued run together), train_loss (mean
@@ -74,6 +74,7 @@ def record(
     """
     prepared = prepared.keep_tokens(folder)
     settings = prepared.settings
+    assert isinstance(settings, ProxySettings)
     device = find_device(settings.device)
     bfloat16 = uses_bfloat16(settings.precision, device)
     threads = settings.threads or cores()
@@ -84,7 +85,7 @@ def record(
         run = _Run(
             prepared,
             Training(prepared, losses, device),
-            Shelf(folder, _fingerprint(prepared, device, bfloat16, threads)),
+            Shelf(folder, fingerprint(prepared, device, bfloat16, threads)),
             progress or Progress(),
             check,
         )
@@ -96,9 +97,9 @@ def record(
         steps=np.array(prepared.plan.checkpoints, dtype=np.int64),
         ids=prepared.ids,
         n_tokens=prepared.n_tokens,
-        origin=_origin(prepared, device, bfloat16, threads),
+        origin=origin(prepared, device, bfloat16, threads),
     )
-    return Recording(trajectories, run.summary())
+    return Recording(trajectories, run.training.weights_now(), run.summary())
 
 
 def find_losses(prepared: Prepared, model: Any, device: torch.device, bfloat16: bool) -> Losses:
@@ -129,12 +130,11 @@ class _Run:
         self.prepared, self.training, self.shelf = prepared, training, shelf
         self.progress, self.check = progress, check
         self.seconds = {"training": 0.0, "scoring": 0.0}
-        self.train_loss = math.nan
         self.saved = 0
         self.freed = Freed()
         self.facts: dict[str, Any] = {}
+        assert isinstance(prepared.settings, ProxySettings)
         self.free = prepared.settings.losses == "free"
-        self.units = [] if self.free else prepared.order.scoring_units()
         self.collected = Collected(prepared.n_tokens)
 
     def run(self) -> np.ndarray:
@@ -142,8 +142,8 @@ class _Run:
         checkpoints = self.prepared.plan.checkpoints
         kept = {k: self.shelf.losses(k) for k in range(len(checkpoints))}
         columns = {k: losses for k, losses in kept.items() if losses is not None}
-        if len(columns) < len(checkpoints):
-            self._continue()
+        self._continue()
+        if len(columns) < len(checkpoints) or self.training.step < checkpoints[-1]:
             for k, step in enumerate(checkpoints):
                 if step < self.training.step and k not in columns:
                     self._begin_again()
@@ -164,7 +164,7 @@ class _Run:
         self.training.restore(tensors, int(facts["step"]))
         self.saved = self.training.step
         self.seconds = {kind: float(facts[kind]) for kind in self.seconds}
-        self.train_loss = float(facts["train_loss"])
+        self.training.train_loss = float(facts["train_loss"])
         log.info("going on at step %d of %d", self.training.step, self.prepared.plan.steps)
 
     def _begin_again(self) -> None:
@@ -179,7 +179,7 @@ class _Run:
         if self.shelf.folder is None or self.training.step == self.saved:
             return
         facts = {kind: repr(value) for kind, value in self.seconds.items()}
-        facts |= {"step": str(self.training.step), "train_loss": repr(self.train_loss)}
+        facts |= {"step": str(self.training.step), "train_loss": repr(self.training.train_loss)}
         tensors = self.training.state()
         if self.free:
             tensors[_COLLECTED] = torch.from_numpy(self.collected.fetched())
@@ -198,61 +198,49 @@ class _Run:
         training, steps = self.training, self.prepared.plan.steps
         if training.step >= last:
             return
-        rate = self.prepared.settings.learning_rate or 0.0
         with self.progress.step("training", steps, "steps", done=training.step) as bar:
             began = time.monotonic()
-            recent: list[torch.Tensor] = []
-            while training.step < last:
+
+            def check() -> None:
+                nonlocal began
                 self.seconds["training"] += time.monotonic() - began
                 began = time.monotonic()
                 self._check()
-                loss, by_unit = training.advance()
-                recent.append(loss)
+
+            def advance(note: str, by_unit: ByUnit) -> None:
                 if self.free:
                     self.collected.add(by_unit)
-                note = ""
-                if training.step % _LOSS_EVERY == 0 or training.step == last:
-                    self.train_loss = float(torch.stack(recent).mean())
-                    refuse_diverged(self.train_loss, training.step, rate)
-                    recent.clear()
-                    note = f"loss {self.train_loss:.3f}"
                 bar.advance(1, note)
+
+            training.run_to(last, check, advance)
             self.seconds["training"] += time.monotonic() - began
         self._save()
 
     def _checkpoint(self, k: int) -> np.ndarray:
         """Give the losses of all examples at checkpoint ``k``, and keep them."""
-        began = time.monotonic()
-        if not self.free:
-            self._score(k)
+        if self.free:
+            found = self.collected.fetched().copy()
+            self.collected.losses.fill(np.nan)
+        else:
+            began = time.monotonic()
+            found = self._score(k)
             self.seconds["scoring"] += time.monotonic() - began
-        found = self.collected.fetched().copy()
-        self.collected.losses.fill(np.nan)
         self._refuse_nonfinite(found, k)
         self.shelf.keep_losses(k, found)
         return found
 
-    def _score(self, k: int) -> None:
+    def _score(self, k: int) -> np.ndarray:
         """Score all examples with the model as it is."""
-        prepared = self.prepared
-        n, checkpoints = len(prepared), len(prepared.plan.checkpoints)
-        model = self.training.model
-        training = model.training
-        model.eval()
-        try:
-            with (
-                self.progress.step("scoring", n * checkpoints, done=n * k) as bar,
-                torch.inference_mode(),
-            ):
-                for rows in self.units:
-                    self._check()
-                    with naming_memory(prepared, rows):
-                        unit = Unit.of(prepared, rows, self.training.device)
-                        self.collected.add([(rows, self.training.losses(unit).each)])
-                    bar.advance(len(rows), f"checkpoint {k + 1} of {checkpoints}")
-                self.collected.fetched()
-        finally:
-            model.train(training)
+        n, checkpoints = len(self.prepared), len(self.prepared.plan.checkpoints)
+        note = f"checkpoint {k + 1} of {checkpoints}"
+        with self.progress.step("scoring", n * checkpoints, done=n * k) as bar:
+            return score(
+                self.prepared,
+                self.training.losses,
+                self.training.device,
+                check=self._check,
+                advance=lambda rows: bar.advance(rows, note),
+            )
 
     def _refuse_nonfinite(self, found: np.ndarray, k: int) -> None:
         wrong = np.flatnonzero(~np.isfinite(found))
@@ -275,45 +263,16 @@ class _Run:
             "seconds_scoring": seconds["scoring"],
             "training_tokens_per_second": plan.training_tokens / max(seconds["training"], 1e-9),
             "scoring_tokens_per_second": plan.scoring_tokens / max(seconds["scoring"], 1e-9),
-            "train_loss": self.train_loss if math.isfinite(self.train_loss) else None,
+            "train_loss": self.training.train_loss
+            if math.isfinite(self.training.train_loss)
+            else None,
             "peak_memory_bytes": peak * (1 if sys.platform == "darwin" else 1024),
             "steps": plan.steps,
             "parameters": plan.parameters,
         }
 
 
-class Collected:
-    """The mean loss of every example, brought off the device without waiting for each unit."""
-
-    def __init__(self, n_tokens: np.ndarray) -> None:
-        self.n_tokens = n_tokens
-        self.losses = np.full(len(n_tokens), np.nan, dtype=np.float32)
-        self._waiting: list[tuple[np.ndarray, torch.Tensor]] = []
-        self._device: torch.device | None = None
-
-    def add(self, by_unit: list[tuple[np.ndarray, torch.Tensor]]) -> None:
-        """Take the rows of units and the losses of their completion tokens."""
-        for rows, losses in by_unit:
-            host = losses
-            if losses.is_cuda:
-                self._device = losses.device
-                host = torch.empty(losses.shape, dtype=losses.dtype, pin_memory=True)
-                host.copy_(losses, non_blocking=True)
-            self._waiting.append((rows, host))
-        if len(self._waiting) >= _FETCH_EVERY:
-            self.fetched()
-
-    def fetched(self) -> np.ndarray:
-        """Give the mean losses, float32 (n,), once all that were added are here."""
-        if self._device is not None:
-            torch.cuda.synchronize(self._device)
-        for rows, losses in self._waiting:
-            self.losses[rows] = mean_per_example(losses.cpu().numpy(), self.n_tokens[rows])
-        self._waiting.clear()
-        return self.losses
-
-
-def _origin(
+def origin(
     prepared: Prepared, device: torch.device, bfloat16: bool, threads: int
 ) -> dict[str, Any]:
     """Say how trajectories were made, in plain data."""
@@ -346,10 +305,10 @@ def _origin(
     }
 
 
-def _fingerprint(
+def fingerprint(
     prepared: Prepared, device: torch.device, bfloat16: bool, threads: int
 ) -> dict[str, Any]:
     """Say all that a state depends on; the order of the rows too, as losses are kept in it."""
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     rows = hashlib.blake2b(prepared.ids.tobytes(), digest_size=16).hexdigest()
-    return _origin(prepared, device, bfloat16, threads) | {"device": kind, "rows": rows}
+    return origin(prepared, device, bfloat16, threads) | {"device": kind, "rows": rows}

@@ -20,7 +20,7 @@ from smalltolarge.errors import IntegrityError, printable
 log = logging.getLogger("smalltolarge")
 
 _SCHEMA = "1"
-_STATE = "proxy-state.safetensors"
+_STATE = "state.safetensors"
 
 
 class Shelf:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from smalltolarge.lm.shelf import Shelf
-from smalltolarge.settings import ProxySettings
+from smalltolarge.settings import TrainingSettings
 
 NO_COMPLETION = "no completion token within max_length"
 COMPLETION_CUT = "completion cut"
@@ -43,6 +43,20 @@ class Tokenized:
     def n_tokens(self) -> np.ndarray:
         """int32 (m,): completion tokens of each example."""
         return np.add.reduceat(self.completion, self.offsets[:-1], dtype=np.int32)
+
+    def take(self, rows: np.ndarray) -> Tokenized:
+        """Give some of the examples, int64 (b,), in that order; nothing is left out then."""
+        lengths = self.lengths[rows]
+        begins = np.repeat(self.offsets[rows] - (np.cumsum(lengths) - lengths), lengths)
+        places = begins + np.arange(int(lengths.sum()))
+        return Tokenized(
+            tokens=self.tokens[places],
+            completion=self.completion[places],
+            lengths=lengths,
+            kept=np.arange(len(rows)),
+            left_out=(),
+            n_truncated=0,
+        )
 
     def digest(self, ids: np.ndarray) -> str:
         """Digest tokens and masks by id, bytes "S" (m,); the order of the rows does not matter."""
@@ -99,7 +113,7 @@ class Tokenized:
 class Collecting:
     """Takes tokenised examples row by row, and decides what becomes of each."""
 
-    def __init__(self, settings: ProxySettings) -> None:
+    def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
         self.tokens: list[np.ndarray] = []
         self.masks: list[np.ndarray] = []

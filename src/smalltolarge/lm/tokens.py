@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +17,7 @@ import numpy as np
 import tokenizers
 
 from smalltolarge.errors import DataError, RecipeError, printable
-from smalltolarge.examples.table import Examples
+from smalltolarge.examples.table import Examples, Message
 from smalltolarge.lm.device import unit_tokens
 from smalltolarge.lm.folders import check_folder
 from smalltolarge.lm.plan import Order, Plan
@@ -43,7 +43,7 @@ from smalltolarge.lm.tokenizer import (
     training_sample,
 )
 from smalltolarge.progress import Progress
-from smalltolarge.settings import ProxySettings
+from smalltolarge.settings import ProxySettings, TargetSettings, TrainingSettings
 
 log = logging.getLogger("smalltolarge")
 
@@ -58,7 +58,7 @@ _TOKENS_FOLLOW_FROM = ("template", "preamble", "max_length", "on_truncated")
 class Prepared:
     """The m examples that will be trained on and scored, as tokens; the others by reason."""
 
-    settings: ProxySettings
+    settings: TrainingSettings
     """Resolved: every default that depends on the proxy is filled in."""
     seed: int
     proxy: Proxy
@@ -105,6 +105,88 @@ class Prepared:
         """(row number, reason) of every example that is not trained on."""
         return self.tokenized.left_out
 
+    def take(
+        self,
+        rows: np.ndarray,
+        *,
+        seed: int | None = None,
+        steps: int | None = None,
+        sequence: np.ndarray | None = None,
+    ) -> Prepared:
+        """Give the training of some of the examples: int64 (b,), increasing rows of the m.
+
+        ``steps`` go before the epochs of the settings; ``sequence`` (b,) is the place of each in
+        every epoch, which is shuffled otherwise.
+        """
+        seed = self.seed if seed is None else seed
+        tokenized, ids = self.tokenized.take(rows), self.ids[rows]
+        order = Order.of(
+            ids, tokenized.lengths, self.settings, seed, steps=steps, sequence=sequence
+        )
+        return replace(self._with(tokenized, ids, order), seed=seed)
+
+    def of(self, examples: Examples) -> Prepared:
+        """Tokenise other examples in the same way, to score them with the same model.
+
+        Raises
+        ------
+        DataError
+            None of them has a completion token within ``max_length``.
+        """
+        _, render = _renderer(self.settings, self.tokenizer)
+        nothing = Progress()
+        tokenized = _tokenized(
+            examples, self.settings, render, self.tokenizer, self.template, nothing, lambda: None
+        )
+        _refuse_many_left_out(examples, tokenized, self.settings.max_length)
+        ids = examples.ids[tokenized.kept]
+        return self._with(
+            tokenized, ids, Order.of(ids, tokenized.lengths, self.settings, self.seed)
+        )
+
+    def without_prompts(self) -> Prepared:
+        """Give the completions alone: of what comes before one, a single token is kept."""
+        kept = self.completion.copy()
+        kept[:-1] |= self.completion[1:]
+        places = np.flatnonzero(kept)
+        tokenized = replace(
+            self.tokenized,
+            tokens=self.tokens[places],
+            completion=self.completion[places],
+            lengths=np.add.reduceat(kept, self.offsets[:-1], dtype=np.int64),
+        )
+        return self._with(
+            tokenized, self.ids, Order.of(self.ids, tokenized.lengths, self.settings, self.seed)
+        )
+
+    def _with(self, tokenized: Tokenized, ids: np.ndarray, order: Order) -> Prepared:
+        plan = Plan.of(order, tokenized.n_tokens, shape_of(self.proxy), self.settings)
+        digest = tokenized.digest(ids)
+        return replace(self, tokenized=tokenized, ids=ids, digest=digest, order=order, plan=plan)
+
+    def prompts(self, conversations: Sequence[Sequence[Message]]) -> list[np.ndarray]:
+        """Give the tokens, int32 (l,), after which the model answers each conversation."""
+        tokenizer, chat = self.tokenizer, self.tokenizer.chat
+        if self.template == "chat":
+            assert chat is not None
+            texts = [[chat.render(turns, prompt=True)] for turns in conversations]
+        else:
+            ending: Message = ("assistant", "")
+            texts = [
+                [piece.text for piece in alpaca([*turns, ending], self.settings.preamble)]
+                for turns in conversations
+            ]
+        encode = tokenizer.encoder(special=self.template == "chat")
+        prefix, eos = list(tokenizer.prefix), [] if tokenizer.eos is None else [tokenizer.eos]
+        prompts = []
+        for parts in texts:
+            ids: list[int] = []
+            for found in encode(parts):
+                ids += (eos if ids else []) + found.ids
+            begins = ids[: len(prefix)] == prefix
+            prompts.append(np.array(ids if begins else prefix + ids, dtype=np.int32))
+        return prompts
+
     def keep_tokens(self, folder: Path | None) -> Prepared:
         """Write the tokens into ``folder``, if they are not there; large ones are mapped then."""
         shelf = Shelf(folder, self.made_with)
@@ -119,7 +201,7 @@ class Prepared:
 
 def prepare(
     examples: Examples,
-    settings: ProxySettings,
+    settings: TrainingSettings,
     seed: int,
     *,
     folder: Path | None = None,
@@ -151,9 +233,9 @@ def prepare(
         raise RecipeError("revision is for a hub model; a scratch proxy has none")
     proxy = None
     if settings.is_scratch:
-        scratch_shape(settings.proxy)
+        scratch_shape(settings.model)
     else:
-        proxy = pretrained_proxy(settings.proxy, settings.revision)
+        proxy = pretrained_proxy(settings.model, settings.revision)
     given = _given_tokenizer(settings, proxy)
     template, render = _renderer(settings, given)
     if template == "chat":
@@ -161,7 +243,7 @@ def prepare(
         given.chat.probe(next(examples.conversations()))
     made_with = {
         "rows": _digest(examples.ids.tobytes()),
-        "tokenizer": settings.proxy if given is None else _digest(given.made_of.encode()),
+        "tokenizer": settings.model if given is None else _digest(given.made_of.encode()),
         "template": _digest(given.chat.made_of.encode()) if given and given.chat else "",
         "settings": repr([getattr(settings, name) for name in _TOKENS_FOLLOW_FROM]),
         "tokenizers": tokenizers.__version__,
@@ -175,16 +257,18 @@ def prepare(
         tokenizer = given or trained_tokenizer(text)
     _refuse_many_left_out(examples, tokenized, settings.max_length)
     if proxy is None:
-        proxy = scratch_proxy(settings.proxy, tokenizer.size, settings.max_length)
+        proxy = scratch_proxy(settings.model, tokenizer.size, settings.max_length)
     ids = examples.ids[tokenized.kept]
-    order = Order.of(ids, tokenized.lengths, settings, seed)
+    steps = settings.steps if isinstance(settings, TargetSettings) else None
+    order = Order.of(ids, tokenized.lengths, settings, seed, steps=steps)
     plan = Plan.of(order, tokenized.n_tokens, shape_of(proxy), settings)
-    if settings.losses == "scored" and len(plan.checkpoints) < settings.checkpoints:
+    wanted = settings.checkpoints if isinstance(settings, ProxySettings) else 0
+    if plan.scoring_units and len(plan.checkpoints) < wanted:
         log.warning(
             "%d optimiser steps have room for %d checkpoints, not %d",
             plan.steps,
             len(plan.checkpoints),
-            settings.checkpoints,
+            wanted,
         )
     prepared = Prepared(
         settings=settings,
@@ -205,7 +289,7 @@ def prepare(
 
 def _tokenized(
     examples: Examples,
-    settings: ProxySettings,
+    settings: TrainingSettings,
     render: Render,
     tokenizer: ProxyTokenizer,
     template: str,
@@ -228,7 +312,7 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _given_tokenizer(settings: ProxySettings, proxy: Proxy | None) -> ProxyTokenizer | None:
+def _given_tokenizer(settings: TrainingSettings, proxy: Proxy | None) -> ProxyTokenizer | None:
     if settings.tokenizer is not None:
         path, _ = locate(settings.tokenizer)
         if path.is_dir():
@@ -240,7 +324,7 @@ def _given_tokenizer(settings: ProxySettings, proxy: Proxy | None) -> ProxyToken
     return None
 
 
-def _renderer(settings: ProxySettings, tokenizer: ProxyTokenizer | None) -> tuple[str, Render]:
+def _renderer(settings: TrainingSettings, tokenizer: ProxyTokenizer | None) -> tuple[str, Render]:
     chat = tokenizer.chat if tokenizer is not None else None
     if settings.template == "chat" and chat is None:
         raise RecipeError(
@@ -259,7 +343,7 @@ def _renderer(settings: ProxySettings, tokenizer: ProxyTokenizer | None) -> tupl
 
 def _trained_tokenizer(
     examples: Examples,
-    settings: ProxySettings,
+    settings: TrainingSettings,
     render: Render,
     progress: Progress,
     check: Callable[[], None],
@@ -281,7 +365,7 @@ def _trained_tokenizer(
                     yield "".join(piece.text for piece in pieces)
                 step.advance(len(rows))
 
-        return train_tokenizer(texts(), scratch_shape(settings.proxy).vocabulary)
+        return train_tokenizer(texts(), scratch_shape(settings.model).vocabulary)
 
 
 def _rendered(examples: Examples, render: Render) -> Iterator[list[list[Piece]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,11 @@ def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
     return peak * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
+ByUnit = list[tuple[np.ndarray, torch.Tensor]]
+"""For each unit of a step, its rows and the losses of their completion tokens."""
+_LOSS_EVERY = 20
+
+
 class Training:
     """A model being trained: AdamW over the batches that ``prepared`` orders."""
 
@@ -35,6 +41,8 @@ class Training:
         self.prepared, self.losses, self.device = prepared, losses, device
         self.model = losses.model
         self.step = 0
+        self.train_loss = math.nan
+        """Mean over the last steps."""
         settings = prepared.settings
         weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.weights = weights
@@ -61,7 +69,34 @@ class Training:
         start = place * order.batch_size
         return self._epoch[1][start : start + order.batch_size]
 
-    def advance(self) -> tuple[torch.Tensor, list[tuple[np.ndarray, torch.Tensor]]]:
+    def run_to(
+        self, last: int, check: Callable[[], None], advance: Callable[[str, ByUnit], None]
+    ) -> None:
+        """Train until ``last`` steps are done.
+
+        ``check`` is called before every step and may raise; ``advance`` after it, with a note on
+        the loss and the losses of its units.
+
+        Raises
+        ------
+        DataError
+            The loss is no number any more.
+        """
+        rate = self.prepared.settings.learning_rate or 0.0
+        recent: list[torch.Tensor] = []
+        while self.step < last:
+            check()
+            loss, by_unit = self.advance()
+            recent.append(loss)
+            note = ""
+            if self.step % _LOSS_EVERY == 0 or self.step == last:
+                self.train_loss = float(torch.stack(recent).mean())
+                refuse_diverged(self.train_loss, self.step, rate)
+                recent.clear()
+                note = f"loss {self.train_loss:.3f}"
+            advance(note, by_unit)
+
+    def advance(self) -> tuple[torch.Tensor, ByUnit]:
         """Do one optimiser step.
 
         Gives the mean loss of its batch, and for each of its units the rows and the losses of
@@ -95,13 +130,18 @@ class Training:
         self.step += 1
         return total / n_tokens, by_unit
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Give weights and moments as tensors on the CPU; tied weights once."""
-        tensors = {
-            f"model.{name}": self.model.state_dict()[name]
+    def weights_now(self) -> dict[str, torch.Tensor]:
+        """Give the weights as tensors on the CPU; tied weights once, by their first name."""
+        state = self.model.state_dict()
+        return {
+            name: state[name].detach().cpu().contiguous()
             for name, first in _aliases(self.model).items()
             if name == first
         }
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Give weights and moments as tensors on the CPU; tied weights once."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.weights_now().items()}
         for name, weight in self.model.named_parameters():
             moments = self.optimiser.state.get(weight, {})
             for kind in ("exp_avg", "exp_avg_sq"):
@@ -117,11 +157,13 @@ class Training:
         IntegrityError
             A weight is missing or is one too many.
         """
-        aliases = _aliases(self.model)
         try:
-            self.model.load_state_dict(
-                {name: tensors[f"model.{first}"] for name, first in aliases.items()}, strict=True
-            )
+            weights = {
+                name.removeprefix("model."): tensor
+                for name, tensor in tensors.items()
+                if name.startswith("model.")
+            }
+            load_weights(self.model, weights)
             parameters = dict(self.model.named_parameters())
             moments: dict[str, dict[str, torch.Tensor]] = {}
             for key, tensor in tensors.items():
@@ -136,6 +178,18 @@ class Training:
             count = torch.tensor(float(step), dtype=torch.float32, device=count_on)
             self.optimiser.state[parameters[name]] = {"step": count, **kinds}
         self.step = step
+
+
+def load_weights(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    """Put weights in that ``Training.weights_now`` gave; every one must be there.
+
+    Raises
+    ------
+    KeyError, RuntimeError
+        They are not those of this model.
+    """
+    aliases = _aliases(model)
+    model.load_state_dict({name: weights[first] for name, first in aliases.items()}, strict=True)
 
 
 def _aliases(model: Any) -> dict[str, str]:
@@ -157,6 +211,6 @@ def refuse_diverged(loss: float, step: int, rate: float) -> None:
     """
     if not math.isfinite(loss):
         raise DataError(
-            f"the proxy diverged: its training loss is {loss} by step {step}, at a peak learning "
+            f"the model diverged: its training loss is {loss} by step {step}, at a peak learning "
             f"rate of {rate:g}. Give a lower --learning-rate."
         )

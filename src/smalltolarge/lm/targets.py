@@ -1,0 +1,221 @@
+"""Fine-tune a target on a subset, and use it: its answers, its losses, its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smalltolarge import store
+from smalltolarge.errors import Interrupted
+from smalltolarge.examples.table import Message
+from smalltolarge.lm import attention, proxies
+from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
+from smalltolarge.lm.generation import Completion, generate
+from smalltolarge.lm.proxies import locate
+from smalltolarge.lm.recording import find_losses, fingerprint
+from smalltolarge.lm.scoring import score
+from smalltolarge.lm.shelf import Shelf
+from smalltolarge.lm.tokenizer import END_OF_TEXT
+from smalltolarge.lm.tokens import Prepared
+from smalltolarge.lm.training import ByUnit, Training
+from smalltolarge.progress import Progress
+from smalltolarge.settings import TargetSettings, cores
+
+_TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
+    "chat_template.json", "generation_config.json",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A fine-tuned model, in memory."""
+
+    model: Any
+    prepared: Prepared
+    """What it was trained on, and how prompts are written for it."""
+    facts: Mapping[str, Any]
+    """seconds, steps, tokens (all seen in training), flops, parameters, trained_parameters,
+    train_loss (mean over the last steps)."""
+
+    def answers(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        max_new_tokens: int,
+        batch_size: int,
+        check: Callable[[], None] = lambda: None,
+        advance: Callable[[int], None] = lambda prompts: None,
+    ) -> list[Completion]:
+        """Answer conversations that end before an answer, greedily."""
+        settings = self.prepared.settings
+        device = find_device(settings.device)
+        with fixed(settings.threads or cores(), device):
+            return generate(
+                self.model,
+                self.prepared,
+                self.prepared.prompts(conversations),
+                max_new_tokens=max_new_tokens,
+                batch_size=batch_size,
+                bfloat16=uses_bfloat16(settings.precision, device),
+                check=check,
+                advance=advance,
+            )
+
+    def losses(
+        self,
+        prepared: Prepared,
+        *,
+        check: Callable[[], None] = lambda: None,
+        advance: Callable[[int], None] = lambda rows: None,
+    ) -> np.ndarray:
+        """Give the mean loss of every example, float32 (m,); they are tokenised for this model."""
+        settings = self.prepared.settings
+        device = find_device(settings.device)
+        with fixed(settings.threads or cores(), device):
+            bfloat16 = uses_bfloat16(settings.precision, device)
+            with attention.own(self.model):
+                losses = find_losses(prepared, self.model, device, bfloat16)
+                return score(prepared, losses, device, check=check, advance=advance)
+
+    def save(self, folder: Path) -> None:
+        """Write a Hugging Face folder, whole or not at all; there must be none yet."""
+        with store.atomic_folder(folder) as whole, proxies.quiet():
+            self.model.save_pretrained(whole)
+            _copy_tokenizer(self.prepared, whole)
+
+
+def train(
+    prepared: Prepared,
+    *,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    check: Callable[[], None] = lambda: None,
+    label: str = "training",
+) -> Target:
+    """Fine-tune the target on what was prepared with ``TargetSettings``.
+
+    With a ``folder``, a state of the training is kept in it now and then, and the same call goes on
+    from there. ``check`` is called between steps; when it raises ``Interrupted``, the state is
+    written first.
+
+    Raises
+    ------
+    DataError
+        The training diverged.
+    OutOfSpace
+        The memory or the disk does not suffice.
+    Interrupted
+        Raised by ``check``; the same call goes on.
+    RecipeError
+        TRL is asked for and not installed.
+    """
+    settings = prepared.settings
+    assert isinstance(settings, TargetSettings)
+    progress = progress or Progress()
+    if settings.trainer == "trl":
+        from smalltolarge.lm.sft import train_with_trl
+
+        model, spent = train_with_trl(prepared, settings, folder, progress, check, label)
+    else:
+        model, spent = _train(prepared, settings, folder, progress, check, label)
+    weights = list(model.parameters())
+    plan = prepared.plan
+    facts = {
+        "steps": plan.steps,
+        "tokens": plan.training_tokens,
+        "flops": plan.training_flops,
+        "parameters": sum(weight.numel() for weight in weights),
+        "trained_parameters": sum(w.numel() for w in weights if w.requires_grad),
+    }
+    return Target(model, prepared, facts | spent)
+
+
+def _train(
+    prepared: Prepared,
+    settings: TargetSettings,
+    folder: Path | None,
+    progress: Progress,
+    check: Callable[[], None],
+    label: str,
+) -> tuple[Any, dict[str, Any]]:
+    """Train all weights by the loop that also trains proxies."""
+    device = find_device(settings.device)
+    bfloat16 = uses_bfloat16(settings.precision, device)
+    threads = settings.threads or cores()
+    order = prepared.order
+    sequence = b"" if order.sequence is None else order.sequence.tobytes()
+    made_of = fingerprint(prepared, device, bfloat16, threads) | {
+        "steps": order.steps,
+        "sequence": hashlib.blake2b(sequence, digest_size=16).hexdigest(),
+    }
+    shelf = Shelf(folder, made_of)
+    with fixed(threads, device):
+        model = proxies.load(prepared.proxy, prepared.seed).to(device)
+        model.requires_grad_(True)
+        training = Training(prepared, find_losses(prepared, model, device, bfloat16), device)
+        seconds, began = 0.0, time.monotonic()
+        saved = shelf.state()
+        if saved is not None:
+            tensors, facts = saved
+            training.restore(tensors, int(facts["step"]))
+            training.train_loss, seconds = float(facts["train_loss"]), float(facts["seconds"])
+
+        def save() -> None:
+            shelf.keep_state(
+                training.state(),
+                {
+                    "step": str(training.step),
+                    "train_loss": repr(training.train_loss),
+                    "seconds": repr(seconds + time.monotonic() - began),
+                },
+            )
+
+        def stop() -> None:
+            try:
+                check()
+            except Interrupted:
+                if folder is not None:
+                    save()
+                raise
+
+        with progress.step(label, order.steps, "steps", done=training.step) as bar:
+
+            def advance(note: str, by_unit: ByUnit) -> None:
+                bar.advance(1, note)
+                if folder is not None and training.step % settings.save_every == 0:
+                    save()
+
+            training.run_to(order.steps, stop, advance)
+        if folder is not None:
+            save()
+    return model, {
+        "seconds": seconds + time.monotonic() - began,
+        "train_loss": training.train_loss if math.isfinite(training.train_loss) else None,
+    }
+
+
+def _copy_tokenizer(prepared: Prepared, folder: Path) -> None:
+    """Put the tokenizer's files beside the model: the very ones it was read from."""
+    settings, source = prepared.settings, prepared.proxy.folder
+    if settings.tokenizer is not None:
+        source = locate(settings.tokenizer)[0]
+    if source is not None and source.is_dir():
+        for name in _TOKENIZER_FILES:
+            if (source / name).is_file() and not (folder / name).exists():
+                shutil.copyfile(source / name, folder / name)
+    if (folder / "tokenizer.json").exists():
+        return
+    end = {"eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
+    known = {"tokenizer_class": "PreTrainedTokenizerFast", **end}
+    store.write_bytes(folder / "tokenizer.json", prepared.tokenizer.text.encode())
+    store.write_json(folder / "tokenizer_config.json", known)
