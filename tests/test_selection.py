@@ -6,10 +6,12 @@ import hashlib
 import itertools
 import os
 import random
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,32 +31,49 @@ from smalltolarge.selection import (
     find_selector,
 )
 from smalltolarge.selection.sampling import even_order, order_by_key, random_keys, smallest_first
+from smalltolarge.settings import describe
 from smalltolarge.trajectories import Trajectories
 
 
 def make_pool(n: int, t: int = 4, seed: int = 0, groups: int = 5, sources: int = 3) -> Pool:
-    """Trajectories in ``groups`` heaps of uneven size, with sources and token counts."""
+    """Everything a method may need, but examples; losses in ``groups`` heaps of uneven size."""
     rng = np.random.default_rng(seed)
     heap = np.minimum(rng.geometric(0.4, n) - 1, groups - 1)
     losses = heap[:, None] * 2.0 + rng.normal(0, 0.1, (n, t)) + 3
     ids = np.array([hashlib.md5(b"%d" % i).hexdigest().encode() for i in range(n)])
+    trajectories = Trajectories(
+        losses, np.arange(t) * 10, ids, rng.integers(1, 50, n).astype(np.int32)
+    )
+    numbers = rng.integers(0, sources, n)
+    numbers[0] = 1
+    centres = rng.normal(0, 1, (groups, 8))
     return Pool(
         ids=ids,
-        trajectories=Trajectories(
-            losses, np.arange(t) * 10, ids, rng.integers(1, 50, n).astype(np.int32)
-        ),
-        sources=[None if s == 0 else f"source {s}" for s in rng.integers(0, sources, n)],
+        trajectories=trajectories,
+        embeddings=(centres[heap] + rng.normal(0, 0.3, (n, 8))).astype(np.float32),
+        sources=[None if s == 0 else f"source {s}" for s in numbers],
+        lengths=rng.permutation(n) + 10,
+        losses_alone=(losses[:, -1] * rng.uniform(0.9, 2, n)).astype(np.float32),
     )
 
 
 def shuffled(pool: Pool, seed: int) -> Pool:
     order = list(range(len(pool)))
     random.Random(seed).shuffle(order)
+    return rows_of(pool, order)
+
+
+def rows_of(pool: Pool, order: list[int]) -> Pool:
     assert pool.trajectories is not None and pool.sources is not None
+    assert pool.embeddings is not None and pool.lengths is not None
+    assert pool.losses_alone is not None
     return Pool(
         ids=pool.ids[order],
         trajectories=pool.trajectories.align(pool.ids[order]),
+        embeddings=pool.embeddings[order],
         sources=[pool.sources[i] for i in order],
+        lengths=pool.lengths[order],
+        losses_alone=pool.losses_alone[order],
     )
 
 
@@ -99,9 +118,14 @@ class TestEveryMethod:
         for seed in range(5):
             assert chosen(shuffled(pool, seed), selector, "20%") == chosen(pool, selector, "20%")
 
-    def test_another_seed_chooses_other_rows(self, selector: Selector) -> None:
-        pool = make_pool(300)
-        assert chosen(pool, selector, 50, seed=1) != chosen(pool, selector, 50, seed=2)
+    def test_another_seed_chooses_other_rows_where_and_only_where_a_method_draws_them(
+        self, selector: Selector
+    ) -> None:
+        pool = make_pool(300, seed=1)  # without ties
+        one, other = (selector.select(pool, 50, seed).order for seed in (1, 2))
+        assert np.array_equal(one, other) == (not selector.is_random)
+        same = chosen(pool, selector, 50, seed=1) == chosen(pool, selector, 50, seed=2)
+        assert same == (not selector.is_random)
 
     def test_a_token_budget_is_never_exceeded_and_one_more_row_would_exceed_it(
         self, selector: Selector
@@ -123,13 +147,31 @@ class TestEveryMethod:
     def test_what_a_method_needs_is_asked_for_by_name(self, selector: Selector) -> None:
         bare = Pool(ids=make_pool(10).ids)
         if selector.needs:
-            with pytest.raises(DataError, match="needs trajectories"):
+            with pytest.raises(DataError, match=f"needs {' and '.join(sorted(selector.needs))}"):
                 selector.select(bare, 3)
+            for kind in selector.needs:
+                lacking: dict[str, Any] = {kind.value: None}
+                with pytest.raises(DataError, match=f"needs {kind}: none were given"):
+                    selector.select(replace(make_pool(10), **lacking), 3)
         else:
             assert len(selector.select(bare, 3)) == 3
 
-    def test_it_says_where_it_comes_from(self, selector: Selector) -> None:
-        assert type(selector).__doc__ and selector.needs <= set(Evidence)
+    def test_it_says_where_it_comes_from_what_it_needs_and_what_each_setting_means(
+        self, selector: Selector
+    ) -> None:
+        words = type(selector).__doc__
+        assert words and selector.needs <= set(Evidence)
+        first = words.partition("\n")[0]
+        assert first.endswith(".") and len(first) <= 100
+        if type(selector) is not Random:
+            assert re.search(r"Source: |Ours\b|arXiv", words)
+            assert re.search(r"\bNeeds\b", words)
+        assert all(describe(type(selector)).values())
+
+    def test_places_in_training_are_those_of_a_trainer(self, selector: Selector) -> None:
+        pool = make_pool(300)
+        sequence = selector.select(pool, 50).sequence
+        assert sequence is None or sorted(sequence.tolist()) == list(range(300))
 
 
 def algorithm_1(sizes: list[int], budget: int) -> list[int]:

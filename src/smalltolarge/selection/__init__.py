@@ -10,25 +10,61 @@ import difflib
 import importlib
 
 from smalltolarge.errors import RecipeError, printable
+from smalltolarge.selection.baselines import Longest, RandomByLength, RandomBySource
 from smalltolarge.selection.budget import Budget
+from smalltolarge.selection.by_loss import (
+    IFD,
+    ConfidenceCurriculum,
+    HighLearnability,
+    LeastConfidence,
+    MiddlePerplexity,
+    Variability,
+)
+from smalltolarge.selection.facility import FacilityLocation
 from smalltolarge.selection.pool import Evidence, Pool, Selection
 from smalltolarge.selection.s2l import S2L
 from smalltolarge.selection.selector import Random, Ranking, Selector
 
 __all__ = [
+    "IFD",
     "S2L",
     "SELECTORS",
     "Budget",
+    "ConfidenceCurriculum",
     "Evidence",
+    "FacilityLocation",
+    "HighLearnability",
+    "LeastConfidence",
+    "Longest",
+    "MiddlePerplexity",
     "Pool",
     "Random",
+    "RandomByLength",
+    "RandomBySource",
     "Ranking",
     "Selection",
     "Selector",
+    "Variability",
     "find_selector",
 ]
 
-SELECTORS: dict[str, type[Selector]] = {kind.name: kind for kind in (S2L, Random)}
+SELECTORS: dict[str, type[Selector]] = {
+    kind.name: kind
+    for kind in (
+        S2L,
+        Random,
+        RandomBySource,
+        RandomByLength,
+        Longest,
+        LeastConfidence,
+        MiddlePerplexity,
+        HighLearnability,
+        Variability,
+        IFD,
+        FacilityLocation,
+        ConfidenceCurriculum,
+    )
+}
 
 
 def find_selector(name: str) -> type[Selector]:

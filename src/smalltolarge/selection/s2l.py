@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from smalltolarge.errors import DataError, RecipeError
+from smalltolarge.errors import RecipeError
 from smalltolarge.selection.kmeans import kmeans
 from smalltolarge.selection.pool import Evidence, Pool
-from smalltolarge.selection.sampling import even_order, order_by_key, smallest_first
+from smalltolarge.selection.sampling import (
+    even_order,
+    number_sources,
+    order_by_key,
+    smallest_first,
+)
 from smalltolarge.selection.selector import Ranking, Selector
 
 log = logging.getLogger("smalltolarge")
@@ -23,7 +27,7 @@ class S2L(Selector):
     """Cluster the loss trajectories of a small proxy and draw evenly over the clusters.
 
     Source: Yang et al., "SmallToLarge (S2L)", NeurIPS 2024, Algorithm 1; with
-    ``stratify="source"`` the variant of the authors' code.
+    ``stratify="source"`` the variant of the authors' code. Needs trajectories.
     """
 
     name: ClassVar[str] = "s2l"
@@ -55,7 +59,7 @@ class S2L(Selector):
         order = order_by_key(keys, pool.ids)
         if self.stratify is None:
             return self._rank_losses(losses, order, seed)
-        strata = smallest_first(_as_numbers(pool.sources), order)
+        strata = smallest_first(number_sources(pool.sources, "stratify"), order)
         preferred, labels, used = [], np.empty(len(pool), dtype=np.int32), 0
         for stratum in range(int(strata.max()) + 1):
             rows = order[strata[order] == stratum]
@@ -82,15 +86,3 @@ class S2L(Selector):
         )
         labels = smallest_first(labels, order)
         return Ranking(even_order(labels, order), labels)
-
-
-def _as_numbers(sources: Sequence[str | None] | None) -> np.ndarray:
-    """Number the groups; rows without a source are a group of their own. int (n,)."""
-    if sources is None or all(source is None for source in sources):
-        raise DataError(
-            "stratify splits by the source of the examples, and no example has one: there is no "
-            "source column. Name the column that says where a row is from with --columns "
-            'source=COLUMN (in Python columns={"source": COLUMN}), or leave stratify out.'
-        )
-    numbers: dict[str | None, int] = {}
-    return np.array([numbers.setdefault(source, len(numbers)) for source in sources])

@@ -7,9 +7,12 @@ order of the input nor the number of threads matters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
+
+from smalltolarge.errors import DataError
 
 _BLOCK = 2**16  # rows worked on at once
 
@@ -49,6 +52,12 @@ def order_by_key(keys: np.ndarray, ids: np.ndarray) -> np.ndarray:
     rows = order[places]
     order[places] = rows[np.lexsort((ids[rows], keys[rows]))]
     return order
+
+
+def order_by_value(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Sort rows by value, the smallest first; equal values as in ``order``. int64 (n,)."""
+    found: np.ndarray = order[np.argsort(values[order], kind="stable")]
+    return found
 
 
 def smallest_first(labels: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -111,3 +120,49 @@ def even_order(groups: np.ndarray, order: np.ndarray) -> np.ndarray:
         result[begins[rounds] + len(sizes) - 1 - found] = rows
         given += counts
     return result
+
+
+def matched_order(values: np.ndarray, order: np.ndarray, bins: int) -> np.ndarray:
+    """Shuffle rows so that every beginning has the distribution of ``values`` over all rows.
+
+    The rows are cut by value into bins of equal size, and inside a bin taken by ``order``. Row i
+    of a bin of m is placed at (i + 1/2) / m, so each bin has given its share at any point; what
+    stands at one place is ordered by ``order``, which makes the last, partial round random.
+
+    Parameters
+    ----------
+    values : (n,)
+    order : int64 (n,), the rows at random
+    bins : at least 1
+
+    Returns
+    -------
+    int64 (n,)
+    """
+    n = len(order)
+    which = np.empty(n, dtype=np.int64)
+    which[order_by_value(values, order)] = np.arange(n) * min(bins, n) // n
+    by_bin = order_by_value(which, order)
+    sizes = np.bincount(which)
+    place = np.empty(n)
+    inside = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place[by_bin] = (inside + 0.5) / np.repeat(sizes, sizes)
+    return order_by_value(place, order)
+
+
+def number_sources(sources: Sequence[str | None] | None, asked: str) -> np.ndarray:
+    """Number the sources; rows without one are a group of their own. int64 (n,).
+
+    Raises
+    ------
+    DataError
+        No row has a source; ``asked`` is the setting or method that splits by it.
+    """
+    if sources is None or all(source is None for source in sources):
+        raise DataError(
+            f"{asked} splits by the source of the examples, and no example has one: there is no "
+            "source column. Name the column that says where a row is from with --columns "
+            'source=COLUMN (in Python columns={"source": COLUMN}), or choose without it.'
+        )
+    numbers: dict[str | None, int] = {}
+    return np.array([numbers.setdefault(source, len(numbers)) for source in sources])

@@ -41,6 +41,8 @@ class Selector(ABC):
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[Evidence]] = frozenset()
+    is_random: ClassVar[bool] = True
+    """Whether another seed chooses other rows; else the seed only breaks ties."""
 
     @abstractmethod
     def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
