@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from smalltolarge.errors import RecipeError
+from smalltolarge.errors import DataError, RecipeError
 from smalltolarge.selection.kmeans import kmeans
 from smalltolarge.selection.pool import Evidence, Pool
 from smalltolarge.selection.sampling import (
     even_order,
     number_sources,
     order_by_key,
+    order_by_value,
     smallest_first,
 )
 from smalltolarge.selection.selector import Ranking, Selector
@@ -45,9 +48,21 @@ class S2L(Selector):
     stratify: Literal["source"] | None = None
     """Split the budget evenly over the sources first, then cluster inside each, as the authors'
     code does. Default: no split, as in the paper."""
+    part: Literal["all", "first", "last"] = "all"
+    """Checkpoints that are clustered: all, the first half, or the last half (the middle one is in
+    both). Costs nothing."""
+    every: int = 1
+    """Cluster only every so many of these checkpoints, counted back from the last. Costs
+    nothing."""
+    standardise: bool = False
+    """Bring the losses of each checkpoint to mean 0 and variance 1 over all examples, so that all
+    checkpoints count alike. Costs a second, and memory for one more copy of the losses."""
+    inside: Literal["random", "stable"] = "random"
+    """What comes first inside a cluster: rows at random, or those whose loss changes least from
+    checkpoint to checkpoint, on average (our reading of XMAS, arXiv 2510.01454). Costs nothing."""
 
     def __post_init__(self) -> None:
-        for name in ("clusters", "iterations", "restarts", "points_per_cluster"):
+        for name in ("clusters", "iterations", "restarts", "points_per_cluster", "every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RecipeError(f"{name} is {value}: at least 1 is needed")
@@ -55,23 +70,45 @@ class S2L(Selector):
     def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
         """Draw in turn from the clusters, and from the sources when stratified."""
         assert pool.trajectories is not None
-        losses = pool.trajectories.losses
+        losses = self._part(pool.trajectories.losses)
         order = order_by_key(keys, pool.ids)
+        preferred = order
+        if self.inside == "stable":
+            preferred = order_by_value(_changes(losses), order)
+        if self.standardise:
+            losses = _standardised(losses)
         if self.stratify is None:
-            return self._rank_losses(losses, order, seed)
+            return self._rank_losses(losses, order, preferred, seed)
         strata = smallest_first(number_sources(pool.sources, "stratify"), order)
-        preferred, labels, used = [], np.empty(len(pool), dtype=np.int32), 0
+        ranked, labels, used = [], np.empty(len(pool), dtype=np.int32), 0
+        place = np.empty(len(pool), dtype=np.int64)
+        place[preferred] = np.arange(len(pool))
         for stratum in range(int(strata.max()) + 1):
             rows = order[strata[order] == stratum]
-            found = self._rank_losses(losses[rows], np.arange(len(rows)), seed)
+            found = self._rank_losses(
+                losses[rows], np.arange(len(rows)), np.argsort(place[rows]), seed
+            )
             assert found.labels is not None
-            preferred.append(rows[found.order])
+            ranked.append(rows[found.order])
             labels[rows] = found.labels + used
             used += int(found.labels.max()) + 1
-        return Ranking(even_order(strata, np.concatenate(preferred)), labels)
+        return Ranking(even_order(strata, np.concatenate(ranked)), labels)
 
-    def _rank_losses(self, losses: np.ndarray, order: np.ndarray, seed: int) -> Ranking:
-        """Cluster ``losses`` (n, t) and draw evenly; ``order`` has their rows by key."""
+    def _part(self, losses: np.ndarray) -> np.ndarray:
+        """Take the columns that are clustered; all of them are not copied."""
+        t = losses.shape[1]
+        half = math.ceil(t / 2)
+        columns = {"all": range(t), "first": range(half), "last": range(t - half, t)}[self.part]
+        columns = columns[:: -self.every][::-1]
+        return losses if len(columns) == t else np.ascontiguousarray(losses[:, columns])
+
+    def _rank_losses(
+        self, losses: np.ndarray, order: np.ndarray, preferred: np.ndarray, seed: int
+    ) -> Ranking:
+        """Cluster ``losses`` (n, t) and draw evenly.
+
+        ``order`` has their rows by key, ``preferred`` as they come inside their clusters.
+        """
         k = min(self.clusters, len(losses))
         if k < self.clusters:
             log.warning("%d clusters for %d rows: lowered to %d", self.clusters, len(losses), k)
@@ -85,4 +122,32 @@ class S2L(Selector):
             points_per_cluster=self.points_per_cluster,
         )
         labels = smallest_first(labels, order)
-        return Ranking(even_order(labels, order), labels)
+        return Ranking(even_order(labels, preferred), labels)
+
+
+def _changes(losses: np.ndarray) -> np.ndarray:
+    """Add up how much each loss changes between checkpoints, up or down: float64 (n,)."""
+    if losses.shape[1] == 1:
+        raise DataError(
+            "inside is stable: a loss changes between two checkpoints, and only one is clustered. "
+            "Record more, or take more of them with part and every."
+        )
+    total = np.zeros(len(losses))
+    for before, after in itertools.pairwise(losses.T):
+        total += np.abs(np.subtract(after, before, dtype=np.float64))
+    return total
+
+
+def _standardised(losses: np.ndarray) -> np.ndarray:
+    """Bring every checkpoint to mean 0 and variance 1: float32 (n, t).
+
+    The sums are exact (``fsum``), so that the order of the rows does not matter. A checkpoint at
+    which all losses are equal is 0.
+    """
+    result = np.empty_like(losses)
+    for column in range(losses.shape[1]):
+        values = losses[:, column].astype(np.float64)
+        values -= math.fsum(values) / len(values)
+        deviation = math.sqrt(math.fsum(np.square(values)) / len(values))
+        result[:, column] = values / (deviation or 1)
+    return result
