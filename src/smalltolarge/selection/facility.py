@@ -118,6 +118,7 @@ def nearest(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndar
             found[i].offer(tile, blocks[j].start)
             if i != j:
                 found[j].offer(tile.T, rows.start)
+        found[i].settle(k)
         found[i].add(np.arange(len(itself)), itself, np.arange(rows.start, rows.stop))
         found[i].settle(k + 1)
     counts, columns, similarities = zip(*(one.split() for one in found), strict=True)
