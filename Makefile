@@ -30,7 +30,7 @@ docs: .venv/.ready
 
 bench: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
-	for part in select score train record passes; do \
+	for part in select facility score train record passes; do \
 		$(BIN)/python benchmarks/bench_$$part.py --quick || exit 1; \
 	done
 
