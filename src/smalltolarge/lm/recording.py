@@ -312,3 +312,15 @@ def fingerprint(
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     rows = hashlib.blake2b(prepared.ids.tobytes(), digest_size=16).hexdigest()
     return origin(prepared, device, bfloat16, threads) | {"device": kind, "rows": rows}
+
+
+def fingerprint_of_training(
+    prepared: Prepared, device: torch.device, bfloat16: bool, threads: int
+) -> dict[str, Any]:
+    """Say all that a state of a training depends on, its length and its sequence too."""
+    order = prepared.order
+    sequence = b"" if order.sequence is None else order.sequence.tobytes()
+    return fingerprint(prepared, device, bfloat16, threads) | {
+        "steps": order.steps,
+        "sequence": hashlib.blake2b(sequence, digest_size=16).hexdigest(),
+    }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from smalltolarge.lm import attention, proxies
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.generation import Completion, generate
 from smalltolarge.lm.proxies import locate
-from smalltolarge.lm.recording import find_losses, fingerprint
+from smalltolarge.lm.recording import find_losses, fingerprint_of_training
 from smalltolarge.lm.scoring import score
 from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokenizer import END_OF_TEXT
@@ -28,6 +27,9 @@ from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import ByUnit, Training
 from smalltolarge.progress import Progress
 from smalltolarge.settings import TargetSettings, cores
+
+if TYPE_CHECKING:
+    from smalltolarge.lm.sft import Adapter
 
 _TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -46,6 +48,8 @@ class Target:
     facts: Mapping[str, Any]
     """seconds, steps, tokens (all seen in training), flops, parameters, trained_parameters,
     train_loss (mean over the last steps)."""
+    adapter: Adapter | None = None
+    """What LoRA trained, apart from the model, into which it is merged."""
 
     def answers(
         self,
@@ -88,9 +92,16 @@ class Target:
                 return score(prepared, losses, device, check=check, advance=advance)
 
     def save(self, folder: Path) -> None:
-        """Write a Hugging Face folder, whole or not at all; there must be none yet."""
+        """Write a Hugging Face folder, whole or not at all; there must be none yet.
+
+        It holds all weights, so that anything that loads a model loads it. What LoRA trained lies
+        in its subfolder ``adapter`` too, as PEFT writes it.
+        """
+        _tell_end(self.model.generation_config, self.prepared.tokenizer.eos)
         with store.atomic_folder(folder) as whole, proxies.quiet():
             self.model.save_pretrained(whole)
+            if self.adapter is not None:
+                self.adapter.save(whole / "adapter")
             _copy_tokenizer(self.prepared, whole)
 
 
@@ -125,9 +136,10 @@ def train(
     if settings.trainer == "trl":
         from smalltolarge.lm.sft import train_with_trl
 
-        model, spent = train_with_trl(prepared, settings, folder, progress, check, label)
+        model, spent, adapter = train_with_trl(prepared, settings, folder, progress, check, label)
     else:
         model, spent = _train(prepared, settings, folder, progress, check, label)
+        adapter = None
     weights = list(model.parameters())
     plan = prepared.plan
     facts = {
@@ -137,7 +149,7 @@ def train(
         "parameters": sum(weight.numel() for weight in weights),
         "trained_parameters": sum(w.numel() for w in weights if w.requires_grad),
     }
-    return Target(model, prepared, facts | spent)
+    return Target(model, prepared, facts | spent, adapter)
 
 
 def _train(
@@ -153,12 +165,7 @@ def _train(
     bfloat16 = uses_bfloat16(settings.precision, device)
     threads = settings.threads or cores()
     order = prepared.order
-    sequence = b"" if order.sequence is None else order.sequence.tobytes()
-    made_of = fingerprint(prepared, device, bfloat16, threads) | {
-        "steps": order.steps,
-        "sequence": hashlib.blake2b(sequence, digest_size=16).hexdigest(),
-    }
-    shelf = Shelf(folder, made_of)
+    shelf = Shelf(folder, fingerprint_of_training(prepared, device, bfloat16, threads))
     with fixed(threads, device):
         model = proxies.load(prepared.proxy, prepared.seed).to(device)
         model.requires_grad_(True)
@@ -202,6 +209,14 @@ def _train(
         "seconds": seconds + time.monotonic() - began,
         "train_loss": training.train_loss if math.isfinite(training.train_loss) else None,
     }
+
+
+def _tell_end(generation: Any, eos: int | None) -> None:
+    """Have generation stop at the token that ends the answers trained on, too."""
+    known = getattr(generation, "eos_token_id", None)
+    ends = [] if known is None else known if isinstance(known, list) else [known]
+    if generation is not None and eos is not None and eos not in ends:
+        generation.eos_token_id = [eos, *ends] if ends else eos
 
 
 def _copy_tokenizer(prepared: Prepared, folder: Path) -> None:
