@@ -32,7 +32,8 @@ def test_one_command_gives_the_subset_and_a_run_folder(tmp_path: Path, finished:
     run = tmp_path / "runs" / "subset"
     assert {path.name for path in run.iterdir()} == {
         ".lock", "clusters.parquet", "environment.json", "excluded.jsonl", "manifest.json",
-        "recipe.yaml", "selection.parquet", "tokenizer.json", "trajectories.parquet",
+        "proxy.safetensors", "recipe.yaml", "selection.parquet", "tokenizer.json",
+        "trajectories.parquet",
     }  # fmt: skip
     for words in ("Rows read", "120", "Rows selected", "20.0%", "cot/", "Next", "--trajectories"):
         assert words in finished
@@ -343,7 +344,7 @@ def test_dry_run_prints_the_plan_and_leaves_nothing_behind(
 
 def test_log_lines_say_how_fast_each_stage_is_and_are_asked_for(data: Path, s2l: Cli) -> None:
     said = s2l(*SELECT, "--no-progress").stderr
-    for stage in ("reading", "tokenising", "training", "scoring", "clustering"):
+    for stage in ("reading", "tokenising", "training", "scoring", "selecting"):
         assert any(line.startswith(stage) and "/s" in line for line in said.splitlines())
     assert "loss" in said
     quiet = s2l(*SELECT, "--run", "other", "--budget", "9", "--overwrite").stderr

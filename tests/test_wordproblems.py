@@ -315,7 +315,12 @@ def test_a_seed_gives_the_same_rows_on_every_machine(rows: list[Row]) -> None:
     # Strings hash differently in every process, so an order taken from a set would show here.
     # A change to any wording changes these two on purpose: then write down the new ones.
     assert digest(rows[:500]) == "59290f24bb27dbf7"
-    assert digest(wordproblems.test_suites(seed=5, size=60)) == "d9fbd8da0706db6a"
+    assert digest(wordproblems.test_suites(seed=5, size=60)) == "10a52f1eb6559554"
+
+
+def test_a_worked_solution_ends_in_the_answer(suites: dict[str, list[Row]]) -> None:
+    for row in (row for suite in suites.values() for row in suite):
+        assert row["output"].endswith(f" The answer is {row['answer']}.")
 
 
 # Test suites
@@ -328,7 +333,7 @@ def test_there_are_three_suites_in_domain_and_three_out_of_it(
     assert len(IN_DOMAIN) == len(OUT_OF_DOMAIN) == 3
     for suite in suites.values():
         assert len(suite) == 200
-        assert all(list(row) == ["question", "answer", "skill"] for row in suite)
+        assert all(list(row) == ["question", "answer", "output", "skill"] for row in suite)
 
 
 def test_no_question_occurs_twice_in_the_suites(suites: dict[str, list[Row]]) -> None:
@@ -395,7 +400,7 @@ def test_the_answer_of_a_composition_is_the_second_skill_on_the_answer_of_the_fi
 ) -> None:
     rng = Random(3)
     for _ in range(5):
-        question, answer = composition.problem(rng)
+        question, answer, _ = composition.problem(rng)
         assert Fraction(answer) > 0
         assert not slips(question)
         # What the question states, read back from its text, gives the answer again.

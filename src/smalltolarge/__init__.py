@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from smalltolarge.trajectories import Trajectories as Trajectories
     from smalltolarge.verbs import load as load
     from smalltolarge.verbs import record as record
+    from smalltolarge.verbs import run as run
     from smalltolarge.verbs import select as select
+    from smalltolarge.verbs import train as train
 
 _HOME = {
     "Examples": "examples",
@@ -31,7 +33,9 @@ _HOME = {
     "Trajectories": "trajectories",
     "load": "verbs",
     "record": "verbs",
+    "run": "verbs",
     "select": "verbs",
+    "train": "verbs",
 }
 
 __all__ = [*_HOME, "__version__"]

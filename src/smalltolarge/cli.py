@@ -26,6 +26,7 @@ from smalltolarge.errors import (
     printable,
 )
 from smalltolarge.options import (
+    Assignments,
     Data,
     DryRun,
     NoProgress,
@@ -38,7 +39,7 @@ from smalltolarge.options import (
 )
 from smalltolarge.progress import BarProgress, LineProgress, Progress
 from smalltolarge.selection.s2l import S2L
-from smalltolarge.settings import ProxySettings, ReadingSettings
+from smalltolarge.settings import ProxySettings, ReadingSettings, TargetSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,12 +102,23 @@ def select(
             "instead of training a proxy."
         ),
     ] = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(
+            help="Embeddings of your own (a Parquet file with id and embedding), for methods that "
+            "need some."
+        ),
+    ] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="s2l, random, or my_package.module:Class. Default: s2l."),
+        typer.Option(
+            help="A name of s2l methods, or my_package.module:Class. Default: s2l. Settings of "
+            "other methods than s2l are given by --set settings.NAME=VALUE."
+        ),
     ] = None,
     seed: Seed = None,
     recipe: RecipeFile = None,
+    assignments: Assignments = None,
     run: RunDir = None,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
@@ -132,8 +144,14 @@ def select(
     from smalltolarge.recipe import SelectRecipe
     from smalltolarge.report import terminal
 
-    given = {"budget": budget, "trajectories": trajectories, "method": method, "seed": seed}
-    wanted = _recipe(SelectRecipe, data, recipe, given, settings)
+    given = {
+        "budget": budget,
+        "trajectories": trajectories,
+        "embeddings": embeddings,
+        "method": method,
+        "seed": seed,
+    }
+    wanted = _recipe(SelectRecipe, data, recipe, given, settings, assignments)
     with _watching(no_progress) as (console, watch):
         if dry_run:
             examples, prepared = experiment.plan(wanted, out, watch)
@@ -183,6 +201,128 @@ def record(
         terminal.show_plan(examples, prepared.plan if prepared else None, console)
     else:
         terminal.show_recording(finished, console)
+
+
+@app.command()
+def run(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="A YAML recipe of a comparison.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder of the run. Default: runs/NAME, named after the recipe."
+        ),
+    ] = None,
+    assignments: Assignments = None,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Let the recipe name methods that are code of yours (my_package.module:Class).",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check everything, list the arms, and stop.")
+    ] = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Compare ways of choosing: train a target on what each chooses, and score it.
+
+    Trains the proxy once, ranks the data by every method and seed, trains a target for every
+    method, budget and seed (an arm), scores it, and puts all of it into one table. The same
+    command again goes on with the arm where it was stopped.
+
+    Examples:
+
+      s2l run recipes/word-problems.yaml --out runs/word-problems
+
+      s2l run recipes/word-problems.yaml --set seeds=[0] --set target.epochs=1
+    """
+    from smalltolarge import comparison
+    from smalltolarge import recipe as recipes
+    from smalltolarge.report import comparison as shown
+    from smalltolarge.report import terminal
+
+    values = recipes.assign(recipes.read_yaml(recipe), assignments or [])
+    wanted: recipes.CompareRecipe = recipes.read(values, recipes.CompareRecipe)
+    foreign = [choice.method for choice in wanted.choices if ":" in choice.method]
+    if foreign and not trust_code:
+        raise RefusedForSafety(
+            f"{recipe} names code to run as a method: {printable(foreign[0])}. Give --trust-code "
+            "if you trust it."
+        )
+    with _watching(no_progress) as (console, watch):
+        if dry_run:
+            examples, arms = comparison.plan_comparison(wanted, watch)
+        else:
+            finished = comparison.run_comparison(wanted, out or _default_folder(recipe), watch)
+    if dry_run:
+        terminal.show_arms(examples, arms, console)
+    else:
+        shown.show_comparison(finished, comparison.read_table(finished), console)
+
+
+@app.command()
+@with_settings(target=TargetSettings, reading=ReadingSettings)
+def train(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A causal language model: a hub name, a folder with safetensors, or one built "
+            "from scratch (scratch-0.5m, scratch-2m, scratch-9m, scratch-70m).",
+        ),
+    ],
+    data: Data,
+    out: Out,
+    seed: Seed = None,
+    recipe: RecipeFile = None,
+    run: RunDir = None,
+    no_progress: NoProgress = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Train a target on a subset, with the token masks of the proxy.
+
+    Writes a Hugging Face folder. The settings are those of the paper unless given. The same
+    command again goes on where it was stopped.
+
+    Examples:
+
+      s2l train microsoft/phi-2 subset.jsonl --out models/target
+
+      s2l train scratch-2m subset.jsonl --trainer own --out models/small
+    """
+    from smalltolarge import experiment
+    from smalltolarge.recipe import TrainRecipe
+    from smalltolarge.report import terminal
+
+    given = {"seed": seed, "target": target}
+    wanted = _recipe(TrainRecipe, data, recipe, given, settings)
+    with _watching(no_progress) as (console, watch):
+        folder = run or _default_folder(out)
+        finished = experiment.run_train(wanted, out, folder, watch)
+    terminal.show_training(finished, console)
+
+
+@app.command()
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show this one with its settings.")
+    ] = None,
+) -> None:
+    """List the selection methods, or show one with its settings.
+
+    Example:
+
+      s2l methods middle-perplexity
+    """
+    from rich.console import Console
+
+    from smalltolarge.report import terminal
+
+    terminal.show_methods(name, Console(highlight=False, soft_wrap=True))
 
 
 @app.command()
@@ -255,6 +395,7 @@ def _recipe(
     file: Path | None,
     given: dict[str, Any],
     settings: dict[str, Any],
+    assignments: list[str] | None = None,
 ) -> Any:
     from smalltolarge import recipe as recipes
 
@@ -272,6 +413,7 @@ def _recipe(
     if "method" in base and "method" not in flat:
         flat["method"] = base["method"]
     values = recipes.merge(base, recipes.place(flat, kind))
+    values = recipes.assign(values, assignments or [])
     if not values.get("data"):
         raise RecipeError("DATA: name at least one file, folder or data set")
     if "budget" not in values and "method" in kind.__dataclass_fields__:

@@ -2,8 +2,9 @@
 
 A run folder holds: ``recipe.yaml`` (every setting), ``environment.json``, ``manifest.json`` (the
 stages done, with the digests of what they read and wrote), ``excluded.jsonl``,
-``trajectories.parquet``, ``tokenizer.json`` of a scratch proxy, ``selection.parquet`` and
-``clusters.parquet``; ``proxy/`` only while a recording goes on.
+``trajectories.parquet``, ``proxy.safetensors`` (the proxy after training), ``tokenizer.json`` of a
+scratch proxy, ``embeddings.parquet`` and ``losses_alone.parquet`` where a method needs them,
+``selection.parquet`` and ``clusters.parquet``; ``proxy/`` only while a recording goes on.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ from smalltolarge.errors import (
     StaleArtifact,
 )
 from smalltolarge.examples import Examples
+from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features, write_features
 from smalltolarge.progress import Progress
-from smalltolarge.recipe import RecordRecipe, SelectRecipe
+from smalltolarge.recipe import CompareRecipe, Recipe, RecordRecipe, SelectRecipe, TrainRecipe
 from smalltolarge.results import (
     Run,
     cluster_table,
@@ -43,8 +45,8 @@ from smalltolarge.results import (
     selection_facts,
     selection_table,
 )
-from smalltolarge.selection import Budget, Pool
-from smalltolarge.settings import ProxySettings, cores
+from smalltolarge.selection import Budget, Evidence, Pool
+from smalltolarge.settings import TrainingSettings, cores
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("smalltolarge")
 
+PROXY_WEIGHTS = "proxy.safetensors"
 _VERSIONS = (
     "smalltolarge", "datasets", "faiss-cpu", "numpy", "pyarrow", "safetensors", "tokenizers",
     "torch", "transformers",
@@ -88,23 +91,24 @@ def run_select(
     """
     recipe = recipe.resolved()
     budget = Budget.parse(recipe.budget)
-    with _run(recipe, folder) as run:
-        read, facts = _load(run, recipe, watch)
+    with hold(recipe, folder) as run:
+        read, facts = load_once(run, recipe, watch)
         budget.least_rows(len(read))
         out = out or Path(f"subset{reading.usual_suffix(read)}")
         reading.check_output(read, out)
         outputs.check_output(run, recipe, facts, out, overwrite)
         examples, trajectories = read, None
         if recipe.proxy is not None:
-            recorded = _record(run, recipe, read, facts, watch, budget)
+            recorded = record_once(run, recipe, read, facts, watch, budget)
             examples, trajectories = join(read, recorded)
         else:
             if recipe.trajectories is not None:
                 examples, trajectories = join(read, Trajectories.from_parquet(recipe.trajectories))
             n_tokens = None if trajectories is None else trajectories.n_tokens
             check_budget(budget, len(examples), n_tokens)
-            _begin(run, recipe, read, facts)
-        chosen = _select(run, recipe, examples, trajectories, watch)
+            begin(run, recipe, read, facts)
+        features = find_features(run, recipe, read, examples, recipe.selector().needs, watch)
+        chosen = _select(run, recipe, examples, trajectories, features, watch)
         outputs.write_once(
             run, out, len(chosen), lambda: reading.write_subset(examples, chosen, out)
         )
@@ -117,15 +121,43 @@ def run_record(
     """Read and record, and write the trajectories to ``out``. Raises as ``run_select``."""
     recipe = recipe.resolved()
     outputs.require_parquet(out)
-    with _run(recipe, folder) as run:
-        examples, facts = _load(run, recipe, watch)
+    with hold(recipe, folder) as run:
+        examples, facts = load_once(run, recipe, watch)
         recorded = run.path / "trajectories.parquet"
         in_place = out.resolve() == recorded.resolve()
         if not in_place:
             outputs.check_output(run, recipe, facts, out, overwrite)
-        found = _record(run, recipe, examples, facts, watch, Budget.parse("100%"))
+        found = record_once(run, recipe, examples, facts, watch, Budget.parse("100%"))
         make = _nothing if in_place else lambda: store.write_bytes(out, recorded.read_bytes())
         outputs.write_once(run, out, len(found), make)
+    return Run.open(folder)
+
+
+def run_train(recipe: TrainRecipe, out: Path, folder: Path, watch: Watch) -> Run:
+    """Read, train a target on all of it, and write the model's folder to ``out``.
+
+    Raises as ``run_select``.
+    """
+    recipe = recipe.resolved()
+    with hold(recipe, folder) as run:
+        examples, facts = load_once(run, recipe, watch)
+        done = run.facts("train")
+        if done is not None and out.is_dir() and store.digest(out) == done["sha256"]:
+            log.info("%s is done: there is nothing to do", run.path)
+            return Run.open(folder)
+        if out.exists():
+            raise StaleArtifact(f"{out} exists. Choose another --out, or take it away.")
+        prepared = prepare(examples, recipe.target, recipe.seed, watch)
+        begin(run, recipe, examples, facts)
+        from smalltolarge import lm
+
+        kept = run.path / "target"
+        target = lm.train(prepared, folder=kept, progress=watch.progress, check=watch.check)
+        target.save(out)
+        left_out = Counter(reason for _, reason in prepared.left_out)
+        written = {"out": str(out), "sha256": store.digest(out), "left_out": dict(left_out)}
+        run.commit("train", [], dict(target.facts) | written | {"rows": len(prepared)})
+        store.remove_folder(kept)
     return Run.open(folder)
 
 
@@ -165,7 +197,8 @@ def write_examples(
 
 
 @contextmanager
-def _run(recipe: RecordRecipe, folder: Path) -> Iterator[store.RunFolder]:
+def hold(recipe: Recipe, folder: Path) -> Iterator[store.RunFolder]:
+    """Hold the run folder of a recipe, whose settings must be those found there."""
     old = folder / "recipe.yaml"
     found = recipes.read_yaml(old) if old.is_file() else None
     with store.RunFolder.hold(folder, recipes.to_plain(recipe), found) as run:
@@ -188,7 +221,7 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def load(recipe: RecordRecipe, watch: Watch) -> Examples:
+def load(recipe: Recipe, watch: Watch) -> Examples:
     """Read and check the data of a recipe, and say what it was taken for."""
     source = recipe.data[0] if len(recipe.data) == 1 else list(recipe.data)
     examples = reading.load(
@@ -198,8 +231,8 @@ def load(recipe: RecordRecipe, watch: Watch) -> Examples:
     return examples
 
 
-def _load(
-    run: store.RunFolder, recipe: RecordRecipe, watch: Watch
+def load_once(
+    run: store.RunFolder, recipe: Recipe, watch: Watch
 ) -> tuple[Examples, dict[str, Any]]:
     """Read the data; give it, and what is to be said of it in the manifest."""
     began = time.monotonic()
@@ -219,18 +252,29 @@ def _load(
     return examples, facts
 
 
-def _inputs(recipe: RecordRecipe, examples: Examples) -> list[dict[str, Any]]:
+def _inputs(recipe: Recipe, examples: Examples) -> list[dict[str, Any]]:
     """Say what is read, with sizes and digests: the data, and given trajectories."""
     inputs = [asdict(entry) for entry in examples.inputs]
-    given = recipe.trajectories if isinstance(recipe, SelectRecipe) else None
-    if given is not None and Path(given).is_file():
-        size, sha256 = Path(given).stat().st_size, store.digest(Path(given))
-        inputs.append({"path": given, "kind": "trajectories", "size": size, "sha256": sha256})
+    for kind in ("trajectories", "embeddings"):
+        given = getattr(recipe, kind, None)
+        if given is not None and Path(given).is_file():
+            size, sha256 = Path(given).stat().st_size, store.digest(Path(given))
+            inputs.append({"path": given, "kind": kind, "size": size, "sha256": sha256})
+    if isinstance(recipe, CompareRecipe):
+        for kind, names in (
+            ("suite", recipe.evaluation.suites),
+            ("held out", recipe.evaluation.held_out),
+        ):
+            for name in names:
+                if (path := Path(name)).exists():
+                    sha256 = store.digest(path)
+                    size = 0 if path.is_dir() else path.stat().st_size
+                    inputs.append({"path": name, "kind": kind, "size": size, "sha256": sha256})
     return inputs
 
 
-def _begin(
-    run: store.RunFolder, recipe: RecordRecipe, examples: Examples, facts: Mapping[str, Any]
+def begin(
+    run: store.RunFolder, recipe: Recipe, examples: Examples, facts: Mapping[str, Any]
 ) -> None:
     """Lay down what the run is, now that its data and its budget are known to be good."""
     if run.is_done("load"):
@@ -291,17 +335,17 @@ def join(examples: Examples, trajectories: Trajectories) -> tuple[Examples, Traj
 
 
 def prepare(
-    examples: Examples, proxy: ProxySettings, seed: int, watch: Watch, folder: Path | None = None
+    examples: Examples, model: TrainingSettings, seed: int, watch: Watch, folder: Path | None = None
 ) -> Prepared:
-    """Tokenise and plan with a proxy; the first call into the room that imports torch."""
+    """Tokenise and plan for a proxy or target; the first call into the room that imports torch."""
     try:
         from smalltolarge import lm
     except ModuleNotFoundError as error:
         raise RecipeError(
-            f"training a proxy needs the package {error.name!r}: pip install 'smalltolarge[proxy]'"
+            f"training a model needs the package {error.name!r}: pip install 'smalltolarge[proxy]'"
         ) from error
     return lm.prepare(
-        examples, proxy, seed, folder=folder, progress=watch.progress, check=watch.check
+        examples, model, seed, folder=folder, progress=watch.progress, check=watch.check
     )
 
 
@@ -315,8 +359,11 @@ def check_budget(budget: Budget, rows: int, n_tokens: np.ndarray | None) -> None
 
 def record(
     examples: Examples, prepared: Prepared, folder: Path | None, watch: Watch
-) -> tuple[Trajectories, dict[str, Any]]:
-    """Record what was prepared; the trajectories remember which examples were left out, and why."""
+) -> tuple[Trajectories, Mapping[str, Any], dict[str, Any]]:
+    """Record what was prepared: trajectories, weights of the proxy, and facts.
+
+    The trajectories remember which examples were left out, and why.
+    """
     from smalltolarge import lm
 
     recording = lm.record(prepared, folder=folder, progress=watch.progress, check=watch.check)
@@ -328,10 +375,11 @@ def record(
         "left_out": dict(sorted(Counter(left_out.values()).items())),
         "truncated": prepared.tokenized.n_truncated,
     }
-    return replace(trajectories, origin={**trajectories.origin, "left_out": left_out}), facts
+    origin = {**trajectories.origin, "left_out": left_out}
+    return replace(trajectories, origin=origin), recording.weights, facts
 
 
-def _record(
+def record_once(
     run: store.RunFolder,
     recipe: RecordRecipe,
     examples: Examples,
@@ -339,20 +387,22 @@ def _record(
     watch: Watch,
     budget: Budget,
 ) -> Trajectories:
+    """Train the proxy of a recipe and keep its losses, or read those kept earlier."""
     file = run.path / "trajectories.parquet"
     if run.is_done("record"):
-        _begin(run, recipe, examples, read_facts)
+        begin(run, recipe, examples, read_facts)
     else:
         assert recipe.proxy is not None
         began = time.monotonic()
         kept = run.path / "proxy"
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch, kept)
         check_budget(budget, len(prepared), prepared.n_tokens)
-        _begin(run, recipe, examples, read_facts)
+        begin(run, recipe, examples, read_facts)
         preparing = time.monotonic() - began
-        trajectories, facts = record(examples, prepared, kept, watch)
+        trajectories, weights, facts = record(examples, prepared, kept, watch)
         trajectories.to_parquet(file)
-        files = [file.name]
+        store.write_tensors(run.path / PROXY_WEIGHTS, weights, {})
+        files = [file.name, PROXY_WEIGHTS]
         if recipe.proxy.is_scratch:
             tokenizer = run.path / "tokenizer.json"
             store.write_bytes(tokenizer, prepared.tokenizer.text.encode())
@@ -366,11 +416,64 @@ def _record(
     return Trajectories.from_parquet(file)
 
 
+def find_features(
+    run: store.RunFolder,
+    recipe: RecordRecipe,
+    read: Examples,
+    used: Examples,
+    needs: frozenset[Evidence],
+    watch: Watch,
+) -> dict[str, np.ndarray]:
+    """Give what a pool needs beside trajectories, in the order of ``used``: given, kept, or made
+    with the proxy that was recorded on ``read``.
+    """
+    found: dict[str, np.ndarray] = {}
+    given = getattr(recipe, "embeddings", None)
+    if Evidence.EMBEDDINGS in needs and given is not None:
+        found["embeddings"] = read_features(Path(given), EMBEDDING, used.ids)
+    missing = [kind for kind in (Evidence.EMBEDDINGS, Evidence.LOSSES_ALONE) if kind in needs]
+    missing = [kind for kind in missing if kind not in found]
+    if recipe.proxy is None or not missing:
+        return found
+    names = {Evidence.EMBEDDINGS: EMBEDDING, Evidence.LOSSES_ALONE: LOSS_ALONE}
+    prepared: Prepared | None = None
+    for kind in missing:
+        file = run.path / f"{kind}.parquet"
+        if not run.is_done(kind):
+            from smalltolarge import lm
+
+            began = time.monotonic()
+            prepared = prepared or prepare(read, recipe.proxy, recipe.seed, watch)
+            weights = lm.read_weights(run.path / PROXY_WEIGHTS)
+            values = make_features(prepared, weights, frozenset({kind}), watch)[kind]
+            write_features(file, names[kind], prepared.ids, values)
+            seconds = round(time.monotonic() - began, 3)
+            costs = {"seconds": seconds, "flops": prepared.forward_flops}
+            run.commit(kind, [file.name], costs)
+        found[kind.value] = read_features(file, names[kind], used.ids)
+    return found
+
+
+def make_features(
+    prepared: Prepared, weights: Mapping[str, Any], kinds: frozenset[Evidence], watch: Watch
+) -> dict[Evidence, np.ndarray]:
+    """Make embeddings, losses without prompts, or both, with the weights of a recording."""
+    from smalltolarge import lm
+
+    makers = {Evidence.EMBEDDINGS: lm.embed, Evidence.LOSSES_ALONE: lm.score_alone}
+    return {
+        kind: make(prepared, weights, progress=watch.progress, check=watch.check)
+        for kind, make in makers.items()
+        if kind in kinds
+    }
+
+
 def _select(
     run: store.RunFolder,
     recipe: SelectRecipe,
     examples: Examples,
     trajectories: Trajectories | None,
+    features: Mapping[str, np.ndarray],
     watch: Watch,
 ) -> np.ndarray:
     """Choose rows of ``examples``, or read back the choice made earlier. int64 (b,)."""
@@ -382,8 +485,8 @@ def _select(
             raise IntegrityError(f"{run.path}/selection.parquet chooses rows that the data lacks")
         return np.array(rows, dtype=np.int64)
     began = time.monotonic()
-    pool = Pool.of(examples, trajectories)
-    with watch.progress.step("clustering", len(examples)) as step:
+    pool = Pool.of(examples, trajectories, **features)
+    with watch.progress.step("selecting", len(examples)) as step:
         try:
             selection = recipe.selector().select(pool, recipe.budget, recipe.seed)
         except BudgetError as error:

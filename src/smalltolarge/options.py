@@ -15,14 +15,19 @@ from smalltolarge.settings import describe
 
 
 def with_settings(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option per field of each settings class, documented by that class."""
+    """Give a command one option per field of each settings class, documented by that class.
+
+    A field that is a parameter of the command already gets none.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True).parameters.values()
+        taken = {parameter.name for parameter in own}
         options = [
             _option(panel.replace("_", " ").capitalize(), kind, name, words)
             for panel, kind in groups.items()
             for name, words in describe(kind).items()
+            if name not in taken
         ]
         names = [option.name for option in options]
 
@@ -92,6 +97,14 @@ RecipeFile = Annotated[
     typer.Option(
         "--recipe",
         help="A YAML recipe, such as the recipe.yaml of a run; options given beside it win.",
+    ),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Set a value of the recipe by its path, such as proxy.epochs=1; may be repeated.",
     ),
 ]
 Overwrite = Annotated[

@@ -117,6 +117,18 @@ class Progress:
         return None
 
 
+class NotedProgress(Progress):
+    """Shows pieces of one unit of work as a note beside that work."""
+
+    def __init__(self, outer: Step, name: str) -> None:
+        super().__init__()
+        self.outer, self.name = outer, name
+
+    def show(self, step: Step) -> None:
+        """Say which piece is under way, and how far."""
+        self.outer.advance(0, f"{self.name}: {step.label} {step.amount()} {step.note}".rstrip())
+
+
 class LineProgress(Progress):
     """A line every ``every`` seconds, and one when a part is done: for logs and pipes."""
 

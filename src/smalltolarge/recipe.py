@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -20,22 +21,30 @@ from pydantic import TypeAdapter, ValidationError
 from smalltolarge.errors import MissingArtifact, RecipeError, S2LError, printable
 from smalltolarge.selection import Budget, Evidence, Selector, find_selector
 from smalltolarge.selection.selector import check_seed
-from smalltolarge.settings import ProxySettings, ReadingSettings
+from smalltolarge.settings import (
+    EvaluationSettings,
+    ProxySettings,
+    ReadingSettings,
+    TargetSettings,
+)
 
+OF_A_PROXY = frozenset({Evidence.TRAJECTORIES, Evidence.EMBEDDINGS, Evidence.LOSSES_ALONE})
+"""Evidence that only a trained proxy gives."""
 _LARGEST = 1_000_000
+FULL = "full"
+"""The name of training on everything, in a comparison."""
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordRecipe:
-    """Everything that decides the trajectories of a data set."""
+class Recipe:
+    """What every run reads, and its seed."""
 
     data: tuple[str, ...]
     """Files, folders or hub data sets, as given."""
     reading: ReadingSettings = field(default_factory=ReadingSettings)
     """How the files are read."""
-    proxy: ProxySettings | None = field(default_factory=ProxySettings)
-    """The small model; null when nothing is recorded."""
     seed: int = 0
     """Seed of the weights, the order of training, the clusters and the draw."""
 
@@ -43,6 +52,26 @@ class RecordRecipe:
         check_seed(self.seed)
         if not self.data:
             raise RecipeError("data: at least one file, folder or data set is needed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecipe(Recipe):
+    """Everything that decides a trained target."""
+
+    target: TargetSettings = field(default_factory=TargetSettings)
+    """The large model."""
+
+    def resolved(self) -> TrainRecipe:
+        """Write out every default."""
+        return replace(self, target=self.target.resolved())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordRecipe(Recipe):
+    """Everything that decides the trajectories of a data set."""
+
+    proxy: ProxySettings | None = field(default_factory=ProxySettings)
+    """The small model; null when nothing is recorded."""
 
     def resolved(self) -> RecordRecipe:
         """Write out every default."""
@@ -57,6 +86,8 @@ class SelectRecipe(RecordRecipe):
     """How much to choose: rows (30000, 30K), a share (11%) or completion tokens (2M-tokens)."""
     trajectories: str | None = None
     """A file of recorded losses to use instead of recording; no model is loaded then."""
+    embeddings: str | None = None
+    """A file of embeddings of your own, for methods that need some."""
     method: str = "s2l"
     """How to choose: s2l, random, or my_package.module:Class."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -74,12 +105,116 @@ class SelectRecipe(RecordRecipe):
     def resolved(self) -> SelectRecipe:
         """Write out every default, and drop the proxy when none is trained."""
         selector = self.selector()
-        records = Evidence.TRAJECTORIES in selector.needs and self.trajectories is None
-        recipe = replace(self, settings=asdict(selector), proxy=self.proxy if records else None)
-        return replace(recipe, proxy=recipe.proxy.resolved() if recipe.proxy else None)
+        given = {kind for kind in Evidence if getattr(self, kind, None) is not None}
+        missing = (selector.needs & OF_A_PROXY) - given
+        if missing and self.trajectories is not None:
+            extra = ", or give --embeddings" if Evidence.EMBEDDINGS in missing else ""
+            raise RecipeError(
+                f"method {self.method} needs {' and '.join(sorted(missing))} of a proxy, which "
+                f"recorded losses do not have: leave --trajectories out{extra}"
+            )
+        proxy = self.proxy.resolved() if self.proxy is not None and missing else None
+        return replace(self, settings=asdict(selector), proxy=proxy)
 
 
-def place(flat: Mapping[str, Any], kind: type[RecordRecipe]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way of choosing that takes part in a comparison."""
+
+    method: str
+    """A name of ``s2l methods``, full for all rows whatever the budget, or my_package.module:Class.
+    """
+    label: str = ""
+    """What it is called in the table. Default: the method's name."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the method."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.method.rpartition(":")[2])
+        if _LABEL.fullmatch(self.label) is None:
+            raise RecipeError(
+                f"label {printable(self.label)!r}: up to 40 letters, digits, '.', '_' and '-'"
+            )
+
+    def selector(self) -> Selector | None:
+        """Make the method with its settings; None for full."""
+        if self.method == FULL:
+            if self.settings:
+                raise RecipeError(f"methods.{self.label}: full has no settings")
+            return None
+        return read(self.settings, find_selector(self.method), f"methods.{self.label}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareRecipe(RecordRecipe):
+    """Everything that decides a comparison: methods x budgets x seeds, and what they train."""
+
+    target: TargetSettings = field(default_factory=TargetSettings)
+    """The large model, trained once for every method, budget and seed."""
+    evaluation: EvaluationSettings
+    """What the trained targets are scored on."""
+    methods: tuple[str | Method, ...]
+    """What is compared; full and random are always part of it."""
+    budgets: tuple[str, ...]
+    """How much each method chooses: rows (30000, 30K) or shares (11%)."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the draw and of the target's training; the proxy is trained once, with ``seed``."""
+    equal: tuple[Literal["epochs", "steps"], ...] = ("epochs",)
+    """What targets have in common: epochs, so that a subset takes fewer steps, or the steps that
+    full takes. Both: each is trained twice."""
+    keep_targets: bool = False
+    """Keep every trained target in the run folder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        chosen = [m if isinstance(m, Method) else Method(method=m) for m in self.methods]
+        for always in ("random", FULL):
+            if all(choice.method != always for choice in chosen):
+                chosen.append(Method(method=always))
+        object.__setattr__(self, "methods", tuple(chosen))
+        several: dict[str, list[Any]] = {
+            "methods": [choice.label for choice in chosen],
+            "budgets": list(self.budgets),
+            "seeds": list(self.seeds),
+            "equal": list(self.equal),
+        }
+        for name, values in several.items():
+            twice = [value for value in values if values.count(value) > 1]
+            if twice:
+                raise RecipeError(f"{name}: {printable(str(twice[0]))} is there twice")
+            if not values:
+                raise RecipeError(f"{name}: at least one is needed")
+        for seed in self.seeds:
+            check_seed(seed)
+        for budget in self.budgets:
+            if Budget.parse(budget).unit == "tokens":
+                raise RecipeError(
+                    f"budgets: {printable(budget)} is in tokens; rows or shares are compared here"
+                )
+
+    @property
+    def choices(self) -> tuple[Method, ...]:
+        """The methods, each with its settings."""
+        return tuple(choice for choice in self.methods if isinstance(choice, Method))
+
+    @property
+    def needs(self) -> frozenset[Evidence]:
+        """What the methods need, all together."""
+        selectors = [choice.selector() for choice in self.choices]
+        return frozenset().union(*(selector.needs for selector in selectors if selector))
+
+    def resolved(self) -> CompareRecipe:
+        """Write out every default, and drop the proxy when no method needs one."""
+        methods = tuple(
+            replace(choice, settings=asdict(selector) if selector else {})
+            for choice in self.choices
+            for selector in [choice.selector()]
+        )
+        proxy = self.proxy.resolved() if self.proxy and self.needs & OF_A_PROXY else None
+        return replace(self, methods=methods, proxy=proxy, target=self.target.resolved())
+
+
+def place(flat: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:
     """Sort settings given by bare name (epochs=1, clusters=50) into the sections of a recipe.
 
     Raises
@@ -87,11 +222,10 @@ def place(flat: Mapping[str, Any], kind: type[RecordRecipe]) -> dict[str, Any]:
     RecipeError
         A name is no setting of any section.
     """
-    top = {f.name for f in fields(kind)} - {"reading", "proxy", "settings"}
-    sections: dict[str, set[str]] = {
-        "reading": {f.name for f in fields(ReadingSettings)},
-        "proxy": {f.name for f in fields(ProxySettings)},
-    }
+    kinds = {"reading": ReadingSettings, "proxy": ProxySettings, "target": TargetSettings}
+    own = {f.name for f in fields(kind)}
+    top = own - {*kinds, "settings"}
+    sections = {name: {f.name for f in fields(kinds[name])} for name in kinds if name in own}
     if issubclass(kind, SelectRecipe):
         method = find_selector(str(flat.get("method", "s2l")))
         sections["settings"] = {f.name for f in fields(method)}
@@ -187,6 +321,10 @@ def _refuse_unknown_names(values: Mapping[str, Any], kind: type[Any], where: str
         )
         if isinstance(inner, type) and isinstance(value, Mapping):
             _refuse_unknown_names(value, inner, path)
+        if kind is CompareRecipe and name == "methods" and isinstance(value, list | tuple):
+            for number, entry in enumerate(value):
+                if isinstance(entry, Mapping):
+                    _refuse_unknown_names(entry, Method, f"{path}.{number}")
 
 
 def _refuse_select_names(name: str, kind: type[Any]) -> None:
@@ -208,12 +346,41 @@ def _words(where: str) -> tuple[str, ...]:
     return (where,) if where else ()
 
 
-def to_yaml(recipe: RecordRecipe) -> str:
+def assign(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Set values of plain data by path, as ``proxy.epochs=1``; what is set is read as YAML.
+
+    Raises
+    ------
+    RecipeError
+        An assignment has no ``=``, is not YAML, or leads through a value that is no mapping.
+    """
+    changed: dict[str, Any] = json.loads(json.dumps(dict(values)))
+    for text in assignments:
+        path, equals, given = text.partition("=")
+        names = path.strip().split(".")
+        if not equals or not all(names):
+            raise RecipeError(
+                f"--set {printable(text)}: NAME=VALUE is needed, for example proxy.epochs=1"
+            )
+        inner = changed
+        for name in names[:-1]:
+            below = inner.setdefault(name, {})
+            if not isinstance(below, dict):
+                raise RecipeError(f"--set {printable(text)}: {printable(name)} is no section")
+            inner = below
+        try:
+            inner[names[-1]] = yaml.safe_load(given)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"--set {printable(text)}: the value is not YAML") from error
+    return changed
+
+
+def to_yaml(recipe: Recipe) -> str:
     """Write a recipe as YAML, every setting in its place."""
     return yaml.safe_dump(to_plain(recipe), sort_keys=False, allow_unicode=True)
 
 
-def to_plain(recipe: RecordRecipe) -> dict[str, Any]:
+def to_plain(recipe: Recipe) -> dict[str, Any]:
     """Give a recipe as JSON-like data."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
     return plain

@@ -14,6 +14,7 @@ import pyarrow as pa
 from smalltolarge import recipe as recipes
 from smalltolarge import store
 from smalltolarge.errors import MissingArtifact
+from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -42,10 +43,15 @@ class Run:
         return cls(path)
 
     @property
-    def recipe(self) -> recipes.RecordRecipe:
-        """The recipe: a ``SelectRecipe`` where something is selected."""
+    def recipe(self) -> recipes.Recipe:
+        """The recipe, of the kind that made this folder."""
         values = recipes.read_yaml(self.path / "recipe.yaml")
-        kind = recipes.SelectRecipe if "budget" in values else recipes.RecordRecipe
+        kinds: dict[str, type[recipes.Recipe]] = {
+            "budget": recipes.SelectRecipe,
+            "budgets": recipes.CompareRecipe,
+            "proxy": recipes.RecordRecipe,
+        }
+        kind = next((kinds[name] for name in kinds if name in values), recipes.TrainRecipe)
         return recipes.read(values, kind)
 
     @property
@@ -70,6 +76,18 @@ class Run:
     def trajectories(self) -> Trajectories:
         """Read the trajectories this run recorded."""
         return Trajectories.from_parquet(self.path / "trajectories.parquet")
+
+    def features(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        """Read what a pool of the examples ``ids`` held beside trajectories, by its field."""
+        given = getattr(self.recipe, "embeddings", None)
+        if given is not None:
+            return {"embeddings": read_features(Path(given), EMBEDDING, ids)}
+        names = {"embeddings": EMBEDDING, "losses_alone": LOSS_ALONE}
+        return {
+            field: read_features(self.path / f"{field}.parquet", name, ids)
+            for field, name in names.items()
+            if field in self.stages
+        }
 
     def selection(self) -> pa.Table:
         """Read ``selection.parquet``: every row read, and what became of it."""

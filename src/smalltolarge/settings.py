@@ -216,6 +216,30 @@ class TargetSettings(TrainingSettings):
         return replace(super().resolved(), target=target, lora_alpha=alpha)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What a trained target is scored on."""
+
+    suites: tuple[str, ...] = ()
+    """Files or folders of questions (JSON Lines with question and answer; a worked solution in
+    output adds a loss): exact match of the answer stated last, by greedy answers."""
+    held_out: tuple[str, ...] = ()
+    """Fine-tuning data kept out of training: its mean loss, over all and by source."""
+    questions: int | None = None
+    """Ask only the first of each suite, this many."""
+    max_new_tokens: int = 256
+    """Longest answer in tokens; a longer one is cut and counted."""
+    answers_at_once: int = 100
+    """Questions that are answered in one batch."""
+
+    def __post_init__(self) -> None:
+        for name in ("questions", "max_new_tokens", "answers_at_once"):
+            if getattr(self, name) is not None:
+                _at_least(self, name, 1)
+        if not self.suites and not self.held_out:
+            raise RecipeError("evaluation: suites or held_out are needed, to score the targets on")
+
+
 def cores() -> int:
     """Count the CPU cores this process may use."""
     if hasattr(os, "sched_getaffinity"):

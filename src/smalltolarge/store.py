@@ -41,10 +41,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _ASIDE = ".s2l-part"
 """How a file that is being written ends; one that is left after a kill is taken away."""
 # A stage that is lost takes those with it that were made from its files.
-_LOST_WITH = {
-    "record": ("record", "select", "writing", "write"),
-    "select": ("select", "writing", "write"),
-}
+_LOST_WITH = {"select": ("select", "writing", "write")}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -281,7 +278,10 @@ class RunFolder:
         for output in changed:
             self._set_aside(output, name)
         if changed:
-            for lost in _LOST_WITH.get(name, (name,)):
+            made_of_it = _LOST_WITH.get(name, (name,))
+            if name == "record":
+                made_of_it = tuple(stage for stage in manifest["stages"] if stage != "load")
+            for lost in made_of_it:
                 manifest["stages"].pop(lost, None)
             write_json(self.path / "manifest.json", manifest)
         return not changed

@@ -12,20 +12,25 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
+import numpy as np
+
+from smalltolarge import comparison, experiment
 from smalltolarge import examples as reading
-from smalltolarge import experiment
 from smalltolarge import recipe as recipes
-from smalltolarge.errors import RecipeError
+from smalltolarge.errors import RecipeError, StaleArtifact
 from smalltolarge.examples import Examples
 from smalltolarge.experiment import Watch, check_budget, join, prepare
+from smalltolarge.outcomes import Table
 from smalltolarge.progress import Progress
-from smalltolarge.recipe import RecordRecipe, SelectRecipe
+from smalltolarge.recipe import CompareRecipe, RecordRecipe, SelectRecipe, TrainRecipe
 from smalltolarge.selection import Budget, Evidence, Pool, Selection
 from smalltolarge.settings import ReadingSettings
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from smalltolarge.lm import Prepared
 
     Data: TypeAlias = str | PathLike[str] | list[str] | list[PathLike[str]] | Dataset | Examples
 
@@ -78,7 +83,7 @@ def record(
     progress = progress or Progress()
     examples = _examples(data, settings, progress)
     kept = Path(folder) if folder else None
-    return _recorded(examples, recipe, Budget.parse("100%"), kept, progress)
+    return _recorded(examples, recipe, Budget.parse("100%"), kept, progress)[1]
 
 
 def select(
@@ -86,6 +91,7 @@ def select(
     *,
     budget: str | SupportsIndex,
     trajectories: Trajectories | str | PathLike[str] | None = None,
+    embeddings: np.ndarray | None = None,
     method: str = "s2l",
     seed: SupportsIndex = 0,
     progress: Progress | None = None,
@@ -97,6 +103,9 @@ def select(
     ----------
     budget : rows (30000, "30K"), a share ("11%") or completion tokens ("2M-tokens")
     trajectories : recorded losses or their file; None records them when the method needs them
+    embeddings : float (n, d), a row for each of the n examples, for a method that needs some;
+        None takes the hidden states of the proxy
+    method : a name in ``smalltolarge.selection.SELECTORS``, or my_package.module:Class
     settings : fields of the method (clusters, ...), ``ProxySettings`` and ``ReadingSettings``
 
     Raises
@@ -113,14 +122,98 @@ def select(
     selector = recipe.selector()
     progress = progress or Progress()
     examples = _examples(data, settings, progress)
-    if trajectories is None and Evidence.TRAJECTORIES in selector.needs:
+    features: dict[str, np.ndarray] = {}
+    if embeddings is not None:
+        features["embeddings"] = np.asarray(embeddings, dtype=np.float32)
+    if trajectories is not None and not isinstance(trajectories, Trajectories):
+        trajectories = Trajectories.from_parquet(Path(trajectories))
+    given = {Evidence(name) for name in features}
+    given |= {Evidence.TRAJECTORIES} if trajectories is not None else set()
+    if missing := (selector.needs & recipes.OF_A_PROXY) - given:
+        if trajectories is not None:
+            raise RecipeError(
+                f"method {method} needs {' and '.join(sorted(missing))} of a proxy, which recorded "
+                "losses do not have: leave trajectories out"
+            )
         amount.least_rows(len(examples))
-        trajectories = _recorded(examples, recipe, amount, None, progress)
-    if trajectories is not None:
-        if not isinstance(trajectories, Trajectories):
-            trajectories = Trajectories.from_parquet(Path(trajectories))
+        prepared, trajectories, weights = _recorded(examples, recipe, amount, None, progress)
+        made = experiment.make_features(prepared, weights, missing, Watch(progress))
+        rows = {name: row for row, name in enumerate(prepared.ids.tolist())}
+        used, trajectories = join(examples, trajectories)
+        places = [rows[name] for name in used.ids.tolist()]
+        features |= {kind.value: values[places] for kind, values in made.items()}
+        if embeddings is not None:
+            features["embeddings"] = features["embeddings"][np.isin(examples.ids, used.ids)]
+        examples = used
+    elif trajectories is not None:
         examples, trajectories = join(examples, trajectories)
-    return selector.select(Pool.of(examples, trajectories), amount, recipe.seed)
+    return selector.select(Pool.of(examples, trajectories, **features), amount, recipe.seed)
+
+
+def run(
+    recipe: Mapping[str, Any] | str | PathLike[str],
+    *,
+    out: str | PathLike[str],
+    progress: Progress | None = None,
+) -> Table:
+    """Compare ways of choosing in the run folder ``out``; the same call goes on where it stopped.
+
+    Parameters
+    ----------
+    recipe : a YAML recipe, or its content as a mapping
+
+    Raises
+    ------
+    RecipeError, DataError
+        A setting, the data or a suite does not allow it.
+    """
+    values = recipe if isinstance(recipe, Mapping) else recipes.read_yaml(Path(recipe))
+    wanted = recipes.read(values, CompareRecipe)
+    finished = comparison.run_comparison(wanted, Path(out), Watch(progress or Progress()))
+    return comparison.read_table(finished)
+
+
+def train(
+    target: str,
+    data: Data | Selection,
+    *,
+    out: str | PathLike[str],
+    seed: SupportsIndex = 0,
+    folder: str | PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Mapping[str, Any]:
+    """Fine-tune ``target`` on data, a ``Selection`` or a subset, and write the model to ``out``.
+
+    Parameters
+    ----------
+    folder : where an interrupted training is kept and continued from; None keeps nothing
+    settings : fields of ``TargetSettings`` (epochs, trainer, ...) and ``ReadingSettings``
+
+    Returns the facts of the training: steps, tokens, flops, seconds, parameters, train_loss.
+
+    Raises
+    ------
+    StaleArtifact
+        ``out`` exists.
+    DataError
+        The data cannot be used, or the training diverged.
+    """
+    from smalltolarge import lm
+
+    recipe: TrainRecipe = _recipe(TrainRecipe, seed=seed, target=target, **settings)
+    progress = progress or Progress()
+    out = Path(out)
+    if out.exists():
+        raise StaleArtifact(f"{out} exists. Choose another out, or take it away.")
+    if isinstance(data, Selection):
+        data = data.to_dataset()
+    examples = _examples(data, settings, progress)
+    prepared = prepare(examples, recipe.resolved().target, recipe.seed, Watch(progress))
+    kept = Path(folder) if folder else None
+    trained = lm.train(prepared, folder=kept, progress=progress)
+    trained.save(out)
+    return trained.facts
 
 
 def _recipe(kind: type[Any], **flat: Any) -> Any:
@@ -140,13 +233,17 @@ def _recorded(
     budget: Budget,
     folder: Path | None,
     progress: Progress,
-) -> Trajectories:
-    """Record with the proxy of a recipe; a budget that cannot be met is refused before training."""
+) -> tuple[Prepared, Trajectories, Mapping[str, Any]]:
+    """Record with the proxy of a recipe; a budget that cannot be met is refused before training.
+
+    Gives what was recorded on, the losses, and the weights of the proxy.
+    """
     assert recipe.proxy is not None
     watch = Watch(progress)
     prepared = prepare(examples, recipe.proxy.resolved(), recipe.seed, watch)
     check_budget(budget, len(prepared), prepared.n_tokens)
-    return experiment.record(examples, prepared, folder, watch)[0]
+    trajectories, weights, _ = experiment.record(examples, prepared, folder, watch)
+    return prepared, trajectories, weights
 
 
 def _examples(data: Data, settings: Mapping[str, Any], progress: Progress) -> Examples:

@@ -85,6 +85,7 @@ def _same_selection(run: Run, recipe: SelectRecipe) -> bool:
         trajectories=trajectories,
         sources=table["source"].to_pylist(),
         lengths=table["length"].to_numpy() if "length" in table.column_names else None,
+        **run.features(ids),
     )
     selection = recipe.selector().select(pool, recipe.budget, recipe.seed)
     selected = np.flatnonzero(table["selected"].to_numpy(zero_copy_only=False))

@@ -1,9 +1,11 @@
 """The only room that imports torch: train the proxy, record losses, train and question a target."""
 
+from smalltolarge.lm.features import embed, score_alone
 from smalltolarge.lm.generation import Completion
 from smalltolarge.lm.plan import Plan
 from smalltolarge.lm.proxies import SCRATCH
 from smalltolarge.lm.recording import Recording, record
+from smalltolarge.lm.shelf import read_weights
 from smalltolarge.lm.targets import Target, train
 from smalltolarge.lm.tokens import Prepared, prepare
 
@@ -14,7 +16,10 @@ __all__ = [
     "Prepared",
     "Recording",
     "Target",
+    "embed",
     "prepare",
+    "read_weights",
     "record",
+    "score_alone",
     "train",
 ]

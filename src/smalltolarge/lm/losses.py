@@ -84,6 +84,11 @@ class Losses:
                 return TokenLosses(each.detach(), each.sum())
             return self._of_hidden(self._hidden(unit), unit)
 
+    def hidden(self, unit: Unit) -> torch.Tensor:
+        """Give the last hidden states of a unit, (n, d)."""
+        with _autocast(unit, self.bfloat16):
+            return self._hidden(unit)
+
     def _of_hidden(self, hidden: torch.Tensor, unit: Unit) -> TokenLosses:
         hidden = hidden[unit.predicting]
         return token_losses(hidden, self.head.weight, self.head.bias, unit.targets)

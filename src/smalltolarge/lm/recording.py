@@ -46,7 +46,7 @@ class Recording:
     """seconds_training, seconds_scoring, training_tokens_per_second, scoring_tokens_per_second
     (real tokens, padding left out; all processes of a continued run together), train_loss (mean
     over the last steps), peak_memory_bytes (of this process), peak_device_memory_bytes, steps,
-    parameters."""
+    flops (of training and scoring), parameters."""
 
 
 def record(
@@ -268,6 +268,7 @@ class _Run:
             else None,
             "peak_memory_bytes": peak * (1 if sys.platform == "darwin" else 1024),
             "steps": plan.steps,
+            "flops": plan.training_flops + plan.scoring_flops,
             "parameters": plan.parameters,
         }
 

@@ -311,6 +311,7 @@ def _trainer(run: _Run, arguments: Any) -> Any:
 
     tokenizer = Tokenizer.from_str(prepared.tokenizer.text)
     eos = prepared.tokenizer.eos
+    torch.manual_seed(arguments.seed)  # adapters begin at random; newer TRL does the same
     trainer = InOrder(
         model=run.model,
         args=arguments,

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from smalltolarge import store
-from smalltolarge.errors import IntegrityError, printable
+from smalltolarge.errors import IntegrityError, MissingArtifact, printable
 
 log = logging.getLogger("smalltolarge")
 
@@ -96,6 +96,25 @@ class Shelf:
             log.warning("%s is of another recording (%s); it is ignored", path, ", ".join(other))
             return None
         return tensors, metadata
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a file of tensors.
+
+    Raises
+    ------
+    MissingArtifact
+        There is no such file.
+    IntegrityError
+        It cannot be read.
+    """
+    if not path.is_file():
+        raise MissingArtifact(f"no weights at {path}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise IntegrityError(f"{path} is not a file of tensors: {error}") from error
 
 
 def _digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:

@@ -125,6 +125,17 @@ class Prepared:
         )
         return replace(self._with(tokenized, ids, order), seed=seed)
 
+    @cached_property
+    def plan_of_epochs(self) -> Plan:
+        """The plan of training for the epochs of the settings, whatever steps they name."""
+        return self.take(np.arange(len(self))).plan
+
+    @property
+    def forward_flops(self) -> float:
+        """Floating-point operations of one forward pass over all examples."""
+        flops = shape_of(self.proxy).forward_flops(self.order.lengths, self.n_tokens)
+        return float(flops.sum())
+
     def of(self, examples: Examples) -> Prepared:
         """Tokenise other examples in the same way, to score them with the same model.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from smalltolarge.errors import printable
-from smalltolarge.recipe import RecordRecipe, SelectRecipe
+from smalltolarge.outcomes import Arm
+from smalltolarge.recipe import FULL, OF_A_PROXY, Recipe, SelectRecipe
 from smalltolarge.results import Run, reasons
-from smalltolarge.selection import find_selector
-from smalltolarge.settings import ReadingSettings
+from smalltolarge.selection import S2L, SELECTORS, Evidence, find_selector
+from smalltolarge.settings import ReadingSettings, describe
 
 if TYPE_CHECKING:
     from smalltolarge.examples import Examples
@@ -41,8 +44,9 @@ def show_selection(run: Run, console: Console) -> None:
     if recorded is None and "record" in run.stages:
         recorded = f"{run.path}/trajectories.parquet"
     data, out = _data(recipe), Path(written["out"])
-    if recorded is not None:
-        settings = _settings(recipe.settings, find_selector(recipe.method))
+    kind = find_selector(recipe.method)
+    if recorded is not None and kind.needs & OF_A_PROXY <= {Evidence.TRAJECTORIES}:
+        settings = _settings(recipe.settings, kind)
         method = "" if recipe.method == "s2l" else f" --method {shlex.quote(recipe.method)}"
         parts.append(
             _next(
@@ -89,6 +93,69 @@ def show_examples(examples: Examples, console: Console) -> None:
         for source, rows in sources.most_common(_MOST_SOURCES):
             table.add_row(Text("(none)" if source is None else printable(source, 60)), f"{rows:,}")
         console.print(Text(), table)
+
+
+def show_training(run: Run, console: Console) -> None:
+    """Print what a ``train`` run took, and where the model is."""
+    facts = run.facts("train")
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("Rows", f"{facts['rows']:,}")
+    for reason, count in facts["left_out"].items():
+        table.add_row(Text(f"  left out: {printable(reason)}"), f"{count:,}")
+    table.add_row("Parameters", f"{facts['parameters']:,}")
+    if facts["trained_parameters"] != facts["parameters"]:
+        table.add_row("  trained", f"{facts['trained_parameters']:,}")
+    table.add_row("Steps", f"{facts['steps']:,}")
+    table.add_row("Tokens", f"{facts['tokens']:,}")
+    table.add_row("FLOPs", f"{facts['flops']:.3g}")
+    if facts["train_loss"] is not None:
+        table.add_row("Loss of the last steps", f"{facts['train_loss']:.3f}")
+    table.add_row("Time training", _duration(facts["seconds"]))
+    console.print(Group(*_spaced([table, Text(f"Model  {facts['out']}")])))
+
+
+def show_methods(name: str | None, console: Console) -> None:
+    """Print all methods with a line each, or one with its settings."""
+    if name is not None:
+        kind = find_selector(name)
+        console.print(Text(inspect.cleandoc(kind.__doc__ or "")))
+        needs = ", ".join(sorted(kind.needs)) or "nothing but the ids"
+        console.print(Text(f"\nNeeds: {needs}"))
+        for field, words in describe(kind).items():
+            default = next(f.default for f in fields(kind) if f.name == field)
+            console.print(Text(f"\n  {field} (default: {default})\n    {words}"))
+        return
+    lines = {kind.name: inspect.cleandoc(kind.__doc__ or "") for kind in SELECTORS.values()}
+    lines[FULL] = "Train on everything, whatever the budget (in s2l run alone)."
+    for name, text in lines.items():
+        proxy = name in SELECTORS and SELECTORS[name].needs & OF_A_PROXY
+        first = text.partition("\n")[0]
+        console.print(Text(f"{name:<22}{'proxy' if proxy else '-':<7}{first}"))
+        settings = ", ".join(describe(SELECTORS[name])) if name in SELECTORS else ""
+        if settings:
+            console.print(Text(f"{'':29}settings: {settings}"))
+    console.print(Text("\nproxy: trains one. One method with its settings: s2l methods NAME"))
+
+
+def show_arms(examples: Examples, arms: Sequence[Arm], console: Console) -> None:
+    """Print what a comparison would do."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("Rows that can be used", f"{len(examples):,}")
+    for word, name in {
+        "Methods": "method",
+        "Budgets": "budget",
+        "Seeds": "seed",
+        "Equal": "equal",
+    }.items():
+        values = dict.fromkeys(str(getattr(arm, name)) for arm in arms)
+        table.add_row(word, ", ".join(values))
+    table.add_row("Arms, a target each", f"{len(arms):,}")
+    console.print(table)
+    console.print("Nothing was trained or written (--dry-run).")
 
 
 def show_plan(examples: Examples, plan: Plan | None, console: Console) -> None:
@@ -189,7 +256,7 @@ def _rate(a_second: float, unit: str) -> str:
     return f"{a_second:,.0f} {unit}/s" if a_second else ""
 
 
-def _data(recipe: RecordRecipe) -> str:
+def _data(recipe: Recipe) -> str:
     """The data and how it is read, as typed."""
     names = " ".join(map(shlex.quote, recipe.data))
     reading = {f.name: getattr(recipe.reading, f.name) for f in fields(ReadingSettings)}
@@ -200,8 +267,12 @@ def _data(recipe: RecordRecipe) -> str:
 def _settings(values: Mapping[str, Any], kind: type[Any]) -> str:
     """Settings that are not the default, as typed."""
     typed = []
+    own = kind in (S2L, ReadingSettings)
     for f in fields(kind):
         value, flag = values[f.name], f"--{f.name.replace('_', '-')}"
+        if not own and value != f.default:
+            typed.append(f"--set {shlex.quote(f'settings.{f.name}={json.dumps(value)}')}")
+            continue
         if value == f.default or value is None:
             continue
         if value is True:

@@ -58,8 +58,8 @@ class Composition:
             return None
         return self.second.solve({**second, self.link: values[self.first.step_names[-1]]})
 
-    def problem(self, rng: Random) -> tuple[str, str]:
-        """Draw one question and its answer."""
+    def problem(self, rng: Random) -> tuple[str, str, str]:
+        """Draw one question, its answer, and the steps in words up to the answer sentence."""
         while True:
             first = self.first.draw(rng, reserved=None)
             if first is None:
@@ -74,7 +74,11 @@ class Composition:
             f"then_{name}": Shown(second[name]) for name in self.second.numbers if name != self.link
         }
         question = pick(rng, self.wordings).format_map({**cast, **shown})
-        return question, number_text(second[self.second.step_names[-1]])
+        steps = [
+            skill.reasoning.format_map({**cast, **{n: Shown(v) for n, v in values.items()}})
+            for skill, values in ((self.first, first), (self.second, second))
+        ]
+        return question, number_text(second[self.second.step_names[-1]]), " ".join(steps)
 
 
 COMPOSITIONS = (

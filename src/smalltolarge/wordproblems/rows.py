@@ -43,7 +43,14 @@ from smalltolarge.wordproblems.money import (
     TWO_UNKNOWNS,
     UNIT_PRICE,
 )
-from smalltolarge.wordproblems.skill import PROGRAM_REQUEST, Problem, Skill, draw_cast, pick
+from smalltolarge.wordproblems.skill import (
+    PROGRAM_REQUEST,
+    Problem,
+    Skill,
+    chain_of_thought,
+    draw_cast,
+    pick,
+)
 
 SKILLS: tuple[Skill, ...] = (
     SHOPPING_TOTAL,
@@ -163,8 +170,8 @@ def training_rows(n: int, seed: int) -> Iterator[dict[str, str]]:
     return islice(_training_rows(seed), n)
 
 
-def _suite(name: str, rng: Random) -> Iterator[tuple[str, str, str]]:
-    """Yield question, answer and skill, taking the skills of the suite in turn, without end."""
+def _suite(name: str, rng: Random) -> Iterator[tuple[str, str, str, str]]:
+    """Yield question, answer, steps and skill, without end; the skills take turns."""
     if name == "composed-skills":
         for composition in cycle(COMPOSITIONS):
             yield *composition.problem(rng), composition.name
@@ -178,11 +185,13 @@ def _suite(name: str, rng: Random) -> Iterator[tuple[str, str, str]]:
                 larger=name == "larger-numbers",
                 wordings=skill.held_out if name == "other-wordings" else None,
             )
-            yield problem.question, problem.answer, skill.name
+            yield problem.question, problem.answer, problem.steps, skill.name
 
 
 def test_suites(seed: int, size: int = 200) -> dict[str, list[dict[str, str]]]:  # noqa: PT028
-    """Return the six suites of ``size`` rows of ``question``, ``answer``, ``skill``.
+    """Return the six suites of ``size`` rows of ``question``, ``answer``, ``output``, ``skill``.
+
+    The output is a worked solution that ends in the answer, as a training row has it.
 
     No question occurs twice, in one suite or in two, nor in the training rows of any seed.
     """
@@ -191,7 +200,8 @@ def test_suites(seed: int, size: int = 200) -> dict[str, list[dict[str, str]]]: 
     for name in IN_DOMAIN + OUT_OF_DOMAIN:
         rows = suites[name] = []
         found = _suite(name, Random(f"test suite {name} {seed}"))
-        for tries, (question, answer, skill) in enumerate(found):
+        writing = Random(f"solutions {name} {seed}")
+        for tries, (question, answer, steps, skill) in enumerate(found):
             if len(rows) == size:
                 break
             if tries > 20 * size + 1000:
@@ -201,5 +211,7 @@ def test_suites(seed: int, size: int = 200) -> dict[str, list[dict[str, str]]]: 
                 )
             if question not in seen:
                 seen.add(question)
-                rows.append({"question": question, "answer": answer, "skill": skill})
+                output = chain_of_thought(steps, answer, writing)
+                row = {"question": question, "answer": answer, "output": output, "skill": skill}
+                rows.append(row)
     return suites

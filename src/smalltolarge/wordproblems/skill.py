@@ -178,6 +178,11 @@ def draw_cast(cast: Mapping[str, tuple[Noun, ...]], rng: Random) -> dict[str, st
     return drawn
 
 
+def chain_of_thought(steps: str, answer: str, rng: Random) -> str:
+    """Put an opening before the steps and the uniform answer sentence after them."""
+    return f"{pick(rng, OPENINGS)}{steps} {ANSWER_SENTENCE.format(answer=answer)}"
+
+
 @dataclass(frozen=True)
 class Problem:
     """One problem: a skill, its solved numbers, its cast and one wording."""
@@ -202,10 +207,14 @@ class Problem:
         value = self.values[self.skill.step_names[-1]]
         return str(value) if self.skill.places is None else number_text(value)
 
+    @property
+    def steps(self) -> str:
+        """The steps in words, up to the answer sentence."""
+        return self._fill(self.skill.reasoning)
+
     def chain_of_thought(self, rng: Random) -> str:
         """Return the steps in words, ending with the uniform answer sentence."""
-        steps = pick(rng, OPENINGS) + self._fill(self.skill.reasoning)
-        return f"{steps} {ANSWER_SENTENCE.format(answer=self.answer)}"
+        return chain_of_thought(self.steps, self.answer, rng)
 
     def program(self) -> str:
         """Return a Python program that prints the answer, exactly as `answer` has it."""

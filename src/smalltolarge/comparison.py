@@ -1,0 +1,368 @@
+"""Many ways of choosing, a target trained for each, one table.
+
+The run folder of a comparison holds what every run folder holds, and: ``ranking-NAME.parquet``, all
+rows in the order a method and seed want them (its budgets are beginnings of it); ``arm-NAME.json``
+and ``answers-NAME.jsonl``, what a target cost, scored and answered; ``table.md``, ``table.csv`` and
+``table.json``. ``target/`` is there only while one trains, ``targets/`` where they are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smalltolarge import examples as reading
+from smalltolarge import experiment, store
+from smalltolarge.errors import MissingArtifact, RecipeError, printable
+from smalltolarge.evaluation import Suite, Task, TaskResult, find_suites
+from smalltolarge.examples import Examples
+from smalltolarge.experiment import Watch
+from smalltolarge.outcomes import Arm, ArmResult, Table, tabulate
+from smalltolarge.progress import NotedProgress
+from smalltolarge.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
+from smalltolarge.report.comparison import to_csv, to_markdown
+from smalltolarge.results import Run
+from smalltolarge.selection import Budget, Pool
+from smalltolarge.settings import EvaluationSettings, ReadingSettings
+
+if TYPE_CHECKING:
+    from smalltolarge.lm import Prepared, Target
+
+log = logging.getLogger("smalltolarge")
+
+
+def run_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> Run:
+    """Record once, then rank, train and score arm by arm; what is done is not done again.
+
+    Raises
+    ------
+    RecipeError, DataError, BudgetError
+        The settings, the data or a suite do not allow it; nothing has been trained then.
+    StaleArtifact
+        ``folder`` belongs to something else.
+    Interrupted
+        Raised by ``watch.check``; the same call goes on.
+    """
+    recipe = recipe.resolved()
+    with experiment.hold(recipe, folder) as run:
+        read, facts = experiment.load_once(run, recipe, watch)
+        suites = find_suites(recipe.evaluation.suites)
+        for budget in recipe.budgets:
+            Budget.parse(budget).least_rows(len(read))
+        stages = ["table", *(f"arm {arm.name}" for arm in _list_arms(recipe))]
+        if all(run.is_done(stage) for stage in stages):
+            log.info("%s is done: there is nothing to do", run.path)
+            return Run.open(folder)
+        scorer = _Scorer(recipe.evaluation, suites, watch)
+        prepared = experiment.prepare(read, recipe.target, recipe.seed, watch)
+        used, trajectories = read, None
+        if recipe.proxy is not None:
+            recorded = experiment.record_once(run, recipe, read, facts, watch, Budget.parse("100%"))
+            used, trajectories = experiment.join(read, recorded)
+        else:
+            experiment.begin(run, recipe, read, facts)
+        features = experiment.find_features(run, recipe, read, used, recipe.needs, watch)
+        pool = Pool.of(used, trajectories, **features)
+        arms = _Arms(run, recipe, pool, prepared, scorer, watch)
+        with watch.progress.step("arms", len(arms.all), "arms") as bar:
+            for arm in arms.all:
+                if not run.is_done(f"arm {arm.name}"):
+                    arms.do(arm, NotedProgress(bar, arm.name))
+                bar.advance(1)
+        _tabulate(run, recipe)
+    return Run.open(folder)
+
+
+def plan_comparison(recipe: CompareRecipe, watch: Watch) -> tuple[Examples, list[Arm]]:
+    """Read and check everything, and list the arms; nothing is trained or written."""
+    recipe = recipe.resolved()
+    examples = experiment.load(recipe, watch)
+    _Scorer(recipe.evaluation, find_suites(recipe.evaluation.suites), watch)
+    for budget in recipe.budgets:
+        Budget.parse(budget).least_rows(len(examples))
+    return examples, list(_list_arms(recipe))
+
+
+def _list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
+    """Give all arms, those first that make the first row of the table."""
+    for seed in recipe.seeds:
+        for equal in recipe.equal:
+            for choice in recipe.choices:
+                if choice.method == FULL:
+                    yield Arm(choice.label, "100%", seed, equal)
+            for budget in recipe.budgets:
+                for choice in recipe.choices:
+                    if choice.method != FULL:
+                        yield Arm(choice.label, budget, seed, equal)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranked:
+    """All rows of a pool as a method and a seed want them."""
+
+    order: np.ndarray
+    sequence: np.ndarray | None
+    seconds: float
+
+
+class _Arms:
+    """The arms of a comparison, done one after the other."""
+
+    def __init__(
+        self,
+        run: store.RunFolder,
+        recipe: CompareRecipe,
+        pool: Pool,
+        prepared: Prepared,
+        scorer: _Scorer,
+        watch: Watch,
+    ) -> None:
+        self.run, self.recipe, self.pool = run, recipe, pool
+        self.scorer, self.watch = scorer, watch
+        self.all = list(_list_arms(recipe))
+        self._choices = {choice.label: choice for choice in recipe.choices}
+        self._ranked: dict[tuple[str, int], _Ranked] = {}
+        # What the proxy could not use, or the target cannot, is trained on by no arm.
+        self.usable = np.isin(pool.ids, prepared.ids)
+        self.prepared = prepared.take(np.flatnonzero(np.isin(prepared.ids, pool.ids)))
+        lost = len(pool) - len(self.prepared)
+        if lost:
+            log.warning("%d rows are too long for the target and take no part", lost)
+
+    def do(self, arm: Arm, progress: NotedProgress) -> None:
+        """Rank, train, score, and keep what came of it."""
+        from smalltolarge import lm
+
+        ranked = self._rank(self._choices[arm.method], arm.seed)
+        chosen = self._chosen(arm, ranked)
+        steps = None
+        if arm.equal == "steps":
+            whole = self.prepared.plan_of_epochs
+            steps = self.recipe.target.steps or whole.steps
+        sequence = None if ranked.sequence is None else ranked.sequence[chosen]
+        prepared = self.prepared.take(chosen, seed=arm.seed, steps=steps, sequence=sequence)
+        training = self.run.path / "target"
+        target = lm.train(prepared, folder=training, progress=progress, check=self.watch.check)
+        began = time.monotonic()
+        results, losses = self.scorer.score(target, progress)
+        facts = target.facts
+        result = ArmResult(
+            arm=arm,
+            rows=len(prepared),
+            steps=int(facts["steps"]),
+            tokens=int(facts["tokens"]),
+            flops=float(facts["flops"]),
+            seconds=round(float(facts["seconds"]), 3),
+            seconds_selecting=ranked.seconds,
+            seconds_evaluating=round(time.monotonic() - began, 3),
+            train_loss=facts["train_loss"],
+            scores={one.task: one.scores for one in results},
+            unanswered={one.task: one.unanswered for one in results},
+            cut={one.task: one.cut for one in results},
+            losses=losses,
+        )
+        self._keep(arm, result, results, target)
+        store.remove_folder(training)
+
+    def _keep(self, arm: Arm, result: ArmResult, results: list[TaskResult], target: Target) -> None:
+        path = self.run.path
+        files = [f"arm-{arm.name}.json"]
+        store.write_json(path / files[0], result.to_plain())
+        if results:
+            files.append(f"answers-{arm.name}.jsonl")
+            store.write_bytes(path / files[1], _answers(results))
+        if self.recipe.keep_targets and not (path / "targets" / arm.name).exists():
+            target.save(path / "targets" / arm.name)
+        self.run.commit(f"arm {arm.name}", files, {})
+
+    def _chosen(self, arm: Arm, ranked: _Ranked) -> np.ndarray:
+        """Give the rows of an arm among those prepared, int64 (b,), increasing."""
+        order = ranked.order
+        chosen = np.zeros(len(self.pool), dtype=bool)
+        chosen[order[: Budget.parse(arm.budget).least_rows(len(order))]] = True
+        return np.flatnonzero(chosen[self.usable])
+
+    def _rank(self, choice: Method, seed: int) -> _Ranked:
+        """Order all rows, once for a method and a seed, and keep the order."""
+        key = (choice.label, seed)
+        if key not in self._ranked:
+            began = time.monotonic()
+            n = len(self.pool)
+            selector = choice.selector()
+            if selector is None:
+                self._ranked[key] = _Ranked(np.arange(n), None, 0.0)
+                return self._ranked[key]
+            selection = selector.select(self.pool, n, seed)
+            sequence = selection.sequence
+            seconds = round(time.monotonic() - began, 3)
+            name = f"ranking {choice.label}-{seed}"
+            file = f"ranking-{choice.label}-{seed}.parquet"
+            if not self.run.is_done(name):
+                store.write_parquet(self.run.path / file, _ranking_table(self.pool, selection))
+                self.run.commit(name, [file], {"seconds": seconds})
+            seconds = (self.run.facts(name) or {}).get("seconds", seconds)
+            if sequence is not None:
+                sequence = sequence[self.usable]
+            self._ranked[key] = _Ranked(selection.order, sequence, seconds)
+        return self._ranked[key]
+
+
+def _ranking_table(pool: Pool, selection: Any) -> Any:
+    import pyarrow as pa
+
+    rank = np.empty(len(pool), dtype=np.int64)
+    rank[selection.order] = np.arange(len(pool))
+    columns: dict[str, Any] = {
+        "id": pa.array(pool.ids.tolist(), pa.binary()).cast(pa.string()),
+        "rank": rank,
+    }
+    if selection.labels is not None:
+        columns["cluster"] = selection.labels
+    if selection.sequence is not None:
+        columns["sequence"] = selection.sequence
+    return pa.table(columns)
+
+
+class _Scorer:
+    """The questions and held-out data of a comparison, read once."""
+
+    def __init__(self, settings: EvaluationSettings, suites: list[Suite], watch: Watch) -> None:
+        self.settings, self.watch = settings, watch
+        self.tasks: list[tuple[Task, list[Any]]] = [
+            (suite, suite.questions()[: settings.questions]) for suite in suites
+        ]
+        self._of_suites = {suite.name for suite in suites}
+        self.held_out: dict[str, Examples] = {}
+        for name in settings.held_out:
+            self._hold_out(Path(name).name.partition(".")[0], name, ReadingSettings())
+        for suite in suites:
+            if suite.has_solutions:
+                columns = {"prompt": "question", "completion": "output"}
+                if suite.has_skills:
+                    columns["source"] = "skill"
+                how = ReadingSettings(format="prompt-completion", columns=columns)
+                self._hold_out(suite.name, str(suite.path), how)
+        self._prepared: dict[str, Prepared] = {}
+
+    def _hold_out(self, name: str, path: str, how: ReadingSettings) -> None:
+        if name in self.held_out:
+            raise RecipeError(f"evaluation: two sets of held-out data are named {printable(name)}")
+        self.held_out[name] = reading.load(path, settings=how, check=self.watch.check)
+
+    def score(
+        self, target: Target, progress: NotedProgress
+    ) -> tuple[list[TaskResult], dict[str, dict[str, float]]]:
+        """Score a target on everything."""
+        results = []
+        for task, questions in self.tasks:
+            with progress.step(f"answering {task.name}", len(questions), "questions") as bar:
+                completions = target.answers(
+                    [question.prompt for question in questions],
+                    max_new_tokens=self.settings.max_new_tokens,
+                    batch_size=self.settings.answers_at_once,
+                    check=self.watch.check,
+                    advance=bar.advance,
+                )
+            results.append(task.judge([(c.text, c.is_cut) for c in completions], questions))
+        losses = {}
+        for name, examples in self.held_out.items():
+            if name not in self._prepared:
+                found = target.prepared.of(examples)
+                asked = self.settings.questions if name in self._of_suites else None
+                self._prepared[name] = found.take(np.arange(len(found))[:asked])
+            prepared = self._prepared[name]
+            with progress.step(f"scoring {name}", len(prepared)) as bar:
+                each = target.losses(prepared, check=self.watch.check, advance=bar.advance)
+            losses[name] = _by_source(examples, prepared.ids, each)
+        return results, losses
+
+
+def _by_source(examples: Examples, ids: np.ndarray, losses: np.ndarray) -> dict[str, float]:
+    """Average losses (m,) of the examples ``ids`` over all, over each source, and over sources."""
+    of = dict(zip(examples.ids.tolist(), examples.sources(), strict=True))
+    sources = np.array([str(of[name]) for name in ids.tolist()])
+    means = {
+        source: float(losses[sources == source].mean(dtype=np.float64))
+        for source in np.unique(sources).tolist()
+    }
+    balanced = float(np.mean(list(means.values())))
+    return {"(all)": float(losses.mean(dtype=np.float64)), "(balanced)": balanced, **means}
+
+
+def _answers(results: list[TaskResult]) -> bytes:
+    lines = []
+    for result in results:
+        for answer in result.answers:
+            row = {
+                "task": result.task,
+                "prompt": answer.question.prompt[-1][1],
+                "reference": answer.question.reference,
+                "completion": answer.completion,
+                "found": answer.found,
+                "score": answer.score,
+                "is_cut": answer.is_cut,
+            }
+            lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    return "".join(lines).encode()
+
+
+def read_results(run: Run) -> list[ArmResult]:
+    """Read the results of all arms that are done, in the order in which they are run."""
+    recipe = run.recipe
+    assert isinstance(recipe, CompareRecipe)
+    stages = run.stages
+    return [
+        ArmResult.from_plain(json.loads((run.path / f"arm-{arm.name}.json").read_bytes()))
+        for arm in _list_arms(recipe)
+        if f"arm {arm.name}" in stages
+    ]
+
+
+def read_table(run: Run) -> Table:
+    """Make the table of a comparison from the arms that are done.
+
+    Raises
+    ------
+    MissingArtifact
+        None is done, or it is the run folder of something else.
+    """
+    recipe = run.recipe
+    if not isinstance(recipe, CompareRecipe):
+        raise MissingArtifact(f"{run.path} is not the run folder of a comparison")
+    results = read_results(run)
+    if not results:
+        raise MissingArtifact(f"{run.path}: no arm is done yet")
+    return make_table(run, recipe, results)
+
+
+def make_table(run: Run, recipe: CompareRecipe, results: list[ArmResult]) -> Table:
+    """Put the results of arms into one table."""
+    costs: dict[str, float] = {}
+    for stage in ("record", "embeddings", "losses_alone"):
+        facts: Mapping[str, Any] = run.stages.get(stage, {}).get("facts", {})
+        for name in ("flops", "seconds"):
+            if name in facts:
+                costs[name] = costs.get(name, 0.0) + float(facts[name])
+    needs = {
+        choice.label: bool(selector and selector.needs & OF_A_PROXY)
+        for choice in recipe.choices
+        for selector in [choice.selector()]
+    }
+    return tabulate(
+        results, needs, costs, next(c.label for c in recipe.choices if c.method == FULL)
+    )
+
+
+def _tabulate(run: store.RunFolder, recipe: CompareRecipe) -> None:
+    table = make_table(Run(run.path), recipe, read_results(Run(run.path)))
+    store.write_json(run.path / "table.json", table.to_plain())
+    store.write_bytes(run.path / "table.md", to_markdown(table).encode())
+    store.write_bytes(run.path / "table.csv", to_csv(table).encode())
+    run.commit("table", ["table.json", "table.md", "table.csv"], {})

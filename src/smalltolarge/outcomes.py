@@ -1,0 +1,300 @@
+"""What came of a comparison: the result of every arm, and the table over all of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from smalltolarge.errors import IntegrityError
+
+_T = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
+    2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+"""Quantile 0.975 of Student's t for 1 to 30 degrees of freedom; beyond, the normal one is taken."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One target of a comparison: how its data was chosen, and how it was trained."""
+
+    method: str
+    """Label of the method."""
+    budget: str
+    seed: int
+    equal: str
+    """"epochs" or "steps": what it has in common with the others."""
+
+    @property
+    def name(self) -> str:
+        """A name for its files."""
+        budget = re.sub(r"[^A-Za-z0-9.]", "", self.budget.replace("%", "pct"))
+        return f"{self.method}-{budget}-{self.equal}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What an arm cost, and what its target is worth."""
+
+    arm: Arm
+    rows: int
+    """Examples chosen."""
+    steps: int
+    tokens: int
+    """Tokens seen in training."""
+    flops: float
+    """Of the training."""
+    seconds: float
+    """Of the training."""
+    seconds_selecting: float
+    """Of ranking all rows with this method and seed; all budgets share it."""
+    seconds_evaluating: float
+    train_loss: float | None
+    scores: Mapping[str, Sequence[float]]
+    """By suite: the score of every question, 0 to 1."""
+    unanswered: Mapping[str, int]
+    """By suite: completions that state no answer."""
+    cut: Mapping[str, int]
+    """By suite: completions that reached the length limit."""
+    losses: Mapping[str, Mapping[str, float]]
+    """By held-out data: mean loss of each source, and "(all)" and "(balanced)" over them."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give JSON-like data."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> ArmResult:
+        """Read what ``to_plain`` gave.
+
+        Raises
+        ------
+        IntegrityError
+            It is something else.
+        """
+        try:
+            return cls(**{**plain, "arm": Arm(**plain["arm"])})
+        except (KeyError, TypeError) as error:
+            raise IntegrityError(f"not the result of an arm: {error}") from error
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its standard error; nan where one value alone says nothing of it."""
+
+    mean: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference over seeds, and its 95% interval (Student's t, pairs of one seed)."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    @classmethod
+    def of(cls, differences: Sequence[float]) -> Difference:
+        """Take one difference for each seed."""
+        n = len(differences)
+        mean = float(np.mean(differences))
+        if n < 2:
+            return cls(mean, -math.inf, math.inf, n)
+        half = _t(n - 1) * float(np.std(differences, ddof=1)) / math.sqrt(n)
+        return cls(mean, mean - half, mean + half, n)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method at one budget, over its seeds."""
+
+    method: str
+    budget: str
+    equal: str
+    seeds: int
+    rows: float
+    steps: float
+    tokens: float
+    flops: float
+    seconds: float
+    seconds_selecting: float
+    accuracies: Mapping[str, Estimate]
+    """By suite; standard errors over the questions, each averaged over the seeds."""
+    losses: Mapping[str, Estimate]
+    """By held-out data, "(all)" and "(balanced)"; standard errors over the seeds."""
+    main: Estimate
+    """What methods are compared by: the mean accuracy of the suites, or the balanced loss."""
+    to_random: Difference | None
+    to_full: Difference | None
+    verdict: str
+    """Against random of the same budget."""
+    break_even: float | None
+    """Target trainings after which the FLOPs saved have paid for the proxy; None: never."""
+    break_even_seconds: float | None
+    """The same in seconds."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows, and what the proxy cost."""
+
+    rows: tuple[Row, ...]
+    measure: Literal["accuracy", "loss"]
+    suites: tuple[str, ...]
+    held_out: tuple[str, ...]
+    recording: Mapping[str, float]
+    """flops and seconds of recording; empty where no proxy was trained."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give JSON-like data; numbers that are none become null."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
+
+
+def tabulate(
+    results: Sequence[ArmResult],
+    needs_proxy: Mapping[str, bool],
+    recording: Mapping[str, float],
+    full: str = "full",
+) -> Table:
+    """Put the results of arms together: one row for each method, budget and kind of equality.
+
+    Parameters
+    ----------
+    needs_proxy : by label, whether the method needs a trained proxy
+    recording : flops and seconds of the proxy
+    full : the label of training on everything
+    """
+    suites = tuple(results[0].scores)
+    held_out = tuple(results[0].losses)
+    measure: Literal["accuracy", "loss"] = "accuracy" if suites else "loss"
+    groups: dict[tuple[str, str, str], list[ArmResult]] = {}
+    for result in results:
+        arm = result.arm
+        groups.setdefault((arm.equal, arm.budget, arm.method), []).append(result)
+    rows = []
+    for (equal, budget, method), group in groups.items():
+        random = groups.get((equal, budget, "random"), [])
+        whole = next((g for (e, _, m), g in groups.items() if (e, m) == (equal, full)), [])
+        to_random = _difference(group, random, measure) if method != "random" else None
+        saved = {
+            kind: float(np.mean([getattr(r, kind) for r in whole]))
+            - float(np.mean([getattr(r, kind) for r in group]))
+            for kind in ("flops", "seconds")
+            if whole
+        }
+        costs = recording if needs_proxy.get(method) else {}
+        rows.append(
+            Row(
+                method=method,
+                budget=budget,
+                equal=equal,
+                seeds=len(group),
+                **{name: _mean(group, name) for name in _MEANS},
+                accuracies={suite: _accuracy(group, suite) for suite in suites},
+                losses={
+                    f"{name} {kind}": _over_seeds([r.losses[name][kind] for r in group])
+                    for name in held_out
+                    for kind in ("(all)", "(balanced)")
+                },
+                main=_main(group, suites, measure),
+                to_random=to_random,
+                to_full=_difference(group, whole, measure) if method != full else None,
+                verdict=_verdict(to_random, measure),
+                break_even=_break_even(costs.get("flops", 0.0), saved.get("flops", 0.0)),
+                break_even_seconds=_break_even(
+                    costs.get("seconds", 0.0), saved.get("seconds", 0.0)
+                ),
+            )
+        )
+    return Table(tuple(rows), measure, suites, held_out, dict(recording))
+
+
+_MEANS = ("rows", "steps", "tokens", "flops", "seconds", "seconds_selecting")
+
+
+def _mean(group: Sequence[ArmResult], name: str) -> float:
+    return float(np.mean([getattr(result, name) for result in group]))
+
+
+def _accuracy(group: Sequence[ArmResult], suite: str) -> Estimate:
+    questions = np.mean([result.scores[suite] for result in group], axis=0)
+    n = len(questions)
+    error = float(np.std(questions, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    return Estimate(float(questions.mean()), error)
+
+
+def _over_seeds(values: Sequence[float]) -> Estimate:
+    n = len(values)
+    error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    return Estimate(float(np.mean(values)), error)
+
+
+def _main(
+    group: Sequence[ArmResult], suites: Sequence[str], measure: Literal["accuracy", "loss"]
+) -> Estimate:
+    if measure == "loss":
+        return _over_seeds([_measured(result, measure) for result in group])
+    found = [_accuracy(group, suite) for suite in suites]
+    error = math.sqrt(sum(one.error**2 for one in found)) / len(found)
+    return Estimate(float(np.mean([one.mean for one in found])), error)
+
+
+def _measured(result: ArmResult, measure: Literal["accuracy", "loss"]) -> float:
+    if measure == "accuracy":
+        return float(np.mean([np.mean(scores) for scores in result.scores.values()]))
+    return float(np.mean([losses["(balanced)"] for losses in result.losses.values()]))
+
+
+def _difference(
+    group: Sequence[ArmResult],
+    others: Sequence[ArmResult],
+    measure: Literal["accuracy", "loss"],
+) -> Difference | None:
+    """Compare by pairs of one seed; None where there are none."""
+    there = {result.arm.seed: _measured(result, measure) for result in others}
+    pairs = [
+        _measured(result, measure) - there[result.arm.seed]
+        for result in group
+        if result.arm.seed in there
+    ]
+    return Difference.of(pairs) if pairs else None
+
+
+def _verdict(difference: Difference | None, measure: Literal["accuracy", "loss"]) -> str:
+    if difference is None:
+        return ""
+    low, high = difference.low, difference.high
+    if measure == "loss":
+        low, high = -high, -low
+    if low > 0:
+        return "beats random"
+    if high < 0:
+        return "worse than random"
+    return "does not beat random" if difference.seeds > 1 else "one seed: not known"
+
+
+def _break_even(cost: float, saved: float) -> float | None:
+    if cost == 0:
+        return 0.0
+    return cost / saved if saved > 0 else None
+
+
+def _t(freedom: int) -> float:
+    return _T[freedom - 1] if freedom <= len(_T) else 1.960
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

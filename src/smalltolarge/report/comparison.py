@@ -1,0 +1,225 @@
+"""The table of a comparison: as Markdown, as CSV, and on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from smalltolarge.errors import printable
+from smalltolarge.outcomes import Difference, Estimate, Row, Table
+
+if TYPE_CHECKING:
+    from smalltolarge.results import Run
+
+_HOW = {
+    "epochs": "Equal epochs: a subset takes fewer steps than full.",
+    "steps": "Equal steps: a subset is gone through more often than full.",
+}
+
+
+def to_markdown(table: Table) -> str:
+    """Write the table as Markdown, one part for each kind of equality and budget."""
+    parts = []
+    for equal, budget, rows in _parts(table):
+        parts.append(f"### {_title(budget, rows)}\n\n{_HOW[equal]}\n")
+        parts.append(_grid(_scores(table), [_score_cells(table, row) for row in rows]))
+        parts.append(_grid(_COSTS, [_cost_cells(row) for row in rows]))
+    return "\n".join([*parts, *(f"{line}\n" for line in notes(table))])
+
+
+def notes(table: Table) -> list[str]:
+    """Say how to read the table."""
+    what = (
+        "Accuracy in percent ± its standard error over the questions."
+        if table.measure == "accuracy"
+        else "Loss in nats a token ± its standard error over the seeds; lower is better. The mean "
+        "is that of the sources, each counting the same."
+    )
+    lines = [
+        what,
+        "Differences are means over the seeds with 95% intervals (Student's t, pairs of a seed). "
+        "A method beats random where its interval lies beyond 0; with few seeds, intervals are "
+        "wide, and among many methods one in twenty does so by chance.",
+    ]
+    if table.recording:
+        flops, seconds = table.recording["flops"], table.recording["seconds"]
+        lines.append(
+            f"The proxy took {flops:.3g} FLOPs and {seconds:,.0f} s, once for all arms. "
+            "Break-even: target trainings after which what the subset saves has paid for it."
+        )
+    return lines
+
+
+def to_csv(table: Table) -> str:
+    """Write the table as CSV: a line for each row, numbers in full."""
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    header = ["equal", "budget", "method", "seeds", "rows", "steps", "tokens", "flops", "seconds"]
+    header += ["seconds_selecting", "break_even", "break_even_seconds", table.measure, "error"]
+    for other in ("random", "full"):
+        header += [f"to_{other}", f"to_{other}_low", f"to_{other}_high"]
+    header.append("verdict")
+    header += [f"{name} {kind}" for name in table.suites for kind in ("accuracy", "error")]
+    losses = list(table.rows[0].losses)
+    header += [f"{name} {kind}" for name in losses for kind in ("loss", "error")]
+    writer.writerow(header)
+    for row in table.rows:
+        cells: list[object] = [row.equal, row.budget, row.method, row.seeds, row.rows, row.steps]
+        cells += [row.tokens, row.flops, row.seconds, row.seconds_selecting]
+        cells += [row.break_even, row.break_even_seconds, row.main.mean, row.main.error]
+        for difference in (row.to_random, row.to_full):
+            if difference is None:
+                cells += ["", "", ""]
+            else:
+                cells += [difference.mean, difference.low, difference.high]
+        cells.append(row.verdict)
+        for estimate in (*row.accuracies.values(), *row.losses.values()):
+            cells += [estimate.mean, estimate.error]
+        writer.writerow(["" if cell is None else cell for cell in cells])
+    return content.getvalue()
+
+
+def show_comparison(run: Run, table: Table, console: Console) -> None:
+    """Print the table, and where the rest is."""
+    percent = table.measure == "accuracy"
+    scale, digits = (100.0, 1) if percent else (1.0, 3)
+    headings = ["method", "accuracy" if percent else "loss", "to random", "", "to full"]
+    for equal, budget, rows in _parts(table):
+        console.print(Text(f"{_title(budget, rows)}. {_HOW[equal]}", style="bold"))
+        grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for place, heading in enumerate([*headings, "break-even"]):
+            grid.add_column(heading, justify="right" if place else "left", no_wrap=True)
+        for row in rows:
+            cells = [
+                row.method,
+                _estimate(row.main, scale, digits),
+                _with_half(row.to_random, scale, digits),
+                _MARKS.get(row.verdict, ""),
+                _with_half(row.to_full, scale, digits),
+                _trainings(row.break_even),
+            ]
+            style = {"beats random": "green", "worse than random": "red"}.get(row.verdict, "")
+            grid.add_row(*(Text(printable(cell)) for cell in cells), style=style)
+        console.print(grid, Text())
+    for line in notes(table):
+        console.print(Text(line))
+    console.print()
+    console.print(Text(f"Table  {run.path}/table.md (with every suite), table.csv, table.json"))
+    console.print(Text(f"Arms   {run.path}/arm-NAME.json, and all answers in answers-NAME.jsonl"))
+
+
+_MARKS = {
+    "beats random": "beats it",
+    "worse than random": "is worse",
+    "does not beat random": "no better",
+}
+
+
+def _with_half(difference: Difference | None, scale: float, digits: int) -> str:
+    """A difference and half of its interval."""
+    if difference is None:
+        return ""
+    mean = f"{difference.mean * scale:+.{digits}f}"
+    half = (difference.high - difference.mean) * scale
+    return mean if math.isinf(half) else f"{mean} ± {half:.{digits}f}"
+
+
+def _parts(table: Table) -> list[tuple[str, str, list[Row]]]:
+    """Give the rows of each kind of equality and budget, the best first; full is in every part."""
+    found = []
+    for equal in dict.fromkeys(row.equal for row in table.rows):
+        of_kind = [row for row in table.rows if row.equal == equal]
+        whole = [row for row in of_kind if row.to_full is None]
+        for budget in dict.fromkeys(row.budget for row in of_kind if row.to_full is not None):
+            rows = [row for row in of_kind if row.budget == budget and row.to_full is not None]
+            sign = -1 if table.measure == "accuracy" else 1
+            rows.sort(key=lambda row: sign * row.main.mean)
+            found.append((equal, budget, [*whole, *rows]))
+    return found
+
+
+def _title(budget: str, rows: Sequence[Row]) -> str:
+    count = next(row.rows for row in rows if row.to_full is not None)
+    return f"Budget {printable(budget)} ({count:,.0f} rows)"
+
+
+def _scores(table: Table) -> list[str]:
+    headings = ["method"]
+    if table.measure == "accuracy":
+        headings += [*table.suites, "accuracy"]
+    else:
+        headings += [*(f"{name} (all)" for name in table.held_out), "balanced loss"]
+    if table.measure == "accuracy" and table.held_out:
+        headings.append("loss")
+    return [*headings, "to random", "to full", ""]
+
+
+def _score_cells(table: Table, row: Row) -> list[str]:
+    cells = [row.method]
+    percent = table.measure == "accuracy"
+    scale, digits = (100.0, 1) if percent else (1.0, 3)
+    if percent:
+        cells += [_estimate(one, scale, digits) for one in row.accuracies.values()]
+    else:
+        cells += [_estimate(row.losses[f"{name} (all)"], 1.0, 3) for name in table.held_out]
+    cells.append(_estimate(row.main, scale, digits))
+    if percent and table.held_out:
+        means = [row.losses[f"{name} (balanced)"].mean for name in table.held_out]
+        cells.append(f"{sum(means) / len(means):.3f}")
+    for difference in (row.to_random, row.to_full):
+        cells.append(_difference(difference, scale, digits))
+    return [*cells, row.verdict]
+
+
+_COSTS = [
+    "method", "rows", "steps", "tokens", "FLOPs of training", "seconds of training",
+    "seconds of selecting", "break-even (FLOPs)", "break-even (seconds)",
+]  # fmt: skip
+
+
+def _cost_cells(row: Row) -> list[str]:
+    return [
+        row.method,
+        f"{row.rows:,.0f}",
+        f"{row.steps:,.0f}",
+        f"{row.tokens:,.0f}",
+        f"{row.flops:.3g}",
+        f"{row.seconds:,.1f}",
+        f"{row.seconds_selecting:,.2f}",
+        _trainings(row.break_even),
+        _trainings(row.break_even_seconds),
+    ]
+
+
+def _trainings(count: float | None) -> str:
+    if count is None:
+        return "never"
+    return "no proxy" if count == 0 else f"{count:,.2f}"
+
+
+def _estimate(estimate: Estimate, scale: float, digits: int) -> str:
+    mean = f"{estimate.mean * scale:.{digits}f}"
+    return mean if math.isnan(estimate.error) else f"{mean} ± {estimate.error * scale:.{digits}f}"
+
+
+def _difference(difference: Difference | None, scale: float, digits: int) -> str:
+    if difference is None:
+        return ""
+    mean = f"{difference.mean * scale:+.{digits}f}"
+    if math.isinf(difference.low):
+        return mean
+    low, high = difference.low * scale, difference.high * scale
+    return f"{mean} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    marks = ["---", *("---:" for _ in headings[1:])]
+    lines = [headings, marks, *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
