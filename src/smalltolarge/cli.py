@@ -361,6 +361,41 @@ def load(
 
 
 @app.command()
+def export(
+    subset: Annotated[
+        Path, typer.Argument(metavar="SUBSET", help="The subset that s2l select wrote.")
+    ],
+    to: Annotated[str, typer.Option(help="The trainer: trl, llamafactory or axolotl.")],
+    model: Annotated[
+        str, typer.Option(help="The model that will be trained, by folder or hub name.")
+    ] = "microsoft/phi-2",
+    template: Annotated[
+        str,
+        typer.Option(
+            help='How prompts are written: alpaca, under "### Instruction:" headings, for a base '
+            "model; or chat, by the template of the model's tokenizer."
+        ),
+    ] = "alpaca",
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a subset ready for TRL, LLaMA-Factory or Axolotl.
+
+    Writes a configuration with the paper's hyper-parameters beside the subset, and a copy of the
+    subset where the trainer does not read its layout.
+
+    Example:
+
+      s2l export subset.jsonl --to trl --model microsoft/phi-2
+    """
+    from smalltolarge.export import export as write_export
+
+    with _watching(False) as (console, _):
+        written = write_export(subset, to, model=model, template=template, overwrite=overwrite)
+    for path in written:
+        console.print(str(path), markup=False, highlight=False)
+
+
+@app.command()
 def verify(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
 ) -> None:
