@@ -77,7 +77,7 @@ class Run:
         """Read the trajectories this run recorded."""
         return Trajectories.from_parquet(self.path / "trajectories.parquet")
 
-    def features(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+    def features(self, ids: np.ndarray) -> dict[str, Any]:
         """Read what a pool of the examples ``ids`` held beside trajectories, by its field."""
         given = getattr(self.recipe, "embeddings", None)
         if given is not None:

@@ -1,0 +1,173 @@
+"""Comparisons: every arm once, whatever happens, and a table that says what was found."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from smalltolarge import recipe as recipes
+from smalltolarge.recipe import CompareRecipe
+
+from .conftest import Cli, write_data
+
+ROOT = Path(__file__).parents[1]
+SMOKE = ROOT / "recipes" / "smoke.yaml"
+
+TINY: dict[str, Any] = {
+    "data": ["data.jsonl"],
+    "methods": ["random-by-source"],
+    "budgets": ["20%"],
+    "seeds": [0],
+    "target": {
+        "target": "scratch-0.1m", "trainer": "own", "epochs": 1, "template": "alpaca", "threads": 1,
+    },
+    "evaluation": {"held_out": ["held-out.jsonl"]},
+}  # fmt: skip
+"""A comparison of a few seconds, without a proxy."""
+
+
+def write_recipe(folder: Path, **changes: Any) -> Path:
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump(TINY | changes))
+    return file
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """``tiny.yaml`` and its data in ``tmp_path``."""
+    data = write_data(tmp_path)
+    lines = data.read_text().splitlines(keepends=True)
+    data.write_text("".join(lines[:90]))
+    (tmp_path / "held-out.jsonl").write_text("".join(lines[90:]))
+    return write_recipe(tmp_path)
+
+
+def without_times(table: Path) -> list[dict[str, str]]:
+    rows = list(csv.DictReader(table.open()))
+    return [{k: v for k, v in row.items() if "second" not in k} for row in rows]
+
+
+def test_a_killed_comparison_continues_to_the_same_table(tmp_path: Path, s2l: Cli) -> None:
+    s2l("sample-data", "demo/small", "--rows", "300")
+    single = ["--set", "proxy.threads=1", "--set", "target.threads=1"]
+    command = [sys.executable, "-m", "smalltolarge.cli", "run", str(SMOKE), "--out", "killed"]
+    process = subprocess.Popen([*command, *single], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "killed").glob("arm-*.json"))) < 3:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = {file: file.stat().st_mtime_ns for file in (tmp_path / "killed").glob("arm-*.json")}
+    shown = s2l("run", SMOKE, "--out", "killed", *single).stdout
+    assert all(file.stat().st_mtime_ns == then for file, then in done.items())
+    s2l("run", SMOKE, "--out", "whole", *single)
+    assert without_times(tmp_path / "killed/table.csv") == without_times(
+        tmp_path / "whole/table.csv"
+    )
+    for name in ("full", "random", "s2l", "facility-location", "confidence-curriculum"):
+        assert name in shown and name in (tmp_path / "killed/table.md").read_text()
+    assert "done: there is nothing to do" in s2l("run", SMOKE, "--out", "killed", *single).stderr
+    answers = (tmp_path / "killed/answers-s2l-20pct-epochs-0.jsonl").read_text().splitlines()
+    assert len(answers) == 60 and {"task", "completion", "score"} <= json.loads(answers[0]).keys()
+    assert not (tmp_path / "killed/target").exists()
+
+
+def test_methods_that_need_no_proxy_train_none(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
+    s2l("run", tiny, "--out", "run")
+    assert not (tmp_path / "run/trajectories.parquet").exists()
+    assert yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())["proxy"] is None
+    rows = list(csv.DictReader((tmp_path / "run/table.csv").open()))
+    assert [row["method"] for row in rows] == ["full", "random-by-source", "random"]
+    assert {row["break_even"] for row in rows} == {"0.0"}
+    assert [row["rows"] for row in rows] == ["90.0", "18.0", "18.0"]
+    assert float(rows[0]["loss"]) > 0
+
+
+def test_equal_steps_give_every_target_the_steps_of_full(
+    tmp_path: Path, tiny: Path, s2l: Cli
+) -> None:
+    s2l("run", tiny, "--out", "run", "--set", "equal=[epochs, steps]")
+    rows = list(csv.DictReader((tmp_path / "run/table.csv").open()))
+    steps = {(row["equal"], row["method"]): float(row["steps"]) for row in rows}
+    assert steps["epochs", "full"] == steps["steps", "full"] == steps["steps", "random"] == 3
+    assert steps["epochs", "random"] == 1
+
+
+def test_a_kept_target_is_a_model_folder(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
+    s2l("run", tiny, "--out", "run", "--set", "keep_targets=true")
+    kept = tmp_path / "run/targets/random-20pct-epochs-0"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(os.listdir(kept))
+
+
+def test_a_dry_run_lists_the_arms_and_writes_nothing(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
+    shown = s2l("run", tiny, "--out", "run", "--dry-run").stdout
+    assert "Arms, a target each" in shown and "random-by-source, random" in shown
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        (["targt.epochs=1"], 2, "targt is not a setting; did you mean target?"),
+        (["target.epoch=1"], 2, "target.epoch is not a setting; did you mean epochs?"),
+        (["methods=[s2ll]"], 2, "Did you mean 's2l'?"),
+        (["methods=[{method: random, labl: x}]"], 2, "methods.0.labl is not a setting"),
+        (["methods=[s2l, {method: s2l}]"], 2, "methods: s2l is there twice"),
+        (["methods=['os:system']"], 7, "--trust-code"),
+        (["budgets=['2M-tokens']"], 2, "in tokens"),
+        (["budgets=[91]"], 2, "budgets.0"),
+        (["budgets=['91']"], 3, "only 90 can be used"),
+        (["evaluation.held_out=[]"], 2, "suites or held_out are needed"),
+        (["evaluation.suites=[nowhere]"], 4, "no suite of questions at nowhere"),
+        (["target"], 2, "NAME=VALUE is needed"),
+        (["data.x=1"], 2, "data is no section"),
+        (["target.trainer=own", "target.lora_rank=4"], 2, "only trainer trl can do that"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_is_refused_before_anything_is_trained(
+    tmp_path: Path, tiny: Path, s2l: Cli, changes: list[str], code: int, words: str
+) -> None:
+    sets = [word for change in changes for word in ("--set", change)]
+    assert words in s2l("run", tiny, "--out", "run", *sets, expect=code).stderr
+    assert not list((tmp_path / "run").glob("arm-*"))
+
+
+def test_another_recipe_or_another_test_set_is_refused_in_the_same_folder(
+    tmp_path: Path, tiny: Path, s2l: Cli
+) -> None:
+    s2l("run", tiny, "--out", "run")
+    other = s2l("run", tiny, "--out", "run", "--set", "target.epochs=2", expect=4).stderr
+    assert "target.epochs: 1" in other and "2.0 now" in other
+    held_out = tmp_path / "held-out.jsonl"
+    held_out.write_text("".join(held_out.read_text().splitlines(keepends=True)[:20]))
+    assert "held-out.jsonl" in s2l("run", tiny, "--out", "run", expect=4).stderr
+
+
+def test_a_damaged_arm_is_done_again_and_no_other(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
+    s2l("run", tiny, "--out", "run")
+    before = without_times(tmp_path / "run/table.csv")
+    arm = tmp_path / "run/arm-random-20pct-epochs-0.json"
+    arm.write_text("{}")
+    full = (tmp_path / "run/arm-full-100pct-epochs-0.json").stat().st_mtime_ns
+    said = s2l("run", tiny, "--out", "run").stderr
+    assert "not the file that was written" in said
+    assert (tmp_path / "run/arm-full-100pct-epochs-0.json").stat().st_mtime_ns == full
+    assert without_times(tmp_path / "run/table.csv") == before
+
+
+@pytest.mark.parametrize("file", sorted(SMOKE.parent.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_recipe_of_the_project_can_be_read(file: Path) -> None:
+    recipe = recipes.read(recipes.read_yaml(file), CompareRecipe).resolved()
+    again = recipes.read(yaml.safe_load(recipes.to_yaml(recipe)), CompareRecipe)
+    assert again == recipe
