@@ -1,0 +1,175 @@
+"""The table of a comparison: means, intervals, verdicts, and what it takes to break even."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smalltolarge.errors import IntegrityError
+from smalltolarge.outcomes import Arm, ArmResult, Difference, Row, Table, tabulate
+from smalltolarge.report.comparison import to_csv, to_markdown
+
+
+def result(
+    method: str,
+    seed: int,
+    scores: Sequence[float] = (1, 0),
+    budget: str = "11%",
+    flops: float = 1.0,
+    **changes: object,
+) -> ArmResult:
+    return replace(
+        ArmResult(
+            arm=Arm(method, budget, seed, "epochs"),
+            rows=10,
+            steps=3,
+            tokens=100,
+            flops=flops,
+            seconds=flops,
+            seconds_selecting=0.1,
+            seconds_evaluating=1.0,
+            train_loss=2.0,
+            scores={"suite": list(scores)},
+            unanswered={"suite": 0},
+            cut={"suite": 0},
+            losses={},
+        ),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def table_of(*results: ArmResult, proxy: float = 6.0) -> Table:
+    return tabulate(results, {"s2l": True}, {"flops": proxy, "seconds": proxy})
+
+
+def row_of(table: Table, method: str) -> Row:
+    return next(row for row in table.rows if row.method == method)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=40))
+def test_an_interval_is_the_one_of_a_paired_t_test(differences: list[float]) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    found = Difference.of(differences)
+    if np.std(differences) < 1e-9:
+        return
+    theirs = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    wide = max(found.high - found.low, 1e-9)
+    rounding = 2e-3 if len(differences) <= 31 else 0.05  # beyond 30 degrees: the normal quantile
+    assert abs(found.low - theirs.low) <= rounding * wide
+    assert abs(found.high - theirs.high) <= rounding * wide
+
+
+def test_one_seed_says_nothing_of_chance() -> None:
+    table = table_of(result("full", 0), result("s2l", 0, [1, 1]), result("random", 0, [0, 0]))
+    row = row_of(table, "s2l")
+    assert row.to_random is not None and math.isinf(row.to_random.high)
+    assert row.verdict == "one seed: not known"
+    json.dumps(table.to_plain(), allow_nan=False)
+
+
+def test_a_method_beats_random_only_where_its_whole_interval_does() -> None:
+    seeds = range(3)
+    always = [[1] * 8 + [0, 0], [1] * 8 + [0, 0], [1] * 9 + [0]]
+    sometimes = [[1] * 9 + [0], [0] * 9 + [1], [1] * 5 + [0] * 5]
+    never = [[1] + [0] * 9, [1] + [0] * 9, [0] * 10]
+    results = [
+        *(result("random", seed, [1] * 5 + [0] * 5) for seed in seeds),
+        *(result("always", seed, always[seed]) for seed in seeds),
+        *(result("sometimes", seed, sometimes[seed]) for seed in seeds),
+        *(result("never", seed, never[seed]) for seed in seeds),
+    ]
+    table = table_of(*results)
+    verdicts = {row.method: row.verdict for row in table.rows}
+    assert verdicts == {
+        "random": "",
+        "always": "beats random",
+        "sometimes": "does not beat random",
+        "never": "worse than random",
+    }
+
+
+def test_differences_are_between_arms_of_one_seed() -> None:
+    # Seeds differ much, methods always by one question: pairs see it, averages would not.
+    table = table_of(
+        *(result("random", seed, [1] * seed + [0] * (10 - seed)) for seed in (1, 5, 8)),
+        *(result("s2l", seed, [1] * (seed + 1) + [0] * (9 - seed)) for seed in (1, 5, 8)),
+    )
+    found = row_of(table, "s2l").to_random
+    assert found is not None
+    assert found.mean == pytest.approx(0.1) and found.low == pytest.approx(found.high)
+
+
+def test_standard_errors_are_over_questions_each_averaged_over_seeds() -> None:
+    table = table_of(result("random", 0, [1, 0, 1, 1]), result("random", 1, [0, 0, 1, 1]))
+    (row,) = table.rows
+    questions = np.array([0.5, 0, 1, 1])
+    assert row.main.mean == pytest.approx(questions.mean())
+    assert row.main.error == pytest.approx(questions.std(ddof=1) / 2)
+
+
+def test_the_proxy_is_paid_for_by_what_the_subset_saves() -> None:
+    table = table_of(
+        result("full", 0, budget="100%", flops=10), result("s2l", 0, flops=7), result("random", 0)
+    )
+    assert row_of(table, "s2l").break_even == pytest.approx(6 / (10 - 7))
+    assert row_of(table, "random").break_even == 0
+    dear = table_of(result("full", 0, budget="100%", flops=10), result("s2l", 0, flops=10))
+    assert row_of(dear, "s2l").break_even is None
+    assert "never" in to_markdown(dear)
+
+
+def test_without_suites_the_lower_balanced_loss_is_better() -> None:
+    def losing(method: str, seed: int, loss: float) -> ArmResult:
+        losses = {"held-out": {"(all)": 9.0, "(balanced)": loss, "source": loss}}
+        return result(method, seed, scores={}, losses=losses)
+
+    def changed(method: str, seed: int, loss: float) -> ArmResult:
+        return replace(losing(method, seed, loss), scores={}, unanswered={}, cut={})
+
+    table = table_of(
+        *(changed("random", seed, 2.0 + seed / 100) for seed in range(3)),
+        *(changed("s2l", seed, 1.9 + seed / 100) for seed in range(3)),
+        *(changed("worse", seed, 2.2 + seed / 90) for seed in range(3)),
+    )
+    assert table.measure == "loss"
+    assert row_of(table, "s2l").verdict == "beats random"
+    assert row_of(table, "worse").verdict == "worse than random"
+    assert "lower is better" in to_markdown(table)
+
+
+def test_markdown_and_csv_have_every_row() -> None:
+    table = table_of(
+        result("full", 0, budget="100%"), result("s2l", 0), result("random", 0),
+        result("s2l", 0, budget="5%"), result("random", 0, budget="5%"),
+    )  # fmt: skip
+    markdown = to_markdown(table)
+    assert markdown.index("Budget 11%") < markdown.index("Budget 5%")
+    assert markdown.count("| full |") == 4
+    rows = list(csv.DictReader(io.StringIO(to_csv(table))))
+    assert [(row["budget"], row["method"]) for row in rows] == [
+        ("100%", "full"), ("11%", "s2l"), ("11%", "random"), ("5%", "s2l"), ("5%", "random"),
+    ]  # fmt: skip
+
+
+def test_a_result_is_read_back_as_it_was_written() -> None:
+    before = result("s2l", 3)
+    assert ArmResult.from_plain(json.loads(json.dumps(before.to_plain()))) == before
+    with pytest.raises(IntegrityError, match="not the result of an arm"):
+        ArmResult.from_plain({"arm": {"method": "s2l"}})
+
+
+@pytest.mark.parametrize("budget", ["11%", "0.5%", "30K", "30_000"])
+def test_the_name_of_an_arm_is_a_plain_file_name(budget: str) -> None:
+    name = Arm("s2l-by-source", budget, 2**64 - 1, "epochs").name
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")
+    assert Arm("s2l", "0.5%", 0, "epochs").name != Arm("s2l", "5%", 0, "epochs").name
