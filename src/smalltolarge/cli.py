@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from smalltolarge.errors import (
-    Interrupted,
     OutOfSpace,
     RecipeError,
     RefusedForSafety,
@@ -37,14 +31,9 @@ from smalltolarge.options import (
     Seed,
     with_settings,
 )
-from smalltolarge.progress import BarProgress, LineProgress, Progress
 from smalltolarge.selection.s2l import S2L
+from smalltolarge.session import watching
 from smalltolarge.settings import ProxySettings, ReadingSettings, TargetSettings
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from smalltolarge.experiment import Watch
 
 app = typer.Typer(
     name="s2l",
@@ -152,7 +141,7 @@ def select(
         "seed": seed,
     }
     wanted = _recipe(SelectRecipe, data, recipe, given, settings, assignments)
-    with _watching(no_progress) as (console, watch):
+    with watching(no_progress) as (console, watch):
         if dry_run:
             examples, prepared = experiment.plan(wanted, out, watch)
         else:
@@ -191,7 +180,7 @@ def record(
     from smalltolarge.report import terminal
 
     wanted = _recipe(RecordRecipe, data, recipe, {"seed": seed}, settings)
-    with _watching(no_progress) as (console, watch):
+    with watching(no_progress) as (console, watch):
         if dry_run:
             examples, prepared = experiment.plan(wanted, out, watch)
         else:
@@ -252,7 +241,7 @@ def run(
             f"{recipe} names code to run as a method: {printable(foreign[0])}. Give --trust-code "
             "if you trust it."
         )
-    with _watching(no_progress) as (console, watch):
+    with watching(no_progress) as (console, watch):
         if dry_run:
             examples, arms = comparison.plan_comparison(wanted, watch)
         else:
@@ -300,7 +289,7 @@ def train(
 
     given = {"seed": seed, "target": target}
     wanted = _recipe(TrainRecipe, data, recipe, given, settings)
-    with _watching(no_progress) as (console, watch):
+    with watching(no_progress) as (console, watch):
         folder = run or _default_folder(out)
         finished = experiment.run_train(wanted, out, folder, watch)
     terminal.show_training(finished, console)
@@ -355,7 +344,7 @@ def load(
     from smalltolarge.report import terminal
 
     wanted = _recipe(RecordRecipe, data, None, {}, settings)
-    with _watching(no_progress) as (console, watch):
+    with watching(no_progress) as (console, watch):
         examples = experiment.write_examples(wanted, out, watch, overwrite=overwrite)
     terminal.show_examples(examples, console)
 
@@ -389,7 +378,7 @@ def export(
     """
     from smalltolarge.export import export as write_export
 
-    with _watching(False) as (console, _):
+    with watching(False) as (console, _):
         written = write_export(subset, to, model=model, template=template, overwrite=overwrite)
     for path in written:
         console.print(str(path), markup=False, highlight=False)
@@ -402,7 +391,7 @@ def verify(
     """Check a finished run: every digest, and the selection made again from its trajectories."""
     from smalltolarge.verification import verify as check_run
 
-    with _watching(False) as (console, watch):
+    with watching(False) as (console, watch):
         checked = check_run(run, watch.check)
     for line in checked:
         console.print(line, markup=False)
@@ -418,7 +407,7 @@ def sample_data(
     """Write arithmetic word problems to try things on: train.jsonl and six test suites."""
     from smalltolarge.wordproblems.files import write_sample_data
 
-    with _watching(False) as (console, _):
+    with watching(False) as (console, _):
         written = write_sample_data(folder, rows, seed, overwrite=overwrite)
     for path, count in written.items():
         console.print(f"{count:>8,} rows  {path}", markup=False, highlight=False)
@@ -478,59 +467,6 @@ def _default_folder(out: Path) -> Path:
     if name != stem:
         name = f"{name or 'run'}-{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:6]}"
     return Path("runs") / name
-
-
-@contextmanager
-def _watching(lines: bool) -> Iterator[tuple[Console, Watch]]:
-    """Show progress and notices on stderr, and turn the first signal into a clean stop."""
-    from rich.console import Console
-
-    from smalltolarge.experiment import Watch
-
-    errors = Console(stderr=True, highlight=False)
-    progress = (
-        LineProgress() if lines else BarProgress(errors) if errors.is_terminal else Progress()
-    )
-    handler = logging.Handler()
-    handler.emit = lambda record: errors.print(  # type: ignore[method-assign]
-        f"{'note: ' if record.levelno >= logging.WARNING else ''}{record.getMessage()}",
-        markup=False,
-        soft_wrap=True,
-    )
-    logger = logging.getLogger("smalltolarge")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    try:
-        with _stopping() as check, progress:
-            yield Console(highlight=False, soft_wrap=True), Watch(progress, check)
-    finally:
-        logger.removeHandler(handler)
-
-
-@contextmanager
-def _stopping() -> Iterator[Callable[[], None]]:
-    """Yield a function that raises ``Interrupted`` after the first signal; a second one kills."""
-    caught: list[int] = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        signal.signal(number, signal.SIG_DFL)
-        print("stopping at the next safe point; once more to stop at once", file=sys.stderr)
-
-    def check() -> None:
-        if caught:
-            raise Interrupted(
-                f"stopped by {signal.Signals(caught[0]).name}; what is done is kept. Give the same "
-                "command again to go on."
-            )
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-    before = {number: signal.signal(number, remember) for number in numbers}
-    try:
-        yield check
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
 
 
 def main() -> None:

@@ -164,9 +164,8 @@ class TargetSettings(TrainingSettings):
     """A causal language model: a hub name, a folder with safetensors, or one built here from
     scratch, as scratch-2m or scratch-70m. "scratch" is scratch-2m."""
     trainer: Literal["trl", "own"] = "trl"
-    """What runs the training: TRL's SFTTrainer (LoRA, several GPUs, loggers), or the loop that
-    also trains proxies: one device, all weights, several times faster on a CPU, and a continued
-    training gives the same bytes."""
+    """What runs the training: TRL's SFTTrainer (LoRA, loggers), or the loop that also trains
+    proxies: one device, all weights, and faster on a CPU. Both take the same batches."""
     steps: int | None = None
     """Optimiser steps, instead of epochs."""
     lora_rank: int | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 
 from smalltolarge.errors import DataError, OutOfSpace, printable
 from smalltolarge.lm import attention, linear
@@ -30,6 +31,8 @@ Measured on a CPU: 0 for 14 causal architectures, attention, experts and recurre
 """
 _ROUNDING = {False: 1e-4, True: 5e-2}
 """How far packed hidden states may be from padded ones, over the largest: in float32, bfloat16."""
+_LOGITS = 512
+"""Tokens whose logits are held at once where losses are weighted."""
 _COMPARED = 64
 """Places before the changed token whose logits are compared; all would be large to keep."""
 _CAUSAL_WANTED = (
@@ -84,6 +87,29 @@ class Losses:
                 return TokenLosses(each.detach(), each.sum())
             return self._of_hidden(self._hidden(unit), unit)
 
+    def weighted(self, unit: Unit, weights: torch.Tensor) -> torch.Tensor:
+        """Give the sum of the losses of the completion tokens times ``weights`` (p,).
+
+        Slower than ``total`` of a call, which weighs all alike; logits are made twice.
+        """
+        with _autocast(unit, self.bfloat16):
+            if self.way == "own logits":
+                logits = self._own_logits(unit).float()
+                return cross_entropy(logits, unit.targets, reduction="none") @ weights
+            parts = zip(
+                self._hidden(unit)[unit.predicting].split(_LOGITS),
+                unit.targets.split(_LOGITS),
+                weights.split(_LOGITS),
+                strict=True,
+            )
+            found = [checkpoint(self._weigh, *part, use_reentrant=False) for part in parts]
+            return torch.stack(found).sum()
+
+    def _weigh(
+        self, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        return cross_entropy(self.head(hidden).float(), targets, reduction="none") @ weights
+
     def hidden(self, unit: Unit) -> torch.Tensor:
         """Give the last hidden states of a unit, (n, d)."""
         with _autocast(unit, self.bfloat16):
@@ -128,7 +154,7 @@ class Losses:
                     for unit in (earlier, changed)
                 )
         except _CANNOT as error:
-            if _is_memory(error):
+            if is_memory(error):
                 raise
             raise DataError(
                 f"{type(self.model).__name__} cannot be run on token ids alone "
@@ -168,7 +194,7 @@ class Losses:
                         return False
                     scale = 100.0 / max(largest, 1e-6)
         except _CANNOT as error:
-            if _is_memory(error):
+            if is_memory(error):
                 raise
             log.debug("hidden states and head cannot be used: %s", printable(str(error), 200))
             return False
@@ -198,7 +224,7 @@ class Losses:
                 )
             )
         except _CANNOT as error:
-            if _is_memory(error):
+            if is_memory(error):
                 raise
             log.debug("examples cannot be packed: %s", printable(str(error), 200))
         finally:
@@ -255,7 +281,7 @@ def mean_per_example(losses: np.ndarray, n_tokens: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _is_memory(error: BaseException) -> bool:
+def is_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
@@ -273,7 +299,7 @@ def naming_memory(prepared: Prepared, rows: np.ndarray) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
+        if not is_memory(error):
             raise
         longest = int(prepared.order.lengths[rows].max())
         raise OutOfSpace(

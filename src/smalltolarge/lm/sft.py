@@ -29,7 +29,7 @@ from smalltolarge import store
 from smalltolarge.errors import IntegrityError, Interrupted, OutOfSpace, RecipeError, printable
 from smalltolarge.lm import attention, proxies
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
-from smalltolarge.lm.losses import _is_memory
+from smalltolarge.lm.losses import is_memory
 from smalltolarge.lm.plan import keyed_number
 from smalltolarge.lm.recording import find_losses, fingerprint_of_training
 from smalltolarge.lm.shelf import Shelf
@@ -500,7 +500,7 @@ def _naming_memory(settings: TargetSettings) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
+        if not is_memory(error):
             raise
         raise OutOfSpace(
             f"out of memory on a batch of {settings.batch_size} examples in {settings.accumulate} "
