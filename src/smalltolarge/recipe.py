@@ -89,7 +89,7 @@ class SelectRecipe(RecordRecipe):
     embeddings: str | None = None
     """A file of embeddings of your own, for methods that need some."""
     method: str = "s2l"
-    """How to choose: s2l, random, or my_package.module:Class."""
+    """How to choose: a name of ``s2l methods``, or my_package.module:Class."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the method."""
 

@@ -117,6 +117,8 @@ def selection_table(examples: Examples, selection: Selection) -> pa.Table:
         "selected": selected,
         "reason": np.where(selected, "selected", "not selected"),
     }
+    if selection.sequence is not None:
+        used["sequence"] = selection.sequence
     excluded: dict[str, Any] = {
         "file": paths.take(examples.excluded["file"].combine_chunks()),
         "row": examples.excluded["row"],
