@@ -1,0 +1,72 @@
+"""What a person at a terminal sees and may do while a command runs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from smalltolarge.errors import Interrupted
+from smalltolarge.progress import BarProgress, LineProgress, Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from smalltolarge.experiment import Watch
+
+
+@contextmanager
+def watching(lines: bool) -> Iterator[tuple[Console, Watch]]:
+    """Show progress and notices on stderr, and turn the first signal into a clean stop."""
+    from rich.console import Console
+
+    from smalltolarge.experiment import Watch
+
+    errors = Console(stderr=True, highlight=False)
+    progress = (
+        LineProgress() if lines else BarProgress(errors) if errors.is_terminal else Progress()
+    )
+    handler = logging.Handler()
+    handler.emit = lambda record: errors.print(  # type: ignore[method-assign]
+        f"{'note: ' if record.levelno >= logging.WARNING else ''}{record.getMessage()}",
+        markup=False,
+        soft_wrap=True,
+    )
+    logger = logging.getLogger("smalltolarge")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        with _stopping() as check, progress:
+            yield Console(highlight=False, soft_wrap=True), Watch(progress, check)
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], None]]:
+    """Yield a function that raises ``Interrupted`` after the first signal; a second one kills."""
+    caught: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, signal.SIG_DFL)
+        print("stopping at the next safe point; once more to stop at once", file=sys.stderr)
+
+    def check() -> None:
+        if caught:
+            raise Interrupted(
+                f"stopped by {signal.Signals(caught[0]).name}; what is done is kept. Give the same "
+                "command again to go on."
+            )
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.signal(number, remember) for number in numbers}
+    try:
+        yield check
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
