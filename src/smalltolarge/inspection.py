@@ -1,0 +1,419 @@
+"""What a recording says before a target is paid for: ``inspection.json`` in its run folder.
+
+It is no stage of the run: nothing follows from it, and it may be made again at any time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smalltolarge import experiment, store
+from smalltolarge.diagnostics import (
+    Agreement,
+    Clusters,
+    GradientFacts,
+    Inspection,
+    Learning,
+    Origins,
+    PairMean,
+    Shapes,
+    adjusted_rand,
+    cosines,
+    cramers_v,
+    eta_squared,
+    number,
+    relative_error,
+    spearman,
+)
+from smalltolarge.errors import (
+    DataError,
+    IntegrityError,
+    MissingArtifact,
+    RecipeError,
+    StaleArtifact,
+    printable,
+)
+from smalltolarge.examples import Examples
+from smalltolarge.experiment import PROXY_WEIGHTS, Watch
+from smalltolarge.recipe import RecordRecipe, SelectRecipe
+from smalltolarge.results import Run
+from smalltolarge.selection import S2L, Pool, Random, Selector
+from smalltolarge.selection.sampling import order_by_key, random_keys
+from smalltolarge.trajectories import Trajectories
+
+__all__ = ["Inspection", "inspect_run"]
+
+log = logging.getLogger("smalltolarge")
+
+FILE = "inspection.json"
+_BUDGET = "11%"
+"""Of the subset looked at where the run chose none."""
+_DRAWS = 5
+"""Random subsets that the subset is compared with."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """A recording as it is looked at: n examples in one order."""
+
+    run: Run
+    recipe: RecordRecipe
+    pool: Pool
+    losses: np.ndarray
+    """float32 (n, t)."""
+    selector: S2L
+    labels: np.ndarray
+    """int32 (n,): the clusters of S2L."""
+    chosen: np.ndarray
+    """int64 (b,): rows of the subset."""
+    method: str
+    given: bool
+    examples: Examples | None
+    """The data, where they were read."""
+
+
+def inspect_run(
+    run: str | PathLike[str],
+    *,
+    target: str | PathLike[str] | None = None,
+    sample: int = 200,
+    seeds: int = 3,
+    gradients: bool = True,
+    threads: int | None = None,
+    device: str | None = None,
+    watch: Watch | None = None,
+) -> Inspection:
+    """Look at the losses, clusters and gradients of a run that recorded; write what was found.
+
+    Parameters
+    ----------
+    run : the run folder of ``select``, ``record`` or ``run``
+    target : a run folder or a file of losses of the same examples under a larger model
+    sample : examples whose own gradients are compared
+    seeds : clusterings with different seeds that are compared
+    gradients : False loads no model
+    threads, device : of the proxy, instead of those it was recorded with
+
+    Raises
+    ------
+    MissingArtifact
+        The folder holds no recording, or what is asked for needs a file that is not there.
+    StaleArtifact, IntegrityError
+        The data or the recording are not those of the run any more.
+    DataError
+        The target has losses of other examples.
+    """
+    if seeds < 1 or sample < 2:
+        raise RecipeError(f"seeds is {seeds} and sample is {sample}: at least 1 and 2 are needed")
+    watch = watch or Watch()
+    looked = _look(Run.open(Path(run)), gradients, watch)
+    larger = None if target is None else _read_target(Path(target))
+    found = Inspection(
+        run=str(looked.run.path),
+        proxy=_proxy(looked.recipe),
+        examples=len(looked.pool),
+        checkpoints=looked.losses.shape[1],
+        method=looked.method,
+        given=looked.given,
+        settings=asdict(looked.selector),
+        learning=Learning.of(looked.losses, _steps(looked)),
+        shapes=Shapes.of(looked.losses),
+        clusters=_clusters(looked, seeds, watch),
+        origins=_origins(looked),
+        agreement=None if larger is None else _agreement(looked, str(target), larger),
+        gradients=_gradients(looked, sample, threads, device, watch) if gradients else None,
+    )
+    store.write_json(looked.run.path / FILE, found.to_plain())
+    return found
+
+
+def _look(run: Run, gradients: bool, watch: Watch) -> _Looked:
+    """Read a recording, and the examples it is of; S2L clusters them, and chooses if need be."""
+    recipe = _recorded(run, gradients)
+    selected = "select" in run.stages
+    examples = None if selected and not gradients else _read(run, recipe, watch)
+    trajectories = run.trajectories()
+    if selected:
+        table = run.selection()
+        table = table.filter(table["id"].is_valid())
+        ids = np.array(table["id"].to_pylist(), dtype="S")
+        sources = table["source"].to_pylist()
+        if examples is not None and not np.isin(ids, examples.ids).all():
+            raise StaleArtifact(_other_data(run))
+    else:
+        assert examples is not None
+        if not np.isin(trajectories.ids, examples.ids).all():
+            raise StaleArtifact(_other_data(run))
+        used, trajectories = experiment.join(examples, trajectories)
+        ids, sources = used.ids, used.sources()
+    pool = Pool(ids=ids, trajectories=trajectories.align(ids), sources=sources)
+    own = selected and isinstance(recipe, SelectRecipe) and recipe.method == "s2l"
+    found = recipe.selector() if own and isinstance(recipe, SelectRecipe) else S2L()
+    assert isinstance(found, S2L)
+    selector = found if found.stratify else replace(found, clusters=min(found.clusters, len(pool)))
+    if selected:
+        labels = _labels(selector, pool, recipe.seed)
+        chosen = np.flatnonzero(table["selected"].to_numpy(zero_copy_only=False))
+    else:
+        selection = selector.select(pool, _BUDGET, recipe.seed)
+        assert selection.labels is not None
+        labels, chosen = selection.labels, selection.indices
+    assert pool.trajectories is not None
+    return _Looked(
+        run=run,
+        recipe=recipe,
+        pool=pool,
+        losses=pool.trajectories.losses,
+        selector=selector,
+        labels=labels,
+        chosen=chosen,
+        method=recipe.method if isinstance(recipe, SelectRecipe) and selected else "s2l",
+        given=selected,
+        examples=examples,
+    )
+
+
+def _recorded(run: Run, gradients: bool) -> RecordRecipe:
+    """Give the recipe of a run whose recording, and proxy if asked for, are as written."""
+    recipe, stages = run.recipe, run.stages
+    if "record" not in stages or not isinstance(recipe, RecordRecipe):
+        given = getattr(recipe, "trajectories", None)
+        raise MissingArtifact(
+            f"{run.path} recorded no losses: there is nothing to inspect. Give the run folder of "
+            "an s2l select, record or run that trained a proxy"
+            + (f", such as the one that recorded {printable(given, 200)}." if given else ".")
+        )
+    if gradients and PROXY_WEIGHTS not in stages["record"]["outputs"]:
+        raise MissingArtifact(
+            f"{run.path} has no {PROXY_WEIGHTS}: an earlier version recorded it. Give "
+            "--no-gradients, or record again."
+        )
+    changed = set(store.changed_outputs(run.path, stages["record"]))
+    if not gradients:
+        changed.discard(PROXY_WEIGHTS)
+    if changed:
+        raise IntegrityError(
+            f"{run.path}: {', '.join(sorted(changed))} is missing or not what was written. Give "
+            "the command of the run again, which records anew."
+        )
+    return recipe
+
+
+def _read(run: Run, recipe: RecordRecipe, watch: Watch) -> Examples:
+    """Read the data of a run, which must be where they were."""
+    for entry in run.facts("load")["inputs"]:
+        if entry["kind"] != "dataset" and not Path(entry["path"]).exists():
+            raise MissingArtifact(
+                f"{printable(entry['path'], 200)}, which the run in {run.path} read, is not here. "
+                "Give the command in the folder where the run was started, or, for a run that "
+                "selected, --no-gradients."
+            )
+    return experiment.load(recipe, watch)
+
+
+def _other_data(run: Run) -> str:
+    return (
+        f"the data are not those that the run in {run.path} recorded: some of its examples are "
+        "gone. Put the old data back, or give --no-gradients."
+    )
+
+
+def _proxy(recipe: RecordRecipe) -> str:
+    assert recipe.proxy is not None
+    return recipe.proxy.proxy
+
+
+def _steps(looked: _Looked) -> np.ndarray:
+    assert looked.pool.trajectories is not None
+    return looked.pool.trajectories.steps
+
+
+def _labels(selector: Selector, pool: Pool, seed: int) -> np.ndarray:
+    """Cluster a pool as a selection with this seed does."""
+    found = selector.rank(pool, random_keys(pool.ids, seed), seed).labels
+    assert found is not None
+    return found
+
+
+def _other_seeds(seed: int, count: int) -> list[int]:
+    return [(seed + place) % 2**64 for place in range(1, count + 1)]
+
+
+def _clusters(looked: _Looked, seeds: int, watch: Watch) -> Clusters:
+    """Cluster again, with other seeds and other numbers of clusters."""
+    selector, n, seed = looked.selector, len(looked.pool), looked.recipe.seed
+    k = selector.clusters
+    numbers = [other for other in (k // 2, 2 * k) if 2 <= other <= n]
+    others = _other_seeds(seed, seeds - 1)
+    with watch.progress.step("clustering", len(others) + len(numbers), "times") as step:
+        by_seed = [looked.labels]
+        for other in others:
+            watch.check()
+            by_seed.append(_labels(selector, looked.pool, other))
+            step.advance(1)
+        over_clusters = {}
+        for other in numbers:
+            watch.check()
+            labels = _labels(replace(selector, clusters=other), looked.pool, seed)
+            over_clusters[str(other)] = adjusted_rand(looked.labels, labels)
+            step.advance(1)
+    over = [adjusted_rand(a, b) for a, b in itertools.combinations(by_seed, 2)]
+    sizes = np.bincount(looked.labels)
+    return Clusters(
+        clusters=len(sizes),
+        smallest=int(sizes.min()),
+        median=float(np.median(sizes)),
+        largest=int(sizes.max()),
+        below_three=int((sizes < 3).sum()),
+        seeds=(seed, *others),
+        over_seeds=float(np.mean(over)) if over else None,
+        over_seeds_least=min(over) if over else None,
+        over_clusters=over_clusters,
+    )
+
+
+def _origins(looked: _Looked) -> Origins:
+    """Compare clusters with lengths and sources."""
+    trajectories, sources = looked.pool.trajectories, looked.pool.sources
+    assert trajectories is not None and sources is not None
+    n, k = len(looked.pool), int(looked.labels.max()) + 1
+    names, length = number(list(sources)), None
+    if trajectories.n_tokens is not None:
+        length = eta_squared(looked.labels, np.log(trajectories.n_tokens))
+    return Origins(
+        length=length,
+        length_by_chance=(k - 1) / (n - 1) if n > 1 else 1.0,
+        source=cramers_v(looked.labels, names),
+        sources=int(names.max()) + 1,
+    )
+
+
+def _gradients(
+    looked: _Looked, sample: int, threads: int | None, device: str | None, watch: Watch
+) -> GradientFacts:
+    """Compare gradients of the proxy: of examples with each other, of subsets with all."""
+    assert looked.examples is not None and looked.recipe.proxy is not None
+    proxy = looked.recipe.proxy
+    changes: dict[str, Any] = {"threads": threads, "device": device}
+    proxy = replace(proxy, **{name: value for name, value in changes.items() if value is not None})
+    prepared = experiment.prepare(looked.examples, proxy, looked.recipe.seed, watch)
+    from smalltolarge import lm
+    from smalltolarge.lm.gradients import proxy_gradients
+
+    place = {name: row for row, name in enumerate(prepared.ids.tolist())}
+    missing = [name for name in looked.pool.ids.tolist() if name not in place]
+    if missing:
+        raise StaleArtifact(
+            f"{len(missing):,} examples that {looked.run.path} recorded have no token to learn "
+            f"any more (first id {printable(missing[0].decode())}): the tokenizer has changed"
+        )
+    rows = np.array([place[name] for name in looked.pool.ids.tolist()], dtype=np.int64)
+    pool, chosen = looked.pool, looked.chosen
+    seed = looked.recipe.seed
+    some = np.sort(order_by_key(random_keys(pool.ids, seed), pool.ids)[:sample])
+    draws = [Random().select(pool, len(chosen), other) for other in _other_seeds(seed, _DRAWS)]
+    weights = lm.read_weights(looked.run.path / PROXY_WEIGHTS)
+    passed = len(rows) + (2 + _DRAWS) * len(chosen)
+    with proxy_gradients(prepared, weights, watch.check) as found:
+        with watch.progress.step("gradients of single rows", len(some)) as step:
+            vectors = found.each(rows[some], step)
+        with watch.progress.step("mean gradients", passed) as step:
+            whole = found.mean(rows, step)
+            plain = relative_error(found.mean(rows[chosen], step), whole)
+            shares = _cluster_shares(looked.labels, chosen)
+            weighted = relative_error(found.mean(rows[chosen], step, shares), whole)
+            random = [relative_error(found.mean(rows[draw.indices], step), whole) for draw in draws]
+        parameters = found.parameters
+    labels, sources = looked.labels[some], number(list(pool.sources or ()))[some]
+    alike = cosines(vectors)
+    same = labels[:, None] == labels
+    of_source = sources[:, None] == sources
+    return GradientFacts(
+        parameters=parameters,
+        sample=len(some),
+        sketch=vectors.shape[1] if vectors.shape[1] < parameters else None,
+        inside=PairMean.of(alike, same),
+        between=PairMean.of(alike, ~same),
+        same_source=PairMean.of(alike, of_source),
+        rows=len(chosen),
+        error=plain,
+        weighted_error=weighted,
+        random_errors=tuple(random),
+    )
+
+
+def _cluster_shares(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Weigh chosen rows (b,) so that each cluster counts for its size; they add up to 1.
+
+    Clusters of which nothing was chosen are left out.
+    """
+    sizes, taken = np.bincount(labels), np.bincount(labels[chosen], minlength=labels.max() + 1)
+    shares: np.ndarray = (sizes / np.maximum(taken, 1))[labels[chosen]]
+    shares /= shares.sum()
+    return shares
+
+
+def _read_target(path: Path) -> Trajectories:
+    """Read the losses of a larger model: those that a run recorded, or a file of them."""
+    if not path.is_dir():
+        return Trajectories.from_parquet(path)
+    other = Run.open(path)
+    if not (other.path / "trajectories.parquet").is_file():
+        raise MissingArtifact(f"{path} recorded no losses to compare with")
+    return other.trajectories()
+
+
+def _agreement(looked: _Looked, name: str, larger: Trajectories) -> Agreement:
+    """Compare the losses and clusters of two models on the examples that both have."""
+    pool = looked.pool
+    assert pool.trajectories is not None
+    both = np.isin(pool.ids, larger.ids)
+    if both.sum() < 2:
+        raise DataError(
+            f"{printable(name, 200)} has losses of {int(both.sum())} of the examples of "
+            f"{looked.run.path}: record the larger model on the same data"
+        )
+    if not both.all():
+        log.warning("%s of %s examples are in both", f"{int(both.sum()):,}", f"{len(pool):,}")
+    ids = pool.ids[both]
+    sources = [of for of, there in zip(pool.sources or (), both, strict=True) if there]
+    selector, labels = looked.selector, []
+    if not selector.stratify:
+        selector = replace(selector, clusters=min(selector.clusters, len(ids)))
+    losses = [one.align(ids) for one in (pool.trajectories, larger)]
+    for one in losses:
+        labels.append(
+            _labels(selector, Pool(ids=ids, trajectories=one, sources=sources), looked.recipe.seed)
+        )
+    ours, theirs = (one.losses for one in losses)
+    return Agreement(
+        name=name,
+        examples=len(ids),
+        first=spearman(ours[:, 0], theirs[:, 0]),
+        last=spearman(ours[:, -1], theirs[:, -1]),
+        clusters=adjusted_rand(*labels),
+    )
+
+
+def read_inspection(run: Run) -> Mapping[str, Any]:
+    """Read what an inspection of a run found, as plain data.
+
+    Raises
+    ------
+    MissingArtifact
+        The run was not inspected.
+    """
+    file = run.path / FILE
+    if not file.is_file():
+        raise MissingArtifact(f"{run.path} was not inspected: give s2l inspect {run.path}")
+    plain: Mapping[str, Any] = json.loads(file.read_bytes())
+    return plain
