@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from smalltolarge import recipe as recipes
 from smalltolarge.errors import MissingArtifact, RecipeError
 from smalltolarge.recipe import (
     RecordRecipe,
@@ -175,3 +176,18 @@ def test_numbers_of_numpy_are_numbers() -> None:
 def test_a_budget_that_is_a_fraction_is_answered_with_how_to_write_a_share() -> None:
     with pytest.raises(RecipeError, match='a share is a text with % \\("11%"'):
         read({**SMALLEST, "budget": 0.11}, SelectRecipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 0.001), ("2E5", 200000.0), ("'1e-3'", "1e-3"), ("e5", "e5"), ("1e3x", "1e3x")],
+)
+def test_a_number_with_an_exponent_is_a_number(text: str, value: object, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(f"x: {text}\n")
+    assert recipes.read_yaml(file) == recipes.assign({}, [f"x={text}"]) == {"x": value}
+
+
+def test_an_object_is_never_made_from_a_set_value() -> None:
+    with pytest.raises(RecipeError, match="not YAML"):
+        recipes.assign({}, ["x=!!python/object/apply:os.getcwd []"])
