@@ -20,8 +20,8 @@ from smalltolarge.settings import cores
 if TYPE_CHECKING:
     from smalltolarge.lm.tokens import Prepared
 
-WHOLE = 2**18
-"""Weights up to which gradients of single examples are kept as they are: 1 MB each."""
+WHOLE = 2**26
+"""Numbers, of all single gradients together, up to which they are kept as they are: 256 MB."""
 SKETCHED = 8191
 """Numbers of a sketch, a prime. Its cosines are off by about 1 / sqrt(8191) = 0.011."""
 
@@ -67,10 +67,10 @@ class Gradients:
     def each(
         self, rows: np.ndarray, step: Step, whole: int = WHOLE, sketched: int = SKETCHED
     ) -> np.ndarray:
-        """Give the gradient of every example, float32 (b, p); of more weights than ``whole``, a
-        sketch of it, float32 (b, sketched).
+        """Give the gradient of every example, float32 (b, p); where that is more than ``whole``
+        numbers, a sketch of it, float32 (b, sketched).
         """
-        keep = self.parameters <= whole
+        keep = len(rows) * self.parameters <= whole
         sketch = None if keep else Sketch(self.parameters, sketched, self.device)
         found = np.empty((len(rows), self.parameters if keep else sketched), dtype=np.float32)
         for place, row in enumerate(rows.tolist()):

@@ -194,8 +194,9 @@ def _show_gradients(found: GradientFacts, whole: Inspection, say: _Saying) -> No
     )
     say.line(
         "Read: 0 where the subset pulls the weights as all rows do, 1 where it is off by as much "
-        "as the pull itself; an even draw counts small clusters for more than their size, which "
-        "the weighted line undoes and which is no fault by itself."
+        "as that pull; an even draw counts small clusters for more than their size, which is meant "
+        "and makes the first line large, so that it is the weighted line that should be below "
+        "random."
     )
     sketch = f", each sketched to {found.sketch:,} numbers" if found.sketch else ""
     say.line(
@@ -208,7 +209,7 @@ def _pair_cells(mean: PairMean) -> list[str]:
     if mean.mean is None:
         return ["no pairs", "", "0"]
     error = "" if mean.error is None else f"{mean.error:.3f}"
-    return [f"{mean.mean:.3f}", error, f"{mean.pairs:,}"]
+    return [f"{round(mean.mean, 3) + 0.0:.3f}", error, f"{mean.pairs:,}"]
 
 
 def _show_agreement(found: Agreement, say: _Saying) -> None:
