@@ -53,7 +53,7 @@ def run_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> Run:
     recipe = recipe.resolved()
     with experiment.hold(recipe, folder) as run:
         read, facts = experiment.load_once(run, recipe, watch)
-        suites = find_suites(recipe.evaluation.suites)
+        suites = find_suites(recipe.evaluation.suites, recipe.evaluation.answer_by)
         for budget in recipe.budgets:
             Budget.parse(budget).least_rows(len(read))
         stages = ["table", *(f"arm {arm.name}" for arm in _list_arms(recipe))]
@@ -84,7 +84,9 @@ def plan_comparison(recipe: CompareRecipe, watch: Watch) -> tuple[Examples, list
     """Read and check everything, and list the arms; nothing is trained or written."""
     recipe = recipe.resolved()
     examples = experiment.load(recipe, watch)
-    _Scorer(recipe.evaluation, find_suites(recipe.evaluation.suites), watch)
+    _Scorer(
+        recipe.evaluation, find_suites(recipe.evaluation.suites, recipe.evaluation.answer_by), watch
+    )
     for budget in recipe.budgets:
         Budget.parse(budget).least_rows(len(examples))
     return examples, list(_list_arms(recipe))

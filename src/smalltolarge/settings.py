@@ -224,6 +224,9 @@ class EvaluationSettings:
     output adds a loss): exact match of the answer stated last, by greedy answers."""
     held_out: tuple[str, ...] = ()
     """Fine-tuning data kept out of training: its mean loss, over all and by source."""
+    answer_by: Literal["words", "program"] = "words"
+    """What is asked for: a solution in words that states the answer, or a Python program that
+    prints it. Only straight-line arithmetic is run, by an interpreter of our own."""
     questions: int | None = None
     """Ask only the first of each suite, this many."""
     max_new_tokens: int = 256

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError, printable
+from smalltolarge.evaluation.programs import NotArithmetic, run_program
 from smalltolarge.evaluation.task import Question, Task
+from smalltolarge.wordproblems import PROGRAM_REQUEST
 
 _NUMBER = r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?"
 _STATED = re.compile(rf"answer is\s*:?\s*\$?\s*({_NUMBER})", re.IGNORECASE)
@@ -21,11 +24,13 @@ _STATED = re.compile(rf"answer is\s*:?\s*\$?\s*({_NUMBER})", re.IGNORECASE)
 class Suite(Task):
     """A JSON Lines file with ``question`` and ``answer``; exact match of the number stated last.
 
-    A completion states its answer as "the answer is 12"; of several statements the last counts.
+    A completion states its answer as "the answer is 12", of several statements the last counts;
+    or, where a program is asked for, prints it.
     """
 
     name: str
     path: Path
+    answer_by: Literal["words", "program"] = "words"
 
     @cached_property
     def _columns(self) -> frozenset[str]:
@@ -68,18 +73,27 @@ class Suite(Task):
                         f"{printable(str(self.path), 200)}, line {number}: the question is a text "
                         f"and the answer a number, found {printable(answer)}"
                     )
+                if self.answer_by == "program":
+                    question = f"{question} {PROGRAM_REQUEST}"
                 found.append(Question((("user", question),), answer))
         if not found:
             raise DataError(f"{printable(str(self.path), 200)} holds no questions")
         return found
 
     def score(self, completion: str, question: Question) -> tuple[str | None, float]:
-        """Compare the number stated last with the reference, exactly."""
-        stated = _STATED.findall(completion)
-        if not stated:
-            return None, 0.0
-        right = _value(stated[-1]) == _value(question.reference)
-        return stated[-1], float(right)
+        """Compare the number stated last, or printed, with the reference, exactly."""
+        if self.answer_by == "program":
+            try:
+                found = run_program(completion)
+            except NotArithmetic:
+                return None, 0.0
+        else:
+            stated = _STATED.findall(completion)
+            if not stated:
+                return None, 0.0
+            found = stated[-1]
+        value = _value(found)
+        return found, float(value is not None and value == _value(question.reference))
 
 
 def _value(text: str) -> Fraction | None:
@@ -92,7 +106,9 @@ def _value(text: str) -> Fraction | None:
         return None
 
 
-def find_suites(names: Iterable[str]) -> list[Suite]:
+def find_suites(
+    names: Iterable[str], answer_by: Literal["words", "program"] = "words"
+) -> list[Suite]:
     """Give the suites of files and folders (every ``*.jsonl`` in it, by name).
 
     Raises
@@ -108,7 +124,7 @@ def find_suites(names: Iterable[str]) -> list[Suite]:
         files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
         if not files or not all(file.is_file() for file in files):
             raise MissingArtifact(f"no suite of questions at {printable(name, 200)}")
-        found += [Suite(file.stem, file) for file in files]
+        found += [Suite(file.stem, file, answer_by) for file in files]
     names_found = [suite.name for suite in found]
     twice = sorted({name for name in names_found if names_found.count(name) > 1})
     if twice:
