@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 from smalltolarge import wordproblems
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError
 from smalltolarge.evaluation import Question, Suite, find_suites
+from smalltolarge.evaluation.programs import NotArithmetic, run_program
+from smalltolarge.wordproblems.rows import new_problem
 
 SUITE = Suite("suite", Path("nowhere"))
 
@@ -101,3 +105,59 @@ def test_suites_that_are_not_there_or_of_one_name_are_refused(tmp_path: Path) ->
         find_suites([str(tmp_path / "a"), str(tmp_path / "b")])
     with pytest.raises(DataError, match="holds no questions"):
         find_suites([str(tmp_path / "a")])[0].questions()
+
+
+def test_every_program_of_the_sample_data_gives_its_answer() -> None:
+    rng = Random(1)
+    for skill in wordproblems.SKILLS:
+        for _ in range(20):
+            problem = new_problem(skill, rng, reserved=None)
+            assert Fraction(run_program(problem.program())) == Fraction(problem.answer)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os", "from os import system", "import math as m\nprint(m)", "print(open('x'))",
+        "print(().__class__)", "print('a')", "while True: pass", "def f(): return 1\nprint(f())",
+        "x = 10**9\nprint(x)", "x = 9\n" + "x = x * x\n" * 300 + "print(x)", "x = 1 / 0\nprint(x)",
+        "print(comb(1000000000, 5))", "print(f'{3:999999999d}')", "print(1, 2)", "print(y)",
+        "x = 1e308 * 10\nprint(x)", "x = 5", "", "print(" * 300 + "1" + ")" * 300,
+        "x = 1\n" * 3000 + "print(x)", "print(1", "[1, 2]", "x = y = 1\nprint(x)", "print(max())",
+        "print(int('7'))", "print(f'{1}{2}')", "print(True)", "print(1j)", "print(gcd(0.5, 1))",
+        "print(eval)", "print(round(1.5, ndigits=1))", "x: int = 1\nprint(x)", "print(1); import re",
+        "from math import factorial\nprint(factorial(9))", "print(sum([1, 2]))", "print(-'1')",
+    ],
+)  # fmt: skip
+def test_a_program_that_is_not_arithmetic_is_not_run(program: str) -> None:
+    with pytest.raises(NotArithmetic):
+        run_program(program)
+
+
+@given(
+    st.lists(st.integers(-50, 50), min_size=2, max_size=6),
+    st.lists(st.sampled_from("+-*/"), min_size=5, max_size=5),
+)
+def test_a_calculation_gives_what_python_gives(numbers: list[int], signs: list[str]) -> None:
+    line = "".join(f"{sign} ({n}) " for sign, n in zip(signs, numbers[1:], strict=False))
+    expression = f"({numbers[0]}) {line}"
+    program = f"x = {expression}\nprint(x)"
+    try:
+        wanted = str(eval(expression, {"__builtins__": {}}))  # noqa: S307  made here
+    except ZeroDivisionError:
+        with pytest.raises(NotArithmetic):
+            run_program(program)
+    else:
+        assert run_program(program) == wanted
+
+
+def test_a_suite_of_programs_asks_for_one_and_runs_it(tmp_path: Path) -> None:
+    file = tmp_path / "suite.jsonl"
+    file.write_text(json.dumps({"question": "2 of 3?", "answer": "2/3"}) + "\n")
+    (suite,) = find_suites([str(file)], "program")
+    (question,) = suite.questions()
+    assert question.prompt[-1][1] == f"2 of 3? {wordproblems.PROGRAM_REQUEST}"
+    right = "from fractions import Fraction\npart = Fraction(2, 3)\nprint(part)"
+    assert suite.score(right, question) == ("2/3", 1.0)
+    assert suite.score("print(2 / 3)", question)[1] == 0.0
+    assert suite.score("The answer is 2/3.", question) == (None, 0.0)
