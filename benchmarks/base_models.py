@@ -25,15 +25,15 @@ import torch
 from corpus import documents, refuse_leaks
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from smalltolarge.lm import proxies
+from smalltolarge.lm import models as lm_models
 from smalltolarge.lm.device import fixed
 from smalltolarge.lm.memory import Freed
+from smalltolarge.lm.models import Model, scratch_model, shape_of
 from smalltolarge.lm.plan import Order, Plan
-from smalltolarge.lm.proxies import Proxy, scratch_proxy, shape_of
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.lm.rendering import alpaca
 from smalltolarge.lm.tokenized import Tokenized
-from smalltolarge.lm.tokenizer import END_OF_TEXT, ProxyTokenizer, trained_tokenizer
+from smalltolarge.lm.tokenizer import END_OF_TEXT, ModelTokenizer, trained_tokenizer
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import Training, refuse_diverged
 from smalltolarge.settings import ProxySettings
@@ -165,11 +165,11 @@ def prepare(shape: str, tokenizer: Tokenizer, n: int, rate: float, seed: int) ->
     n_tokens = (lengths - 1).astype(np.int32)
     described = base_model(shape, tokenizer)
     text = tokenizer.to_str()
-    known: ProxyTokenizer = replace(trained_tokenizer(text), name="base")
+    known: ModelTokenizer = replace(trained_tokenizer(text), name="base")
     return Prepared(
         settings=wanted,
         seed=seed,
-        proxy=described,
+        model=described,
         tokenizer=known,
         template="alpaca",
         tokenized=Tokenized(
@@ -188,10 +188,10 @@ def prepare(shape: str, tokenizer: Tokenizer, n: int, rate: float, seed: int) ->
     )
 
 
-def base_model(shape: str, tokenizer: Tokenizer) -> Proxy:
+def base_model(shape: str, tokenizer: Tokenizer) -> Model:
     """Describe a base model before it is trained."""
     width, layers, heads, rotated = SHAPES[shape]
-    found = scratch_proxy("scratch-70m", tokenizer.get_vocab_size(), LONGEST)
+    found = scratch_model("scratch-70m", tokenizer.get_vocab_size(), LONGEST)
     found.config.update(
         {
             "hidden_size": width,
@@ -209,7 +209,7 @@ def base_model(shape: str, tokenizer: Tokenizer) -> Proxy:
 
 def _model(prepared: Prepared) -> tuple[Any, torch.device]:
     device = torch.device("cpu")
-    model = proxies.load(prepared.proxy, prepared.seed)
+    model = lm_models.load(prepared.model, prepared.seed)
     return find_losses(prepared, model, device, bfloat16=False), device
 
 
@@ -218,7 +218,7 @@ def write(training: Training, tokenizer: Tokenizer, folder: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
     prepared = training.prepared
-    model = proxies.load(prepared.proxy, prepared.seed)  # its layers and attention are its own
+    model = lm_models.load(prepared.model, prepared.seed)  # its layers and attention are its own
     model.load_state_dict(training.model.state_dict(), strict=True)
     model.save_pretrained(folder)
     PreTrainedTokenizerFast(
@@ -227,7 +227,7 @@ def write(training: Training, tokenizer: Tokenizer, folder: Path) -> None:
         pad_token=END_OF_TEXT,
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)
-    proxies.load(proxies.pretrained_proxy(str(folder), None), 0)
+    lm_models.load(lm_models.pretrained_model(str(folder), None), 0)
     print(f"  {folder}", flush=True)
 
 

@@ -17,7 +17,7 @@ import torch
 import workload
 from bench_score import score
 
-from smalltolarge.lm import proxies
+from smalltolarge.lm import models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.lm.training import Training
@@ -28,7 +28,7 @@ def measure(
 ) -> tuple[float, float, float, float]:
     """Give FLOPs and seconds of one scoring and of the training on the same rows, per token."""
     prepared = workload.rows(n, model, length, batch_size=32, device=str(device))
-    built = proxies.load(prepared.proxy, 0).to(device)
+    built = models.load(prepared.model, 0).to(device)
     losses = find_losses(prepared, built, device, uses_bfloat16("auto", device))
     built.eval()
     scoring = workload.timed(lambda: score(prepared, losses, device), repeats, device)

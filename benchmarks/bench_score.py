@@ -15,9 +15,10 @@ import numpy as np
 import torch
 import workload
 
-from smalltolarge.lm import proxies
+from smalltolarge.lm import models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
-from smalltolarge.lm.recording import Collected, find_losses
+from smalltolarge.lm.recording import find_losses
+from smalltolarge.lm.scoring import Collected
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.units import Unit
 
@@ -36,8 +37,8 @@ def compare(model: str, n: int, threads: int, repeats: int, device: torch.device
     """Print one line a way, and the ratio."""
     bfloat16 = uses_bfloat16("auto", device)
     prepared = workload.rows(n, model, device=str(device))
-    plain = proxies.load(prepared.proxy, 0).to(device)
-    fast = proxies.load(prepared.proxy, 0).to(device)
+    plain = models.load(prepared.model, 0).to(device)
+    fast = models.load(prepared.model, 0).to(device)
     losses = find_losses(prepared, fast, device, bfloat16)
     flops = prepared.plan.scoring_flops / len(prepared.plan.checkpoints)
     limit = workload.peak_flops(device)

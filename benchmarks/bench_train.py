@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import workload
 
-from smalltolarge.lm import proxies
+from smalltolarge.lm import models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.lm.tokens import Prepared
@@ -30,7 +30,7 @@ _BATCH = 8
 
 def ours(prepared: Prepared, device: torch.device) -> Callable[[], float]:
     """Give a function that trains one epoch and gives tokens a second."""
-    model = proxies.load(prepared.proxy, 0).to(device)
+    model = models.load(prepared.model, 0).to(device)
     losses = find_losses(prepared, model, device, uses_bfloat16("auto", device))
 
     def run() -> float:
@@ -102,7 +102,7 @@ def theirs(
     options |= more_options
 
     def run() -> float:
-        model = proxies.load(prepared.proxy, 0)
+        model = models.load(prepared.model, 0)
         collator, clock = Counted(tokenizer=None), Clock()
         collator.batches = []
         if trl:

@@ -11,7 +11,7 @@ import workload
 from bench_score import score
 from torch.profiler import ProfilerActivity, profile
 
-from smalltolarge.lm import proxies
+from smalltolarge.lm import models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.lm.training import Training
@@ -40,7 +40,7 @@ def main() -> None:
         for model in given.models:
             n = given.rows or (32 if model == "70m" else 1000)
             prepared = workload.rows(n, model, batch_size=min(n, 32), device=str(device))
-            built = proxies.load(prepared.proxy, 0).to(device)
+            built = models.load(prepared.model, 0).to(device)
             losses = find_losses(prepared, built, device, uses_bfloat16("auto", device))
             training = Training(prepared, losses, device)
             print(f"\n{model}: {n:,} rows; {workload.machine(device, threads)}")

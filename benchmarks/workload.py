@@ -16,10 +16,10 @@ import torch
 
 from smalltolarge.lm.device import unit_tokens, uses_bfloat16
 from smalltolarge.lm.linear import onednn_works, product
+from smalltolarge.lm.models import Model, scratch_model, shape_of
 from smalltolarge.lm.plan import Order, Plan
-from smalltolarge.lm.proxies import Proxy, scratch_proxy, shape_of
 from smalltolarge.lm.tokenized import Tokenized
-from smalltolarge.lm.tokenizer import ProxyTokenizer
+from smalltolarge.lm.tokenizer import ModelTokenizer
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.settings import ProxySettings
 
@@ -35,10 +35,10 @@ MODELS: Mapping[str, tuple[int, int, int, int]] = {
 """GPT-NeoX shapes: width, layers, heads, vocabulary. 70m and 410m are those of Pythia."""
 
 
-def proxy(model: str) -> Proxy:
+def proxy(model: str) -> Model:
     """Describe a model of ``MODELS``, with random weights."""
     width, layers, heads, vocabulary = MODELS[model]
-    found = scratch_proxy("scratch-70m", vocabulary, 512)
+    found = scratch_model("scratch-70m", vocabulary, 512)
     found.config.update(
         {
             "hidden_size": width,
@@ -77,8 +77,8 @@ def rows(
     return Prepared(
         settings=wanted,
         seed=seed,
-        proxy=described,
-        tokenizer=ProxyTokenizer("random tokens", "", described.vocabulary, None, (), None),
+        model=described,
+        tokenizer=ModelTokenizer("random tokens", "", described.vocabulary, None, (), None),
         template="alpaca",
         tokenized=Tokenized(
             tokens=random.integers(0, described.vocabulary, offsets[-1]).astype(np.int32),

@@ -20,7 +20,7 @@ from smalltolarge.diagnostics import adjusted_rand, cosines
 from smalltolarge.errors import DataError, IntegrityError, MissingArtifact, StaleArtifact
 from smalltolarge.experiment import Watch
 from smalltolarge.inspection import inspect_run, read_inspection
-from smalltolarge.lm import prepare, proxies
+from smalltolarge.lm import models, prepare
 from smalltolarge.lm.gradients import Gradients, Sketch
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.progress import Progress
@@ -53,7 +53,7 @@ def gradients(request: pytest.FixtureRequest, tmp_path: Path) -> Gradients:
         proxy = str(model_folder(tmp_path / "model", transformers.Gemma2Config(**CAPPED)))
     settings = ProxySettings(proxy=proxy, threads=1, device="cpu", unit_tokens=256)
     prepared = prepare(examples_of(sums(12)), settings, 0)
-    losses = find_losses(prepared, proxies.load(prepared.proxy, 0), CPU, False)
+    losses = find_losses(prepared, models.load(prepared.model, 0), CPU, False)
     assert losses.way == request.param
     return Gradients(prepared, losses, CPU)
 
@@ -83,7 +83,7 @@ def test_a_gradient_is_that_of_the_mean_loss_of_the_completion(gradients: Gradie
     rows = slice(prepared.offsets[4], prepared.offsets[5])
     tokens = torch.from_numpy(prepared.tokens[rows].astype(np.int64))
     wanted = torch.from_numpy(prepared.completion[rows].copy())[1:]
-    fresh = proxies.load(prepared.proxy, 0)
+    fresh = models.load(prepared.model, 0)
     fresh.load_state_dict(model.state_dict())
     fresh.eval()
     logits = fresh(input_ids=tokens[None, :-1], use_cache=False).logits[0].float()

@@ -461,21 +461,21 @@ def test_a_quantised_folder_is_refused(models: dict[str, Path], tmp_path: Path) 
 def test_no_folder_decides_how_attention_is_computed(
     family: str, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    from smalltolarge.lm import proxies
+    from smalltolarge.lm.models import load
 
     for place, value in enumerate(["eager", "sdpa", None]):
         extra = {"attn_implementation": value, "_attn_implementation": value}
         folder = with_config(models[family], tmp_path / str(place), extra)
-        model = proxies.load(prepared_with(proxy=str(folder)).proxy, 0)
+        model = load(prepared_with(proxy=str(folder)).model, 0)
         assert model.config._attn_implementation == "sdpa"
 
 
 def test_a_model_without_sdpa_is_loaded_all_the_same(tmp_path: Path) -> None:
     config = transformers.XLNetConfig(vocab_size=384, d_model=32, n_layer=1, n_head=4, d_inner=64)
     folder = model_folder(tmp_path / "m", config)
-    from smalltolarge.lm import proxies
+    from smalltolarge.lm.models import load
 
-    model = proxies.load(prepared_with(proxy=str(folder)).proxy, 0)
+    model = load(prepared_with(proxy=str(folder)).model, 0)
     assert model.config._attn_implementation == "eager"
 
 
@@ -511,7 +511,7 @@ def test_what_only_looks_like_a_repository_is_no_reason_to_refuse(
         "task": "translate English/German: ",
     }
     folder = with_config(models["gpt_neox"], tmp_path / "m", harmless)
-    assert prepared_with(proxy=str(folder)).proxy.vocabulary == 384
+    assert prepared_with(proxy=str(folder)).model.vocabulary == 384
 
 
 def test_folders_with_python_files_are_refused(models: dict[str, Path], tmp_path: Path) -> None:

@@ -212,10 +212,10 @@ def test_a_saved_target_answers_the_same(
 def test_lora_trains_adapters_alone_and_saves_them(adapted: Target, tmp_path: Path) -> None:
     from peft import PeftModel
 
-    from smalltolarge.lm import proxies
+    from smalltolarge.lm import models
 
     made = adapted.prepared
-    base = proxies.load(made.proxy, made.seed)
+    base = models.load(made.model, made.seed)
     moved = {
         name
         for name, weight in base.state_dict().items()

@@ -250,7 +250,7 @@ def test_the_vocabulary_does_not_depend_on_the_order_of_the_rows() -> None:
     assert forward.tokenizer.text == backward.tokenizer.text
     assert forward.digest == backward.digest
     assert forward.plan == backward.plan
-    assert forward.proxy.vocabulary % 64 == 0
+    assert forward.model.vocabulary % 64 == 0
 
 
 def test_a_vocabulary_is_learned_from_a_sample_when_the_data_are_many(
@@ -293,8 +293,8 @@ def test_the_plan_counts_what_will_be_done() -> None:
     assert plan.tokens == len(prepared.tokens)
     assert 2 * plan.tokens < plan.training_tokens < 3 * plan.tokens
     assert plan.scoring_tokens == 5 * plan.tokens
-    width, vocabulary = prepared.proxy.config.hidden_size, prepared.proxy.vocabulary
-    layers = prepared.proxy.config.num_hidden_layers
+    width, vocabulary = prepared.model.config.hidden_size, prepared.model.vocabulary
+    layers = prepared.model.config.num_hidden_layers
     lengths = np.diff(prepared.offsets).astype(float)
     forward = (
         2 * layers * 12 * width**2 * lengths

@@ -2,8 +2,8 @@
 
 from smalltolarge.lm.features import embed, score_alone
 from smalltolarge.lm.generation import Completion
+from smalltolarge.lm.models import SCRATCH
 from smalltolarge.lm.plan import Plan
-from smalltolarge.lm.proxies import SCRATCH
 from smalltolarge.lm.recording import Recording, record
 from smalltolarge.lm.shelf import read_weights
 from smalltolarge.lm.targets import Target, train

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from smalltolarge.lm import proxies
+from smalltolarge.lm import models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.recording import find_losses
@@ -85,7 +85,7 @@ def trained_losses(
     prepared: Prepared, weights: Mapping[str, torch.Tensor], device: torch.device
 ) -> Losses:
     """Give the proxy with the weights of a recording, as a function from units to losses."""
-    model = proxies.load(prepared.proxy, prepared.seed)
+    model = models.load(prepared.model, prepared.seed)
     load_weights(model, weights)
     bfloat16 = uses_bfloat16(prepared.settings.precision, device)
     losses = find_losses(prepared, model.to(device), device, bfloat16)

@@ -48,11 +48,11 @@ def generate(
         A prompt leaves no place for an answer.
     """
     longest = max(map(len, prompts), default=0)
-    positions = prepared.proxy.positions
+    positions = prepared.model.positions
     if positions is not None and longest + max_new_tokens > positions:
         raise RecipeError(
             f"max_new_tokens is {max_new_tokens}, and the longest question has {longest} tokens; "
-            f"{prepared.proxy.name} has {positions} positions. Ask for at most "
+            f"{prepared.model.name} has {positions} positions. Ask for at most "
             f"{max(positions - longest, 0)} new tokens."
         )
     eos = prepared.tokenizer.eos

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from smalltolarge.errors import DataError, Interrupted
-from smalltolarge.lm import proxies
+from smalltolarge.lm import models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.memory import Freed
@@ -79,7 +79,7 @@ def record(
     bfloat16 = uses_bfloat16(settings.precision, device)
     threads = settings.threads or cores()
     with fixed(threads, device):
-        model = proxies.load(prepared.proxy, prepared.seed).to(device)
+        model = models.load(prepared.model, prepared.seed).to(device)
         model.requires_grad_(True)
         losses = find_losses(prepared, model, device, bfloat16)
         run = _Run(
@@ -170,7 +170,7 @@ class _Run:
     def _begin_again(self) -> None:
         """Start anew: the state is past a checkpoint whose losses were lost."""
         log.warning("the losses of an earlier checkpoint are lost; the training begins again")
-        fresh = proxies.load(self.prepared.proxy, self.prepared.seed)
+        fresh = models.load(self.prepared.model, self.prepared.seed)
         self.training.model.load_state_dict(fresh.state_dict(), strict=True)
         self.training.optimiser.state.clear()
         self.training.step = self.saved = 0
@@ -285,11 +285,11 @@ def origin(
         settings.pop(machine)
     return {
         "made_by": "smalltolarge record",
-        "proxy": prepared.proxy.name,
-        "commit": prepared.proxy.commit,
-        "weights": dict(prepared.proxy.weights),
+        "proxy": prepared.model.name,
+        "commit": prepared.model.commit,
+        "weights": dict(prepared.model.weights),
         "parameters": prepared.plan.parameters,
-        "vocabulary": prepared.proxy.vocabulary,
+        "vocabulary": prepared.model.vocabulary,
         "tokenizer": prepared.tokenizer.name,
         "template": prepared.template,
         "settings": settings,

@@ -27,7 +27,7 @@ import torch
 
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, Interrupted, OutOfSpace, RecipeError, printable
-from smalltolarge.lm import attention, proxies
+from smalltolarge.lm import attention, models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.losses import is_memory
 from smalltolarge.lm.plan import keyed_number
@@ -92,11 +92,11 @@ def train_with_trl(
     shelf = Shelf(folder, made_of)
     with (
         fixed(threads, device),
-        proxies.quiet(),
+        models.quiet(),
         _silent(),
         tempfile.TemporaryDirectory() as unused,
     ):
-        model = proxies.load(prepared.proxy, prepared.seed)
+        model = models.load(prepared.model, prepared.seed)
         use_cache = model.config.use_cache
         with _naming_refusals(settings):
             arguments = _arguments(prepared, settings, device, bfloat16, str(folder or unused))
@@ -237,8 +237,8 @@ class _Run:
             weights = get_peft_model_state_dict(peft)
             config = peft.peft_config["default"]
             config.inference_mode = True
-            config.base_model_name_or_path = self.prepared.proxy.name
-            config.revision = self.prepared.proxy.commit
+            config.base_model_name_or_path = self.prepared.model.name
+            config.revision = self.prepared.model.commit
             adapter = Adapter(
                 config, {name: w.detach().cpu().clone() for name, w in weights.items()}
             )

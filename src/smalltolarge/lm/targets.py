@@ -15,10 +15,10 @@ import numpy as np
 from smalltolarge import store
 from smalltolarge.errors import Interrupted
 from smalltolarge.examples.table import Message
-from smalltolarge.lm import attention, proxies
+from smalltolarge.lm import attention, models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.generation import Completion, generate
-from smalltolarge.lm.proxies import locate
+from smalltolarge.lm.models import locate
 from smalltolarge.lm.recording import find_losses, fingerprint_of_training
 from smalltolarge.lm.scoring import score
 from smalltolarge.lm.shelf import Shelf
@@ -98,7 +98,7 @@ class Target:
         in its subfolder ``adapter`` too, as PEFT writes it.
         """
         _tell_end(self.model.generation_config, self.prepared.tokenizer.eos)
-        with store.atomic_folder(folder) as whole, proxies.quiet():
+        with store.atomic_folder(folder) as whole, models.quiet():
             self.model.save_pretrained(whole)
             if self.adapter is not None:
                 self.adapter.save(whole / "adapter")
@@ -167,7 +167,7 @@ def _train(
     order = prepared.order
     shelf = Shelf(folder, fingerprint_of_training(prepared, device, bfloat16, threads))
     with fixed(threads, device):
-        model = proxies.load(prepared.proxy, prepared.seed).to(device)
+        model = models.load(prepared.model, prepared.seed).to(device)
         model.requires_grad_(True)
         training = Training(prepared, find_losses(prepared, model, device, bfloat16), device)
         seconds, began = 0.0, time.monotonic()
@@ -221,7 +221,7 @@ def _tell_end(generation: Any, eos: int | None) -> None:
 
 def _copy_tokenizer(prepared: Prepared, folder: Path) -> None:
     """Put the tokenizer's files beside the model: the very ones it was read from."""
-    settings, source = prepared.settings, prepared.proxy.folder
+    settings, source = prepared.settings, prepared.model.folder
     if settings.tokenizer is not None:
         source = locate(settings.tokenizer)[0]
     if source is not None and source.is_dir():

@@ -22,7 +22,7 @@ _USUAL_ENDS = (END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS
 
 
 @dataclass(frozen=True, eq=False)
-class ProxyTokenizer:
+class ModelTokenizer:
     """A tokenizer and what tokenising conversations needs to know of it."""
 
     name: str
@@ -59,7 +59,7 @@ class ProxyTokenizer:
         return lambda texts: list(tokenizer.encode_batch(texts, add_special_tokens=False))
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> ProxyTokenizer:
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> ModelTokenizer:
     """Train a byte-level BPE of at most ``vocabulary`` tokens; equal texts give equal bytes."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -77,11 +77,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> ProxyTokenizer:
     return trained_tokenizer(tokenizer.to_str())
 
 
-def trained_tokenizer(text: str) -> ProxyTokenizer:
+def trained_tokenizer(text: str) -> ModelTokenizer:
     """Give a tokenizer that ``train_tokenizer`` trained from its text."""
     tokenizer = Tokenizer.from_str(text)
     eos = tokenizer.token_to_id(END_OF_TEXT)
-    return ProxyTokenizer("trained on this data", text, tokenizer.get_vocab_size(), eos, (), None)
+    return ModelTokenizer("trained on this data", text, tokenizer.get_vocab_size(), eos, (), None)
 
 
 def training_sample(ids: np.ndarray, characters: np.ndarray, limit: int) -> np.ndarray:
@@ -100,7 +100,7 @@ def training_sample(ids: np.ndarray, characters: np.ndarray, limit: int) -> np.n
     return by_id[chosen[by_id]]
 
 
-def read_tokenizer(path: Path, name: str) -> ProxyTokenizer:
+def read_tokenizer(path: Path, name: str) -> ModelTokenizer:
     """Read a tokenizer from a checked folder, or from a tokenizer.json file.
 
     Only tokenizer.json is needed; special tokens and the chat template come from
@@ -137,7 +137,7 @@ def read_tokenizer(path: Path, name: str) -> ProxyTokenizer:
         eos = _config_eos(folder, vocabulary)
     if eos is None:
         eos = next((vocabulary[end] for end in _USUAL_ENDS if end in vocabulary), None)
-    return ProxyTokenizer(
+    return ModelTokenizer(
         name,
         tokenizer.to_str(),
         max(vocabulary.values()) + 1,

@@ -20,21 +20,21 @@ from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.table import Examples, Message
 from smalltolarge.lm.device import unit_tokens
 from smalltolarge.lm.folders import check_folder
-from smalltolarge.lm.plan import Order, Plan
-from smalltolarge.lm.proxies import (
-    Proxy,
+from smalltolarge.lm.models import (
+    Model,
     locate,
-    pretrained_proxy,
-    scratch_proxy,
+    pretrained_model,
+    scratch_model,
     scratch_shape,
     shape_of,
 )
+from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.rendering import Piece, Render, alpaca
 from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokenized import NO_COMPLETION, Collecting, Tokenized
 from smalltolarge.lm.tokenizer import (
     TRAINING_BYTES,
-    ProxyTokenizer,
+    ModelTokenizer,
     check_ids,
     join,
     read_tokenizer,
@@ -59,10 +59,10 @@ class Prepared:
     """The m examples that will be trained on and scored, as tokens; the others by reason."""
 
     settings: TrainingSettings
-    """Resolved: every default that depends on the proxy is filled in."""
+    """Resolved: every default that depends on the model is filled in."""
     seed: int
-    proxy: Proxy
-    tokenizer: ProxyTokenizer
+    model: Model
+    tokenizer: ModelTokenizer
     template: str
     """"alpaca" or "chat"."""
     tokenized: Tokenized
@@ -133,7 +133,7 @@ class Prepared:
     @property
     def forward_flops(self) -> float:
         """Floating-point operations of one forward pass over all examples."""
-        flops = shape_of(self.proxy).forward_flops(self.order.lengths, self.n_tokens)
+        flops = shape_of(self.model).forward_flops(self.order.lengths, self.n_tokens)
         return float(flops.sum())
 
     def of(self, examples: Examples) -> Prepared:
@@ -171,7 +171,7 @@ class Prepared:
         )
 
     def _with(self, tokenized: Tokenized, ids: np.ndarray, order: Order) -> Prepared:
-        plan = Plan.of(order, tokenized.n_tokens, shape_of(self.proxy), self.settings)
+        plan = Plan.of(order, tokenized.n_tokens, shape_of(self.model), self.settings)
         digest = tokenized.digest(ids)
         return replace(self, tokenized=tokenized, ids=ids, digest=digest, order=order, plan=plan)
 
@@ -226,12 +226,12 @@ def prepare(
     Raises
     ------
     RecipeError
-        A setting does not fit the proxy.
+        A setting does not fit the model.
     DataError
         More than 5 % of the examples have no completion token within ``max_length``, the chat
         template does not take a conversation, or a token is not in the model's vocabulary.
     MissingArtifact, IntegrityError, RefusedForSafety
-        The proxy or the tokenizer is not there, is damaged, or would run code.
+        The model or the tokenizer is not there, is damaged, or would run code.
     """
     progress = progress or Progress()
     # transformers and a fork of ours would otherwise make the tokenizers library warn
@@ -239,15 +239,15 @@ def prepare(
     settings = settings.resolved()
     settings = replace(settings, unit_tokens=unit_tokens(settings))
     if not len(examples):
-        raise DataError("there are no examples to train the proxy on")
+        raise DataError("there are no examples to train on")
     if settings.revision is not None and settings.is_scratch:
-        raise RecipeError("revision is for a hub model; a scratch proxy has none")
-    proxy = None
+        raise RecipeError("revision is for a hub model; one from scratch has none")
+    model = None
     if settings.is_scratch:
         scratch_shape(settings.model)
     else:
-        proxy = pretrained_proxy(settings.model, settings.revision)
-    given = _given_tokenizer(settings, proxy)
+        model = pretrained_model(settings.model, settings.revision)
+    given = _given_tokenizer(settings, model)
     template, render = _renderer(settings, given)
     if template == "chat":
         assert given is not None and given.chat is not None
@@ -267,12 +267,12 @@ def prepare(
         tokenized, text = known
         tokenizer = given or trained_tokenizer(text)
     _refuse_many_left_out(examples, tokenized, settings.max_length)
-    if proxy is None:
-        proxy = scratch_proxy(settings.model, tokenizer.size, settings.max_length)
+    if model is None:
+        model = scratch_model(settings.model, tokenizer.size, settings.max_length)
     ids = examples.ids[tokenized.kept]
     steps = settings.steps if isinstance(settings, TargetSettings) else None
     order = Order.of(ids, tokenized.lengths, settings, seed, steps=steps)
-    plan = Plan.of(order, tokenized.n_tokens, shape_of(proxy), settings)
+    plan = Plan.of(order, tokenized.n_tokens, shape_of(model), settings)
     wanted = settings.checkpoints if isinstance(settings, ProxySettings) else 0
     if plan.scoring_units and len(plan.checkpoints) < wanted:
         log.warning(
@@ -284,7 +284,7 @@ def prepare(
     prepared = Prepared(
         settings=settings,
         seed=seed,
-        proxy=proxy,
+        model=model,
         tokenizer=tokenizer,
         template=template,
         tokenized=tokenized,
@@ -302,7 +302,7 @@ def _tokenized(
     examples: Examples,
     settings: TrainingSettings,
     render: Render,
-    tokenizer: ProxyTokenizer,
+    tokenizer: ModelTokenizer,
     template: str,
     progress: Progress,
     check: Callable[[], None],
@@ -323,19 +323,19 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _given_tokenizer(settings: TrainingSettings, proxy: Proxy | None) -> ProxyTokenizer | None:
+def _given_tokenizer(settings: TrainingSettings, model: Model | None) -> ModelTokenizer | None:
     if settings.tokenizer is not None:
         path, _ = locate(settings.tokenizer)
         if path.is_dir():
             check_folder(path, settings.tokenizer, weights=False)
         return read_tokenizer(path, settings.tokenizer)
-    if proxy is not None:
-        assert proxy.folder is not None
-        return read_tokenizer(proxy.folder, proxy.name)
+    if model is not None:
+        assert model.folder is not None
+        return read_tokenizer(model.folder, model.name)
     return None
 
 
-def _renderer(settings: TrainingSettings, tokenizer: ProxyTokenizer | None) -> tuple[str, Render]:
+def _renderer(settings: TrainingSettings, tokenizer: ModelTokenizer | None) -> tuple[str, Render]:
     chat = tokenizer.chat if tokenizer is not None else None
     if settings.template == "chat" and chat is None:
         raise RecipeError(
@@ -358,8 +358,8 @@ def _trained_tokenizer(
     render: Render,
     progress: Progress,
     check: Callable[[], None],
-) -> ProxyTokenizer:
-    """Train the vocabulary of a scratch proxy on a sample of the rendered examples."""
+) -> ModelTokenizer:
+    """Train the vocabulary of a model from scratch on a sample of the rendered examples."""
     with progress.step("vocabulary", len(examples)) as step:
         characters = np.array(
             [sum(len(content) for _, content in turns) for turns in examples.conversations()]
@@ -432,11 +432,11 @@ def _refuse_many_left_out(examples: Examples, tokenized: Tokenized, max_length: 
 
 def _check_fit(prepared: Prepared) -> None:
     """Refuse tokens or positions that the model does not have."""
-    proxy = prepared.proxy
-    check_ids(int(prepared.tokens.max()), proxy.vocabulary, prepared.tokenizer.name, proxy.name)
-    longest, positions = int(prepared.order.lengths.max()), proxy.positions
+    model = prepared.model
+    check_ids(int(prepared.tokens.max()), model.vocabulary, prepared.tokenizer.name, model.name)
+    longest, positions = int(prepared.order.lengths.max()), model.positions
     if positions is not None and longest > positions:
         raise RecipeError(
             f"max_length is {prepared.settings.max_length}, and the longest example has {longest} "
-            f"tokens; {proxy.name} has {positions} positions. Give --max-length {positions}."
+            f"tokens; {model.name} has {positions} positions. Give --max-length {positions}."
         )

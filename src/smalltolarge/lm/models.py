@@ -1,4 +1,4 @@
-"""Where a proxy comes from: a shape built here, a folder, or a hub name; and how it is loaded."""
+"""Where a model comes from: a shape built here, a folder, or a hub name; and how it is loaded."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ _BUFFERS = re.compile(r"(rotary_emb\.inv_freq|(attn|attention)\.(masked_)?bias|p
 
 
 @dataclass(frozen=True)
-class Proxy:
-    """A proxy before its weights are there: its configuration and where the weights come from."""
+class Model:
+    """A model before its weights are there: its configuration and where the weights come from."""
 
     name: str
     config: Any
@@ -78,8 +78,8 @@ class Proxy:
         return known if known is None or known > 0 else None  # XLNet says -1
 
 
-def scratch_proxy(name: str, vocabulary: int, max_length: int) -> Proxy:
-    """Describe a scratch proxy for a vocabulary, padded to a multiple of 64."""
+def scratch_model(name: str, vocabulary: int, max_length: int) -> Model:
+    """Describe a model from scratch for a vocabulary, padded to a multiple of 64."""
     from transformers import GPTNeoXConfig
 
     shape = scratch_shape(name)
@@ -105,11 +105,11 @@ def scratch_proxy(name: str, vocabulary: int, max_length: int) -> Proxy:
         bos_token_id=None,
         eos_token_id=None,
     )
-    return Proxy(name, config)
+    return Model(name, config)
 
 
 def scratch_shape(name: str) -> ScratchShape:
-    """Look a scratch proxy up.
+    """Look a model from scratch up.
 
     Raises
     ------
@@ -118,13 +118,13 @@ def scratch_shape(name: str) -> ScratchShape:
     """
     if name not in SCRATCH:
         raise RecipeError(
-            f"proxy {printable(name)!r} is not known; built from scratch are {', '.join(SCRATCH)}"
+            f"model {printable(name)!r} is not known; built from scratch are {', '.join(SCRATCH)}"
         )
     return SCRATCH[name]
 
 
-def pretrained_proxy(name: str, revision: str | None) -> Proxy:
-    """Describe a pretrained proxy; its folder is checked before transformers sees it.
+def pretrained_model(name: str, revision: str | None) -> Model:
+    """Describe a pretrained model; its folder is checked before transformers sees it.
 
     Raises
     ------
@@ -154,9 +154,9 @@ def pretrained_proxy(name: str, revision: str | None) -> Proxy:
     # None is transformers' own choice, sdpa or else eager: no folder decides which kernels run
     config._attn_implementation = None
     config._experts_implementation = None
-    shape_of(Proxy(name, config, folder))  # a model that will not do is refused here, not late
+    shape_of(Model(name, config, folder))  # a model that will not do is refused here, not late
     weights = {file.name: store.digest(file) for file in sorted(folder.glob("*.safetensors"))}
-    return Proxy(name, config, folder, commit, weights)
+    return Model(name, config, folder, commit, weights)
 
 
 def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
@@ -196,8 +196,8 @@ def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
     return folder, folder.name if local else commit
 
 
-def shape_of(proxy: Proxy) -> Shape:
-    """Measure a proxy without its weights (on torch's meta device).
+def shape_of(described: Model) -> Shape:
+    """Measure a model without its weights (on torch's meta device).
 
     Raises
     ------
@@ -209,17 +209,20 @@ def shape_of(proxy: Proxy) -> Shape:
     try:
         with quiet(), torch.device("meta"):
             # a copy: building a model writes what it chose into its configuration
-            model = AutoModelForCausalLM.from_config(copy.deepcopy(proxy.config))
-        config = proxy.config.get_text_config()
-        width, head_weights = int(config.hidden_size), int(config.hidden_size) * proxy.vocabulary
+            model = AutoModelForCausalLM.from_config(copy.deepcopy(described.config))
+        config = described.config.get_text_config()
+        width, head_weights = (
+            int(config.hidden_size),
+            int(config.hidden_size) * described.vocabulary,
+        )
         heads = int(getattr(config, "num_attention_heads", 0) or 0)
         head_width = int(getattr(config, "head_dim", None) or (width // heads if heads else 0))
         layers = int(getattr(config, "num_hidden_layers", 0) or 0)
     except Exception as error:  # any of many, by what is wrong with the configuration
         reason = str(error).partition("\n")[0]  # transformers goes on with a list of all it knows
         raise DataError(
-            f"{proxy.name}: no causal language model can be built from its config.json (model "
-            f"type {printable(str(proxy.config.model_type))}: {printable(reason, 200)}). A proxy "
+            f"{described.name}: no causal language model can be built from its config.json (model "
+            f"type {printable(str(described.config.model_type))}: {printable(reason, 200)}). One "
             "predicts the next token from those before it, as GPT-NeoX, GPT-2, Llama and Qwen "
             "do; give a folder of such a model, or --proxy scratch."
         ) from error
@@ -236,7 +239,7 @@ def shape_of(proxy: Proxy) -> Shape:
     )
 
 
-def load(proxy: Proxy, seed: int) -> Any:
+def load(described: Model, seed: int) -> Any:
     """Give the model with its weights, in float32 on the CPU; scratch weights follow the seed.
 
     Raises
@@ -246,15 +249,15 @@ def load(proxy: Proxy, seed: int) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
-    config = copy.deepcopy(proxy.config)  # a model changes its own, its attention for example
-    if proxy.folder is None:
+    config = copy.deepcopy(described.config)  # a model changes its own, its attention for example
+    if described.folder is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_number(f"weights {seed}"))
             return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with quiet():
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
-                proxy.folder,
+                described.folder,
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
@@ -264,7 +267,7 @@ def load(proxy: Proxy, seed: int) -> Any:
             )
         except Exception as error:  # any of many, by what is wrong with the files
             raise IntegrityError(
-                f"the weights of {proxy.name} cannot be loaded: {printable(str(error), 300)}"
+                f"the weights of {described.name} cannot be loaded: {printable(str(error), 300)}"
             ) from error
     unexpected = [name for name in report["unexpected_keys"] if not _BUFFERS.search(name)]
     problems = {
@@ -279,8 +282,8 @@ def load(proxy: Proxy, seed: int) -> Any:
     ]
     if told:
         raise IntegrityError(
-            f"the weights of {proxy.name} are not those of its configuration: {'; '.join(told)}. "
-            "Fetch the model again, or give one whose config.json and weights belong together."
+            f"the weights of {described.name} are not those of its configuration: "
+            f"{'; '.join(told)}. Fetch the model again, or give one whose config.json and weights belong together."
         )
     return model
 
