@@ -329,7 +329,7 @@ def inspect(
     ] = None,
     sample: Annotated[
         int, typer.Option(min=2, help="Examples whose own gradients are compared.")
-    ] = 200,
+    ] = 1000,
     seeds: Annotated[
         int, typer.Option(min=1, help="Clusterings with different seeds that are compared.")
     ] = 3,

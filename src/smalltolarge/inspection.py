@@ -85,7 +85,7 @@ def inspect_run(
     run: str | PathLike[str],
     *,
     target: str | PathLike[str] | None = None,
-    sample: int = 200,
+    sample: int = 1000,
     seeds: int = 3,
     gradients: bool = True,
     threads: int | None = None,

@@ -283,7 +283,8 @@ def load(described: Model, seed: int) -> Any:
     if told:
         raise IntegrityError(
             f"the weights of {described.name} are not those of its configuration: "
-            f"{'; '.join(told)}. Fetch the model again, or give one whose config.json and weights belong together."
+            f"{'; '.join(told)}. Fetch the model again, or give one whose config.json and weights "
+            "belong together."
         )
     return model
 
