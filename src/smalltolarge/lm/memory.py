@@ -6,6 +6,7 @@ import ctypes
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 _SECONDS = 10.0
@@ -38,6 +39,22 @@ class Freed:
         if _resident() - self._least > _GROWN:
             self._trim(0)
             self._least = _resident()
+
+
+@cache
+def freed() -> Freed:
+    """Give the one of this process, for work that is done in many pieces."""
+    return Freed()
+
+
+def giving_back(check: Callable[[], None]) -> Callable[[], None]:
+    """Give a check that also gives freed memory back."""
+
+    def both() -> None:
+        freed().give_back()
+        check()
+
+    return both
 
 
 def _resident() -> int:

@@ -18,6 +18,7 @@ from smalltolarge.examples.table import Message
 from smalltolarge.lm import attention, models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.generation import Completion, generate
+from smalltolarge.lm.memory import giving_back
 from smalltolarge.lm.models import locate
 from smalltolarge.lm.recording import find_losses, fingerprint_of_training
 from smalltolarge.lm.scoring import score
@@ -71,7 +72,7 @@ class Target:
                 max_new_tokens=max_new_tokens,
                 batch_size=batch_size,
                 bfloat16=uses_bfloat16(settings.precision, device),
-                check=check,
+                check=giving_back(check),
                 advance=advance,
             )
 
@@ -89,7 +90,7 @@ class Target:
             bfloat16 = uses_bfloat16(settings.precision, device)
             with attention.own(self.model):
                 losses = find_losses(prepared, self.model, device, bfloat16)
-                return score(prepared, losses, device, check=check, advance=advance)
+                return score(prepared, losses, device, check=giving_back(check), advance=advance)
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder, whole or not at all; there must be none yet.
@@ -132,7 +133,7 @@ def train(
     """
     settings = prepared.settings
     assert isinstance(settings, TargetSettings)
-    progress = progress or Progress()
+    progress, check = progress or Progress(), giving_back(check)
     if settings.trainer == "trl":
         from smalltolarge.lm.sft import train_with_trl
 
