@@ -71,10 +71,11 @@ def run_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> Run:
         features = experiment.find_features(run, recipe, read, used, recipe.needs, watch)
         pool = Pool.of(used, trajectories, **features)
         arms = _Arms(run, recipe, pool, prepared, scorer, watch)
-        with watch.progress.step("arms", len(arms.all), "arms") as bar:
-            for arm in arms.all:
-                if not run.is_done(f"arm {arm.name}"):
-                    arms.do(arm, NotedProgress(bar, arm.name))
+        todo = [arm for arm in arms.all if not run.is_done(f"arm {arm.name}")]
+        done = len(arms.all) - len(todo)
+        with watch.progress.step("arms", len(arms.all), "arms", done=done) as bar:
+            for arm in todo:
+                arms.do(arm, NotedProgress(bar, arm.name))
                 bar.advance(1)
         _tabulate(run, recipe)
     return Run.open(folder)
