@@ -1,0 +1,5 @@
+"""``python -m smalltolarge.cli``."""
+
+from smalltolarge.cli import main
+
+main()

@@ -1,0 +1,212 @@
+"""Commands about data, losses and subsets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from smalltolarge.cli.given import default_folder, read_recipe
+from smalltolarge.cli.session import watching
+from smalltolarge.options import (
+    Assignments,
+    Data,
+    DryRun,
+    NoProgress,
+    Out,
+    Overwrite,
+    RecipeFile,
+    RunDir,
+    Seed,
+    with_settings,
+)
+from smalltolarge.selection.s2l import S2L
+from smalltolarge.settings import ProxySettings, ReadingSettings
+
+
+@with_settings(method_s2l=S2L, proxy=ProxySettings, reading=ReadingSettings)
+def select(
+    data: Data = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="How much to choose: rows (30000, 30K), a share (11%) or completion "
+            "tokens (2M-tokens)."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Where the subset is written, in the format of the data. "
+            "Default: subset, with the suffix of the data.",
+        ),
+    ] = None,
+    trajectories: Annotated[
+        str | None,
+        typer.Option(
+            help="Recorded losses to use (a Parquet file, yours or of s2l record) "
+            "instead of training a proxy."
+        ),
+    ] = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(
+            help="Embeddings of your own (a Parquet file with id and embedding), for methods that "
+            "need some."
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="A name of s2l methods, or my_package.module:Class. Default: s2l. Settings of "
+            "other methods than s2l are given by --set settings.NAME=VALUE."
+        ),
+    ] = None,
+    seed: Seed = None,
+    recipe: RecipeFile = None,
+    assignments: Assignments = None,
+    run: RunDir = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    no_progress: NoProgress = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Choose a subset of fine-tuning data for a large model.
+
+    Trains a small proxy on the data, records the loss of every example at several checkpoints,
+    clusters these trajectories and draws evenly over the clusters. The rows come out as they came
+    in. The same command again goes on where it was stopped, and says so when it is done.
+
+    Examples:
+
+      s2l select data.jsonl --budget 11% --out subset.jsonl
+
+      s2l select data.jsonl --trajectories trajectories.parquet --budget 20% --out subset.jsonl
+
+      s2l select TIGER-Lab/MathInstruct --budget 30K --proxy EleutherAI/pythia-70m-deduped
+    """
+    from smalltolarge import experiment
+    from smalltolarge.recipe import SelectRecipe
+    from smalltolarge.report import terminal
+
+    given = {
+        "budget": budget,
+        "trajectories": trajectories,
+        "embeddings": embeddings,
+        "method": method,
+        "seed": seed,
+    }
+    wanted = read_recipe(SelectRecipe, data, recipe, given, settings, assignments)
+    with watching(no_progress) as (console, watch):
+        if dry_run:
+            examples, prepared = experiment.plan(wanted, out, watch)
+        else:
+            folder = run or default_folder(out or Path("subset"))
+            finished = experiment.run_select(wanted, out, folder, watch, overwrite=overwrite)
+    if dry_run:
+        terminal.show_plan(examples, prepared.plan if prepared else None, console)
+    else:
+        terminal.show_selection(finished, console)
+
+
+@with_settings(proxy=ProxySettings, reading=ReadingSettings)
+def record(
+    data: Data = None,
+    out: Out = Path("trajectories.parquet"),
+    seed: Seed = None,
+    recipe: RecipeFile = None,
+    run: RunDir = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    no_progress: NoProgress = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Record the loss of every example while a small proxy is fine-tuned.
+
+    Writes one Parquet file: id, n_tokens, and a column loss_STEP for every checkpoint.
+
+    Example:
+
+      s2l record data.jsonl --proxy EleutherAI/pythia-70m-deduped --out trajectories.parquet
+    """
+    from smalltolarge import experiment
+    from smalltolarge.recipe import RecordRecipe
+    from smalltolarge.report import terminal
+
+    wanted = read_recipe(RecordRecipe, data, recipe, {"seed": seed}, settings)
+    with watching(no_progress) as (console, watch):
+        if dry_run:
+            examples, prepared = experiment.plan(wanted, out, watch)
+        else:
+            folder = run or default_folder(out)
+            finished = experiment.run_record(wanted, out, folder, watch, overwrite=overwrite)
+    if dry_run:
+        terminal.show_plan(examples, prepared.plan if prepared else None, console)
+    else:
+        terminal.show_recording(finished, console)
+
+
+@with_settings(reading=ReadingSettings)
+def load(
+    data: Data = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write the table of examples (id, messages, source, place) to this Parquet file.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    no_progress: NoProgress = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Read and check fine-tuning data, and say what was found.
+
+    With --out the table of examples is written, with the ids that trajectories of your own need.
+
+    Example:
+
+      s2l load data.jsonl --out examples.parquet
+    """
+    from smalltolarge import experiment
+    from smalltolarge.recipe import RecordRecipe
+    from smalltolarge.report import terminal
+
+    wanted = read_recipe(RecordRecipe, data, None, {}, settings)
+    with watching(no_progress) as (console, watch):
+        examples = experiment.write_examples(wanted, out, watch, overwrite=overwrite)
+    terminal.show_examples(examples, console)
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+) -> None:
+    """Check a finished run: every digest, and the selection made again from its trajectories."""
+    from smalltolarge.verification import verify as check_run
+
+    with watching(False) as (console, watch):
+        checked = check_run(run, watch.check)
+    for line in checked:
+        console.print(line, markup=False)
+
+
+def sample_data(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.")],
+    rows: Annotated[int, typer.Option(min=1, help="Training rows.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the generator.")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write arithmetic word problems to try things on: train.jsonl and six test suites."""
+    from smalltolarge.wordproblems.files import write_sample_data
+
+    with watching(False) as (console, _):
+        written = write_sample_data(folder, rows, seed, overwrite=overwrite)
+    for path, count in written.items():
+        console.print(f"{count:>8,} rows  {path}", markup=False, highlight=False)

@@ -1,0 +1,238 @@
+"""Commands about targets: whether a subset trains one as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from smalltolarge.cli.given import default_folder, read_recipe
+from smalltolarge.cli.session import watching
+from smalltolarge.errors import RefusedForSafety, printable
+from smalltolarge.options import (
+    Assignments,
+    Data,
+    NoProgress,
+    Out,
+    Overwrite,
+    RecipeFile,
+    RunDir,
+    Seed,
+    with_settings,
+)
+from smalltolarge.settings import ReadingSettings, TargetSettings
+
+
+def run(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="A YAML recipe of a comparison.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder of the run. Default: runs/NAME, named after the recipe."
+        ),
+    ] = None,
+    assignments: Assignments = None,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Let the recipe name methods that are code of yours (my_package.module:Class).",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check everything, list the arms, and stop.")
+    ] = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Compare ways of choosing: train a target on what each chooses, and score it.
+
+    Trains the proxy once, ranks the data by every method and seed, trains a target for every
+    method, budget and seed (an arm), scores it, and puts all of it into one table. The same
+    command again goes on with the arm where it was stopped.
+
+    Examples:
+
+      s2l run recipes/word-problems.yaml --out runs/word-problems
+
+      s2l run recipes/word-problems.yaml --set seeds=[0] --set target.epochs=1
+    """
+    from smalltolarge import comparison
+    from smalltolarge import recipe as recipes
+    from smalltolarge.report import comparison as shown
+    from smalltolarge.report import terminal
+
+    values = recipes.assign(recipes.read_yaml(recipe), assignments or [])
+    wanted: recipes.CompareRecipe = recipes.read(values, recipes.CompareRecipe)
+    foreign = [choice.method for choice in wanted.choices if ":" in choice.method]
+    if foreign and not trust_code:
+        raise RefusedForSafety(
+            f"{recipe} names code to run as a method: {printable(foreign[0])}. Give --trust-code "
+            "if you trust it."
+        )
+    with watching(no_progress) as (console, watch):
+        if dry_run:
+            examples, arms = comparison.plan_comparison(wanted, watch)
+        else:
+            finished = comparison.run_comparison(wanted, out or default_folder(recipe), watch)
+    if dry_run:
+        terminal.show_arms(examples, arms, console)
+    else:
+        shown.show_comparison(finished, comparison.read_table(finished), console)
+
+
+@with_settings(target=TargetSettings, reading=ReadingSettings)
+def train(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A causal language model: a hub name, a folder with safetensors, or one built "
+            "from scratch (scratch-0.5m, scratch-2m, scratch-9m, scratch-70m).",
+        ),
+    ],
+    data: Data,
+    out: Out,
+    seed: Seed = None,
+    recipe: RecipeFile = None,
+    run: RunDir = None,
+    no_progress: NoProgress = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Train a target on a subset, with the token masks of the proxy.
+
+    Writes a Hugging Face folder. The settings are those of the paper unless given. The same
+    command again goes on where it was stopped.
+
+    Examples:
+
+      s2l train microsoft/phi-2 subset.jsonl --out models/target
+
+      s2l train scratch-2m subset.jsonl --trainer own --out models/small
+    """
+    from smalltolarge import experiment
+    from smalltolarge.recipe import TrainRecipe
+    from smalltolarge.report import terminal
+
+    given = {"seed": seed, "target": target}
+    wanted = read_recipe(TrainRecipe, data, recipe, given, settings)
+    with watching(no_progress) as (console, watch):
+        folder = run or default_folder(out)
+        finished = experiment.run_train(wanted, out, folder, watch)
+    terminal.show_training(finished, console)
+
+
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show this one with its settings.")
+    ] = None,
+) -> None:
+    """List the selection methods, or show one with its settings.
+
+    Example:
+
+      s2l methods middle-perplexity
+    """
+    from rich.console import Console
+
+    from smalltolarge.report import terminal
+
+    terminal.show_methods(name, Console(highlight=False, soft_wrap=True))
+
+
+def inspect(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="Folder of a run that trained a proxy."),
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            help="Losses of the same examples under a larger model, to compare with: a run folder, "
+            "or a file of trajectories."
+        ),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=2, help="Examples whose own gradients are compared.")
+    ] = 1000,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Clusterings with different seeds that are compared.")
+    ] = 3,
+    no_gradients: Annotated[
+        bool, typer.Option("--no-gradients", help="Leave the gradients out; no model is loaded.")
+    ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads of the proxy. Default: as it was recorded."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where the proxy runs: auto, cpu, cuda. Default: as it was recorded."),
+    ] = None,
+    no_progress: NoProgress = False,
+) -> None:
+    """Look at a recording before a target is trained on what it chose.
+
+    Says whether the proxy is still learning, whether trajectories move, whether the clusters are
+    stable and more than lengths or sources, whether gradients inside a cluster are alike and those
+    of the subset like those of all rows, and, with --target, whether a larger model agrees. Writes
+    the numbers to inspection.json in the run folder.
+
+    Examples:
+
+      s2l inspect runs/subset
+
+      s2l inspect runs/subset --target runs/larger --no-gradients
+    """
+    from smalltolarge.inspection import inspect_run
+    from smalltolarge.report.inspection import show_inspection
+
+    with watching(no_progress) as (console, watch):
+        found = inspect_run(
+            run,
+            target=target,
+            sample=sample,
+            seeds=seeds,
+            gradients=not no_gradients,
+            threads=threads,
+            device=device,
+            watch=watch,
+        )
+    show_inspection(found, console)
+
+
+def export(
+    subset: Annotated[
+        Path, typer.Argument(metavar="SUBSET", help="The subset that s2l select wrote.")
+    ],
+    to: Annotated[str, typer.Option(help="The trainer: trl, llamafactory or axolotl.")],
+    model: Annotated[
+        str, typer.Option(help="The model that will be trained, by folder or hub name.")
+    ] = "microsoft/phi-2",
+    template: Annotated[
+        str,
+        typer.Option(
+            help='How prompts are written: alpaca, under "### Instruction:" headings, for a base '
+            "model; or chat, by the template of the model's tokenizer."
+        ),
+    ] = "alpaca",
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a subset ready for TRL, LLaMA-Factory or Axolotl.
+
+    Writes a configuration with the paper's hyper-parameters beside the subset, and a copy of the
+    subset where the trainer does not read its layout.
+
+    Example:
+
+      s2l export subset.jsonl --to trl --model microsoft/phi-2
+    """
+    from smalltolarge.export import export as write_export
+
+    with watching(False) as (console, _):
+        written = write_export(subset, to, model=model, template=template, overwrite=overwrite)
+    for path in written:
+        console.print(str(path), markup=False, highlight=False)
