@@ -17,6 +17,7 @@ import yaml
 
 from smalltolarge import recipe as recipes
 from smalltolarge.recipe import CompareRecipe
+from smalltolarge.selection import SELECTORS
 
 from .conftest import Cli, write_data
 
@@ -154,6 +155,15 @@ def test_another_recipe_or_another_test_set_is_refused_in_the_same_folder(
     assert "held-out.jsonl" in s2l("run", tiny, "--out", "run", expect=4).stderr
 
 
+def test_a_finished_comparison_verifies_and_a_changed_one_does_not(
+    tmp_path: Path, tiny: Path, s2l: Cli
+) -> None:
+    s2l("run", tiny, "--out", "run")
+    assert "table.csv: as written" in s2l("verify", "run").stdout
+    (tmp_path / "run/table.csv").write_text("better\n")
+    assert "table.csv is missing or not what was written" in s2l("verify", "run", expect=5).stderr
+
+
 def test_a_damaged_arm_is_done_again_and_no_other(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
     s2l("run", tiny, "--out", "run")
     before = without_times(tmp_path / "run/table.csv")
@@ -171,3 +181,29 @@ def test_every_recipe_of_the_project_can_be_read(file: Path) -> None:
     recipe = recipes.read(recipes.read_yaml(file), CompareRecipe).resolved()
     again = recipes.read(yaml.safe_load(recipes.to_yaml(recipe)), CompareRecipe)
     assert again == recipe
+
+
+def test_a_target_is_trained_on_a_subset_and_is_there_once(tmp_path: Path, s2l: Cli) -> None:
+    write_data(tmp_path)
+    train = ["train", "scratch-0.1m", "data.jsonl", "--out", "model", "--trainer", "own"]
+    quick = ["--epochs", "1", "--threads", "1"]
+    shown = s2l(*train, *quick).stdout
+    assert "Parameters" in shown and "Model  model" in shown
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(
+        os.listdir(tmp_path / "model")
+    )
+    assert not (tmp_path / "runs/model/target").exists()
+    assert "there is nothing to do" in s2l(*train, *quick).stderr
+    assert "model: as written" in s2l("verify", "runs/model").stdout
+    again = s2l("train", "model", "data.jsonl", "--out", "again", "--trainer", "own", *quick)
+    assert "Model  again" in again.stdout
+    (tmp_path / "model/config.json").unlink()
+    assert "model exists" in s2l(*train, *quick, expect=4).stderr
+
+
+def test_methods_are_listed_and_shown_with_their_settings(s2l: Cli) -> None:
+    shown = s2l("methods").stdout
+    assert all(name in shown for name in (*SELECTORS, "full"))
+    one = s2l("methods", "middle-perplexity").stdout
+    assert "reference (default: late)" in one and "Source:" in one
+    assert "Did you mean 'random'?" in s2l("methods", "randm", expect=2).stderr

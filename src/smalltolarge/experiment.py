@@ -253,23 +253,19 @@ def load_once(
 
 
 def _inputs(recipe: Recipe, examples: Examples) -> list[dict[str, Any]]:
-    """Say what is read, with sizes and digests: the data, and given trajectories."""
-    inputs = [asdict(entry) for entry in examples.inputs]
-    for kind in ("trajectories", "embeddings"):
-        given = getattr(recipe, kind, None)
-        if given is not None and Path(given).is_file():
-            size, sha256 = Path(given).stat().st_size, store.digest(Path(given))
-            inputs.append({"path": given, "kind": kind, "size": size, "sha256": sha256})
+    """Say what is read, with sizes and digests: the data, and the files and folders of a recipe."""
+    given = [(kind, getattr(recipe, kind, None)) for kind in ("trajectories", "embeddings")]
     if isinstance(recipe, CompareRecipe):
-        for kind, names in (
-            ("suite", recipe.evaluation.suites),
-            ("held out", recipe.evaluation.held_out),
-        ):
-            for name in names:
-                if (path := Path(name)).exists():
-                    sha256 = store.digest(path)
-                    size = 0 if path.is_dir() else path.stat().st_size
-                    inputs.append({"path": name, "kind": kind, "size": size, "sha256": sha256})
+        given += [("suite", name) for name in recipe.evaluation.suites]
+        given += [("held out", name) for name in recipe.evaluation.held_out]
+    if isinstance(recipe, CompareRecipe | TrainRecipe):
+        given.append(("target", recipe.target.target))
+    inputs = [asdict(entry) for entry in examples.inputs]
+    for kind, name in given:
+        if name is not None and (path := Path(name).expanduser()).exists():
+            size = 0 if path.is_dir() else path.stat().st_size
+            sha256 = store.digest(path)
+            inputs.append({"path": name, "kind": kind, "size": size, "sha256": sha256})
     return inputs
 
 

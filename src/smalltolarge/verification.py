@@ -9,7 +9,7 @@ import numpy as np
 
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, StaleArtifact, printable
-from smalltolarge.recipe import SelectRecipe
+from smalltolarge.recipe import CompareRecipe, Recipe, SelectRecipe, TrainRecipe
 from smalltolarge.results import Run
 from smalltolarge.selection import Pool
 from smalltolarge.trajectories import Trajectories
@@ -28,7 +28,12 @@ def verify(path: str | Path, check: Callable[[], None] = lambda: None) -> list[s
         The run is not finished.
     """
     run = Run.open(path)
-    if "write" not in run.stages:
+    last: dict[type[Recipe], str] = {
+        SelectRecipe: "write",
+        CompareRecipe: "table",
+        TrainRecipe: "train",
+    }
+    if last.get(type(run.recipe), "write") not in run.stages:
         raise StaleArtifact(f"{run.path} is not finished: give its command again first")
     good: list[str] = []
     bad: list[str] = []
@@ -42,21 +47,27 @@ def verify(path: str | Path, check: Callable[[], None] = lambda: None) -> list[s
         inputs = [
             (entry["path"], entry["kind"], entry["sha256"]) for entry in run.facts("load")["inputs"]
         ]
-        out, sha256 = run.facts("write")["out"], run.facts("write")["sha256"]
+        written_out = [
+            (run.facts(stage)["out"], run.facts(stage)["sha256"])
+            for stage in ("write", "train")
+            if stage in run.stages
+        ]
     except (KeyError, TypeError) as error:
         raise IntegrityError(f"{run.path}/manifest.json lacks {error}") from error
     for name, kind, written in inputs:
-        if not Path(name).exists() or kind == "dataset":
+        there = Path(name).expanduser()
+        if not there.exists() or kind == "dataset":
             good.append(f"{name}: not here, not checked")
-        elif store.digest(Path(name)) == written:
+        elif store.digest(there) == written:
             good.append(f"{name}: as read")
         else:
             bad.append(f"{name} is not what the run read")
         check()
-    if Path(out).exists() and store.digest(Path(out)) == sha256:
-        good.append(f"{out}: as written")
-    else:
-        bad.append(f"{out} is missing (is this the folder the run was started in?) or changed")
+    for out, sha256 in written_out:
+        if Path(out).exists() and store.digest(Path(out)) == sha256:
+            good.append(f"{out}: as written")
+        else:
+            bad.append(f"{out} is missing (is this the folder the run was started in?) or changed")
     recipe = run.recipe
     if isinstance(recipe, SelectRecipe) and ":" in recipe.method:
         good.append(f"the subset was not chosen again: {recipe.method} is code from outside")
