@@ -126,7 +126,9 @@ class NotedProgress(Progress):
 
     def show(self, step: Step) -> None:
         """Say which piece is under way, and how far."""
-        self.outer.advance(0, f"{self.name}: {step.label} {step.amount()} {step.note}".rstrip())
+        of = f" of {step.total:,.0f}" if step.total else ""
+        note = f"{self.name}: {step.label} {step.done:,.0f}{of} {step.unit}"
+        self.outer.advance(0, f"{note}, {step.note}" if step.note else note)
 
 
 class LineProgress(Progress):
@@ -141,6 +143,10 @@ class LineProgress(Progress):
         parts = [step.amount(), _clock(step.seconds), step.left(), step.note]
         line = f"{step.label}: {', '.join(part for part in parts if part)}"
         print(line, file=sys.stderr, flush=True)
+
+
+_BESIDE_NOTE = 72
+"""Columns of a terminal that the rest of a line may take; a longer note would squeeze it."""
 
 
 class BarProgress(Progress):
@@ -181,7 +187,7 @@ class BarProgress(Progress):
             completed=step.done if step.total or step.done else 1,
             amount=step.amount(),
             clock=step.left() or _clock(step.seconds),
-            note=step.note,
+            note=step.note[: max(self.bars.console.width - _BESIDE_NOTE, 0)],
         )
 
 
