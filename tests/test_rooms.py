@@ -23,7 +23,8 @@ def modules_after(program: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "room", ["selection", "examples", "report.terminal", "wordproblems", "verbs", "experiment"]
+    "room",
+    ["selection", "examples", "report.terminal", "wordproblems", "clinical", "verbs", "experiment"],
 )
 def test_a_room_imports_without_torch(room: str) -> None:
     loaded = modules_after(f"import smalltolarge.{room}")

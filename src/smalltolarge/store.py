@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import logging
@@ -70,7 +71,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     path = Path(os.path.realpath(path))
     temporary: str | None = None
     try:
-        with _naming_space(path):
+        with naming_space(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(_ASIDE, f".{path.name[:40]}.", path.parent)
             with os.fdopen(handle, "wb") as file:
@@ -94,7 +95,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     aside: Path | None = None
     try:
-        with _naming_space(path):
+        with naming_space(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             aside = Path(tempfile.mkdtemp(_ASIDE, f".{path.name[:40]}.", path.parent))
             whole = aside / "whole"
@@ -109,7 +110,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _naming_space(path: Path) -> Iterator[None]:
+def naming_space(path: Path) -> Iterator[None]:
+    """Raise ``OutOfSpace``, naming ``path``, where what is done inside finds the disk full."""
     try:
         yield
     except OSError as error:
@@ -120,6 +122,12 @@ def _naming_space(path: Path) -> Iterator[None]:
             f"cannot write {path}: {error.strerror} ({free / 1e6:,.1f} MB free on its disk). "
             "Free some space and give the same command again."
         ) from error
+
+
+def remove_parts(path: Path) -> None:
+    """Take away what a killed process left of writing ``path``."""
+    for part in path.parent.glob(f".{glob.escape(path.name[:40])}.*{_ASIDE}"):
+        part.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:

@@ -31,6 +31,7 @@ for _command in (
     targets.inspect,
     targets.export,
     subsets.load,
+    subsets.prepare,
     subsets.verify,
 ):
     app.command()(_command)

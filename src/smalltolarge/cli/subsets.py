@@ -9,6 +9,7 @@ import typer
 
 from smalltolarge.cli.given import default_folder, read_recipe
 from smalltolarge.cli.session import watching
+from smalltolarge.errors import RecipeError, printable
 from smalltolarge.options import (
     Assignments,
     Data,
@@ -210,3 +211,73 @@ def sample_data(
         written = write_sample_data(folder, rows, seed, overwrite=overwrite)
     for path, count in written.items():
         console.print(f"{count:>8,} rows  {path}", markup=False, highlight=False)
+
+
+def prepare(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="What the file is: mimic.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="NOTEEVENTS.csv of MIMIC-III, or NOTEEVENTS.csv.gz (.zst too)."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder for train.jsonl, validate.jsonl, test.jsonl and counts.json.",
+        ),
+    ],
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="patients|reports",
+            help="All reports of a patient in one part, or every group of reports cut as the "
+            "published recipe does, so that a patient may be in several parts.",
+        ),
+    ] = "patients",
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lists of examinations, spellings and headers (JSON) to go by exactly, instead "
+            "of the rules of this package."
+        ),
+    ] = None,
+    keep_duplicates: Annotated[
+        bool,
+        typer.Option("--keep-duplicates", help="Keep pairs with the very words of an earlier one."),
+    ] = False,
+    overwrite: Overwrite = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Make fine-tuning data of MIMIC-III's radiology reports: findings in, impression out.
+
+    Says what became of every row, and the published counts beside ours.
+
+    Example:
+
+      s2l prepare mimic NOTEEVENTS.csv.gz --out mimic
+    """
+    from smalltolarge.clinical import prepare_mimic, summary
+
+    if kind != "mimic":
+        raise RecipeError(f"KIND {printable(kind)}: the only kind is mimic")
+    if split not in ("patients", "reports"):
+        raise RecipeError(f"--split {printable(split)}: patients or reports is needed")
+    with watching(no_progress) as (console, watch):
+        prepared = prepare_mimic(
+            file,
+            out,
+            split="patients" if split == "patients" else "reports",
+            seed=seed,
+            tables=tables,
+            keep_duplicates=keep_duplicates,
+            overwrite=overwrite,
+            progress=watch.progress,
+            check=watch.check,
+        )
+    for line in summary(prepared):
+        console.print(line, markup=False, highlight=False)
