@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from smalltolarge import experiment, store
 from smalltolarge.errors import MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation import Suite, Task, TaskResult, find_suites
 from smalltolarge.examples import Examples
+from smalltolarge.examples.overlap import Overlap, Questions, questions_of
 from smalltolarge.experiment import Watch
 from smalltolarge.outcomes import Arm, ArmResult, Table, tabulate
 from smalltolarge.progress import NotedProgress
@@ -61,6 +62,8 @@ def run_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> Run:
             log.info("%s is done: there is nothing to do", run.path)
             return Run.open(folder)
         scorer = _Scorer(recipe.evaluation, suites, watch)
+        overlaps = _find_overlaps(read, scorer, recipe.reading.overlap_words, watch)
+        facts["overlaps"] = {name: len(ids) for name, ids in overlaps.items()}
         prepared = experiment.prepare(read, recipe.target, recipe.seed, watch)
         used, trajectories = read, None
         if recipe.proxy is not None:
@@ -70,7 +73,7 @@ def run_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> Run:
             experiment.begin(run, recipe, read, facts)
         features = experiment.find_features(run, recipe, read, used, recipe.needs, watch)
         pool = Pool.of(used, trajectories, **features)
-        arms = _Arms(run, recipe, pool, prepared, scorer, watch)
+        arms = _Arms(run, recipe, pool, prepared, scorer, overlaps, watch)
         todo = [arm for arm in arms.all if not run.is_done(f"arm {arm.name}")]
         done = len(arms.all) - len(todo)
         with watch.progress.step("arms", len(arms.all), "arms", done=done) as bar:
@@ -85,12 +88,35 @@ def plan_comparison(recipe: CompareRecipe, watch: Watch) -> tuple[Examples, list
     """Read and check everything, and list the arms; nothing is trained or written."""
     recipe = recipe.resolved()
     examples = experiment.load(recipe, watch)
-    _Scorer(
-        recipe.evaluation, find_suites(recipe.evaluation.suites, recipe.evaluation.answer_by), watch
-    )
+    suites = find_suites(recipe.evaluation.suites, recipe.evaluation.answer_by)
+    scorer = _Scorer(recipe.evaluation, suites, watch)
+    _find_overlaps(examples, scorer, recipe.reading.overlap_words, watch)
     for budget in recipe.budgets:
         Budget.parse(budget).least_rows(len(examples))
     return examples, list(_list_arms(recipe))
+
+
+def _find_overlaps(
+    examples: Examples, scorer: _Scorer, n_words: int, watch: Watch
+) -> dict[str, np.ndarray]:
+    """Give the ids of the examples that overlap with each suite or held-out set, and say so."""
+    asked = scorer.asked()
+    with watch.progress.step("looking for test questions", len(examples)) as step:
+        overlap = Overlap(asked.values(), n_words, watch.check)
+        hits = overlap.find(examples, step.advance)
+    found = {}
+    for source, name in enumerate(asked):
+        rows = [hit.row for hit in hits if hit.source == source]
+        found[name] = examples.ids[rows]
+        if rows:
+            log.warning(
+                "%s of the %s training rows overlap with %s; reading.exclude_overlap in the recipe "
+                "leaves such rows out",
+                f"{len(rows):,}", f"{len(examples):,}", printable(name),
+            )  # fmt: skip
+    if not hits:
+        log.info("no training row overlaps with what the targets are scored on")
+    return found
 
 
 def _list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
@@ -125,10 +151,11 @@ class _Arms:
         pool: Pool,
         prepared: Prepared,
         scorer: _Scorer,
+        overlaps: Mapping[str, np.ndarray],
         watch: Watch,
     ) -> None:
         self.run, self.recipe, self.pool = run, recipe, pool
-        self.scorer, self.watch = scorer, watch
+        self.scorer, self.overlaps, self.watch = scorer, overlaps, watch
         self.all = list(_list_arms(recipe))
         self._choices = {choice.label: choice for choice in recipe.choices}
         self._ranked: dict[tuple[str, int], _Ranked] = {}
@@ -171,10 +198,20 @@ class _Arms:
             cut={one.task: one.cut for one in results},
             losses=losses,
         )
-        self._keep(arm, result, results, target)
+        shared = {
+            name: int(np.isin(ids, prepared.ids).sum()) for name, ids in self.overlaps.items()
+        }
+        self._keep(arm, result, results, target, {"overlaps": shared})
         store.remove_folder(training)
 
-    def _keep(self, arm: Arm, result: ArmResult, results: list[TaskResult], target: Target) -> None:
+    def _keep(
+        self,
+        arm: Arm,
+        result: ArmResult,
+        results: list[TaskResult],
+        target: Target,
+        facts: Mapping[str, Any],
+    ) -> None:
         path = self.run.path
         files = [f"arm-{arm.name}.json"]
         store.write_json(path / files[0], result.to_plain())
@@ -183,7 +220,7 @@ class _Arms:
             store.write_bytes(path / files[1], _answers(results))
         if self.recipe.keep_targets and not (path / "targets" / arm.name).exists():
             target.save(path / "targets" / arm.name)
-        self.run.commit(f"arm {arm.name}", files, {})
+        self.run.commit(f"arm {arm.name}", files, facts)
 
     def _chosen(self, arm: Arm, ranked: _Ranked) -> np.ndarray:
         """Give the rows of an arm among those prepared, int64 (b,), increasing."""
@@ -241,6 +278,7 @@ class _Scorer:
         self.tasks: list[tuple[Task, list[Any]]] = [
             (suite, suite.questions()[: settings.questions]) for suite in suites
         ]
+        self.suites = suites
         self._of_suites = {suite.name for suite in suites}
         self.held_out: dict[str, Examples] = {}
         for name in settings.held_out:
@@ -258,6 +296,19 @@ class _Scorer:
         if name in self.held_out:
             raise RecipeError(f"evaluation: two sets of held-out data are named {printable(name)}")
         self.held_out[name] = reading.load(path, settings=how, check=self.watch.check)
+
+    def asked(self) -> dict[str, list[Questions]]:
+        """Give the questions of every suite, and the prompts of held-out data, by name."""
+        found: dict[str, list[Questions]] = {}
+        for suite in self.suites:
+            plain = replace(suite, answer_by="words").questions()  # without a request for code
+            found[suite.name] = [[(suite.name, [one.prompt[-1][1]]) for one in plain]]
+        solutions = {suite.name for suite in self.suites if suite.has_solutions}
+        for name, examples in self.held_out.items():
+            if name not in solutions:
+                label = f"{name} (held out)" if name in found else name
+                found[label] = list(questions_of(examples))
+        return found
 
     def score(
         self, target: Target, progress: NotedProgress

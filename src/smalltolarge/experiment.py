@@ -255,6 +255,7 @@ def load_once(
 def _inputs(recipe: Recipe, examples: Examples) -> list[dict[str, Any]]:
     """Say what is read, with sizes and digests: the data, and the files and folders of a recipe."""
     given = [(kind, getattr(recipe, kind, None)) for kind in ("trajectories", "embeddings")]
+    given += [("kept out", name) for name in recipe.reading.exclude_overlap]
     if isinstance(recipe, CompareRecipe):
         given += [("suite", name) for name in recipe.evaluation.suites]
         given += [("held out", name) for name in recipe.evaluation.held_out]

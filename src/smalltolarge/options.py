@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -53,13 +53,15 @@ def _option(panel: str, kind: type[Any], name: str, words: str) -> inspect.Param
     hint = get_type_hints(kind)[name]
     default = next(f.default for f in fields(kind) if f.name == name)
     inner = [part for part in get_args(hint) if part is not type(None)]
-    if default not in (None, MISSING, "", False) and "Default" not in words:
+    if default not in (None, MISSING, "", False, ()) and "Default" not in words:
         words += f" Default: {default}."
     metavar, parse, flag = None, hint, f"--{name.replace('_', '-')}"
     if hint is bool:
         metavar = None
     elif name == "columns":
         parse, metavar = list[str], "ROLE=COLUMN"
+    elif get_origin(hint) is tuple:
+        parse, metavar = list[str], "FILES"
     elif inner and all(isinstance(part, str) for part in get_args(inner[0]) or inner):
         parse, metavar = str, "|".join(get_args(inner[0]) or inner)
     elif inner:

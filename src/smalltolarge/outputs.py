@@ -26,10 +26,11 @@ def refuse_input(inputs: list[dict[str, Any]], recipe: RecordRecipe, out: Path) 
     """Raise ``RecipeError`` when ``out`` is an input, or the next run would read it as one."""
     if out.resolve() in {Path(entry["path"]).resolve() for entry in inputs}:
         raise RecipeError(f"--out {out} is an input; the data is never written over")
-    if reading.would_read(recipe.data, out):
+    read = (*recipe.data, *recipe.reading.exclude_overlap)
+    if reading.would_read(read, out):
         raise RecipeError(
-            f"--out {out} lies where the data is read from ({', '.join(recipe.data)}): the next "
-            "run would read it as data. Write it elsewhere, or name the files."
+            f"--out {out} lies where the data is read from ({', '.join(read)}): the next run would "
+            "read it as data. Write it elsewhere, or name the files."
         )
 
 

@@ -38,9 +38,15 @@ class ReadingSettings:
     """Longest line or record read, in bytes."""
     split: str = "train"
     """Split read from a Hugging Face dataset."""
+    exclude_overlap: tuple[str, ...] = ()
+    """Files or folders of test questions: rows whose prompt is one of them, or shares a run of
+    words with one, are left out before anything is trained. May be repeated."""
+    overlap_words: int = 13
+    """How many words in a row a prompt must share with a question to overlap with it."""
 
     def __post_init__(self) -> None:
-        _at_least(self, "max_line_bytes", 1)
+        for name in ("max_line_bytes", "overlap_words"):
+            _at_least(self, name, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

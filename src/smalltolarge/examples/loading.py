@@ -15,6 +15,7 @@ from smalltolarge.examples.conversation import ConversationReader, encode, examp
 from smalltolarge.examples.json_rows import Row
 from smalltolarge.examples.layout import Layout, Shapes, check_columns, recognise
 from smalltolarge.examples.occurrences import number_occurrences
+from smalltolarge.examples.overlap import without_overlaps
 from smalltolarge.examples.problems import BadRows, Flaw, Refused, place, shown
 from smalltolarge.examples.sources import Input, input_names, resolve
 from smalltolarge.examples.table import SCHEMA, Examples, Message
@@ -63,7 +64,22 @@ def load(
             if one.record != record:
                 raise DataError(f"{printable(one.name, 200)} changed while it was read. Try again.")
     assert rows is not None
-    return rows.finish(inputs, layout)
+    examples = rows.finish(inputs, layout)
+    return _keep_out(examples, settings, progress, check) if settings.exclude_overlap else examples
+
+
+def _keep_out(
+    examples: Examples, settings: ReadingSettings, progress: Progress, check: Callable[[], None]
+) -> Examples:
+    """Leave out what overlaps with evaluation files, and say how much that is."""
+    with progress.step("looking for test questions", len(examples)) as step:
+        kept, counts = without_overlaps(examples, settings, check, step.advance)
+    for name, count in zip(settings.exclude_overlap, counts, strict=True):
+        log.info(
+            "%s: %s rows overlap with its questions and are left out",
+            printable(name, 200), f"{count:,}",
+        )  # fmt: skip
+    return kept
 
 
 def _read(

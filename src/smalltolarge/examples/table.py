@@ -90,8 +90,13 @@ class Examples:
         """Ids as fixed-width bytes, dtype S32, shape (n,)."""
         return np.array(self.table["id"].to_pylist(), dtype="S32")
 
-    def without(self, reasons: Mapping[int, str]) -> Examples:
-        """Move rows, given by number with the reason of each, to ``excluded``."""
+    def without(
+        self, reasons: Mapping[int, str], found: Mapping[int, str] | None = None
+    ) -> Examples:
+        """Move rows, given by number with the reason of each, to ``excluded``.
+
+        ``found`` says what was found in them.
+        """
         if not reasons:
             return self
         rows = sorted(reasons)
@@ -103,7 +108,7 @@ class Examples:
             "row": gone["row"],
             "field": pa.nulls(len(rows), pa.string()),
             "reason": [reasons[row] for row in rows],
-            "found": pa.nulls(len(rows), pa.string()),
+            "found": pa.array([(found or {}).get(row) for row in rows], pa.string()),
         }
         excluded = pa.table(columns, schema=EXCLUDED_SCHEMA)
         return replace(

@@ -277,6 +277,8 @@ def _settings(values: Mapping[str, Any], kind: type[Any]) -> str:
             continue
         if value is True:
             typed.append(flag)
+        elif isinstance(value, tuple):
+            typed += [f"{flag} {shlex.quote(one)}" for one in value]
         elif isinstance(value, Mapping):
             typed += [f"{flag} {shlex.quote(f'{k}={v}')}" for k, v in value.items()]
         else:
