@@ -93,7 +93,7 @@ def show_comparison(run: Run, table: Table, console: Console) -> None:
     headings = ["method", "accuracy" if percent else "loss", "to random", "", "to full"]
     for equal, budget, rows in _parts(table):
         console.print(Text(f"{_title(budget, rows)}. {_HOW[equal]}", style="bold"))
-        grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        grid = Grid(box=None, pad_edge=False)
         for place, heading in enumerate([*headings, "break-even"]):
             grid.add_column(heading, justify="right" if place else "left", no_wrap=True)
         for row in rows:
@@ -102,7 +102,7 @@ def show_comparison(run: Run, table: Table, console: Console) -> None:
                 _estimate(row.main, scale, digits),
                 _with_half(row.to_random, scale, digits),
                 _MARKS.get(row.verdict, ""),
-                _with_half(row.to_full, scale, digits),
+                "" if row.to_full is None else f"{row.to_full.mean * scale:+.{digits}f}",
                 _trainings(row.break_even),
             ]
             style = {"beats random": "green", "worse than random": "red"}.get(row.verdict, "")
@@ -117,7 +117,7 @@ def show_comparison(run: Run, table: Table, console: Console) -> None:
 
 _MARKS = {
     "beats random": "beats it",
-    "worse than random": "is worse",
+    "worse than random": "worse",
     "does not beat random": "no better",
 }
 
