@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from smalltolarge import store
-from smalltolarge.errors import DataError, IntegrityError, MissingArtifact, printable
+from smalltolarge.errors import DataError, MissingArtifact, printable
 
 EMBEDDING = "embedding"
 LOSS_ALONE = "loss_alone"
@@ -40,15 +40,9 @@ def read_features(path: Path, name: str, ids: np.ndarray) -> np.ndarray:
     DataError
         A column is missing or of a wrong type, an example has no value, or one is not finite.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if not path.is_file():
         raise MissingArtifact(f"no file of {name}s at {path}")
-    try:
-        table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise IntegrityError(f"{path} is not a readable Parquet file: {error}") from error
+    table = store.read_parquet(path)
     if not {"id", name} <= set(table.column_names):
         found = ", ".join(map(printable, table.column_names))
         raise DataError(f"{path} has the columns {found}; 'id' and {name!r} are needed")

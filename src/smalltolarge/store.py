@@ -160,6 +160,23 @@ def write_parquet(path: Path, table: pa.Table) -> None:
         pq.write_table(table, file, compression="zstd")
 
 
+def read_parquet(path: Path) -> pa.Table:
+    """Read a Parquet file that is there, whoever wrote it.
+
+    Raises
+    ------
+    IntegrityError
+        It cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise IntegrityError(f"{path} is not a readable Parquet file: {error}") from error
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Write torch tensors as one safetensors file, whole or not at all."""
     from safetensors.torch import save

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from smalltolarge import store
-from smalltolarge.errors import DataError, IntegrityError, MissingArtifact, printable
+from smalltolarge.errors import DataError, MissingArtifact, printable
 
 _LOSS = re.compile(r"loss_([-+.0-9]+)")
 _STEP = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -130,15 +130,11 @@ class Trajectories:
             A column is missing or of a wrong type, or a value is not allowed.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         path = Path(path)
         if not path.is_file():
             raise MissingArtifact(f"no trajectories at {path}")
-        try:
-            table = pq.ParquetFile(path).read()
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise IntegrityError(f"{path} is not a readable Parquet file: {error}") from error
+        table = store.read_parquet(path)
         names = table.column_names
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

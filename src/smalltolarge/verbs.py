@@ -138,10 +138,9 @@ def select(
         amount.least_rows(len(examples))
         prepared, trajectories, weights = _recorded(examples, recipe, amount, None, progress)
         made = experiment.make_features(prepared, weights, missing, Watch(progress))
-        rows = {name: row for row, name in enumerate(prepared.ids.tolist())}
+        # what is joined is what was prepared, in its order: both leave the same examples out
         used, trajectories = join(examples, trajectories)
-        places = [rows[name] for name in used.ids.tolist()]
-        features |= {kind.value: values[places] for kind, values in made.items()}
+        features |= {kind.value: values for kind, values in made.items()}
         if embeddings is not None:
             features["embeddings"] = features["embeddings"][np.isin(examples.ids, used.ids)]
         examples = used
