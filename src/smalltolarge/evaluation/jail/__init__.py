@@ -1,0 +1,12 @@
+"""A jail for programs that a model wrote: no files, no network, no processes, little time.
+
+``find_backend`` says what this machine can confine a program with; ``Jails`` runs programs in it.
+The process in the jail (``zygote``) is a script that knows nothing of this package but ``confine``,
+the layers of confinement, and ``syscalls``, what a program may ask of the kernel.
+"""
+
+from smalltolarge.evaluation.jail.backends import find_backend
+from smalltolarge.evaluation.jail.jails import Jails
+from smalltolarge.evaluation.jail.worker import Ran
+
+__all__ = ["Jails", "Ran", "find_backend"]

@@ -1,0 +1,188 @@
+"""Several jails at once: programs in, what came of them out, in order."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from smalltolarge.errors import RecipeError
+from smalltolarge.evaluation.jail import backends
+from smalltolarge.evaluation.jail.backends import BACKENDS
+from smalltolarge.evaluation.jail.worker import OUTPUT_KB, Lost, Ran, Worker
+
+_MOST_WORKERS = 8
+_TRIES = 2
+"""How often a program is started whose jail was lost, which may have been another's doing."""
+
+
+class Jails:
+    """Processes in which programs run that a model wrote; closed, they are all gone.
+
+    ``backend`` is what ``find_backend`` gives. Every program has ``seconds`` of time and
+    ``megabytes`` of memory beyond those of Python and its libraries, and may print 64 KB. It is run
+    as ``__main__``. Printing nothing, it counts as printing what ``solution()`` returns, else
+    ``answer``, ``ans`` or ``result``. A program that draws without a seed draws the same every
+    time.
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        *,
+        workers: int | None = None,
+        seconds: float = 10.0,
+        megabytes: int = 512,
+    ) -> None:
+        found = next((one for one in BACKENDS if one == backend), None)
+        if found is None:
+            raise RecipeError(f"backend is {backend!r}: one of {', '.join(BACKENDS)} is needed")
+        for name, value in (("workers", workers), ("seconds", seconds), ("megabytes", megabytes)):
+            if value is not None and not 0 < value < float("inf"):
+                raise RecipeError(f"{name} is {value}: a number above 0 is needed")
+        self.backend: str = found
+        self._backend = found
+        self._n = workers or min(_cores(), _MOST_WORKERS)
+        self._seconds, self._megabytes = seconds, megabytes
+        self._folders = backends.library_folders()
+        self._workers: list[Worker] = []
+
+    def run(
+        self,
+        programs: Sequence[str],
+        *,
+        advance: Callable[[int], None] | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> list[Ran]:
+        """Run programs, several at once; give what came of each, in their order.
+
+        ``advance(1)`` is called after each program, and ``check()`` several times a second; it may
+        raise to interrupt, and everything is killed.
+
+        Raises
+        ------
+        RefusedForSafety
+            The jail cannot be started.
+        """
+        found: dict[int, Ran] = {}
+        waiting: deque[tuple[int, bytes]] = deque()
+        for index, program in enumerate(programs):
+            text, reason = _checked(program)
+            if reason is None:
+                waiting.append((index, text))
+            else:
+                found[index] = Ran("", reason, 0.0)
+        if advance is not None and found:
+            advance(len(found))
+        tries = dict.fromkeys(range(len(programs)), 0)
+        running: dict[Worker, tuple[int, bytes]] = {}
+
+        def end(worker: Worker, ran: Ran | None) -> None:
+            index, text = running.pop(worker)
+            if ran is None and tries[index] < _TRIES:
+                waiting.appendleft((index, text))
+                return
+            found[index] = ran or Ran("", "ended the process that ran it", 0.0)
+            if advance is not None:
+                advance(1)
+
+        def drop(worker: Worker) -> None:
+            self._workers.remove(worker)
+            worker.kill()
+
+        try:
+            while len(found) < len(programs):
+                if check is not None:
+                    check()
+                self._start(len(waiting) + len(running))
+                for worker in list(self._workers):
+                    if worker.is_ready and worker not in running and waiting:
+                        running[worker] = waiting.popleft()
+                        tries[running[worker][0]] += 1
+                        try:
+                            worker.give(running[worker][1])
+                        except Lost:
+                            end(worker, None)
+                            drop(worker)
+                for worker in _readable(self._workers):
+                    try:
+                        is_complete = worker.read()
+                    except Lost:
+                        if worker in running:
+                            end(worker, None)
+                        drop(worker)
+                        continue
+                    if is_complete and worker in running and worker.ran is not None:
+                        is_spent = worker.is_spent
+                        end(worker, worker.ran)
+                        if is_spent:
+                            drop(worker)
+                now = time.monotonic()
+                for worker in list(self._workers):
+                    if now > worker.deadline and (worker in running or not worker.is_ready):
+                        ran = worker.overdue()
+                        end(worker, ran)
+                        drop(worker)
+        except BaseException:
+            self.close()
+            raise
+        return [found[index] for index in range(len(programs))]
+
+    def close(self) -> None:
+        """End all processes."""
+        while self._workers:
+            self._workers.pop().kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _start(self, needed: int) -> None:
+        """Have as many processes as programs to run, up to the number of workers."""
+        while len(self._workers) < min(self._n, needed):
+            self._workers.append(
+                Worker(
+                    self._backend,
+                    seconds=self._seconds,
+                    megabytes=self._megabytes,
+                    folders=self._folders,
+                )
+            )
+
+
+def _readable(workers: Sequence[Worker]) -> list[Worker]:
+    """Wait a moment for answers; give who has one."""
+    with selectors.DefaultSelector() as selector:
+        for worker in workers:
+            selector.register(worker.socket, selectors.EVENT_READ, worker)
+        return [key.data for key, _ in selector.select(0.1)]
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _checked(program: str) -> tuple[bytes, str | None]:
+    """Encode a program; say why it cannot be run, if so."""
+    try:
+        text = program.encode()
+    except UnicodeEncodeError:
+        return b"", "is not valid Unicode"
+    if len(text) > OUTPUT_KB << 10:
+        return b"", f"longer than {OUTPUT_KB} KB"
+    if b"\0" in text:
+        return b"", "holds a NUL character"
+    return text, None
