@@ -198,8 +198,8 @@ def test_a_saved_target_answers_the_same(
         torch.equal(there, weights(target)[name]) for name, there in model.state_dict().items()
     )
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "target")
-    answers = target.answers(QUESTIONS, max_new_tokens=12, batch_size=2)
-    for prompt, answer in zip(target.prepared.prompts(QUESTIONS), answers, strict=True):
+    answers = target.answerer.answers(QUESTIONS, max_new_tokens=12, batch_size=2)
+    for prompt, answer in zip(target.answerer.prompts(QUESTIONS), answers, strict=True):
         ids = torch.from_numpy(prompt.astype(np.int64))[None]
         # no end is named here: the folder must know it
         found = model.generate(ids, max_new_tokens=12, do_sample=False)[0, len(prompt) :]

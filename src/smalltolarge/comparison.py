@@ -317,7 +317,7 @@ class _Scorer:
         results = []
         for task, questions in self.tasks:
             with progress.step(f"answering {task.name}", len(questions), "questions") as bar:
-                completions = target.answers(
+                completions = target.answerer.answers(
                     [question.prompt for question in questions],
                     max_new_tokens=self.settings.max_new_tokens,
                     batch_size=self.settings.answers_at_once,

@@ -50,14 +50,36 @@ class ReadingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """How a model, small or large, is fine-tuned on examples."""
+class ModelSettings:
+    """How a model is found, how prompts are written for it, and where it runs."""
 
     revision: str | None = None
     """Commit, branch or tag of a hub model; resolved once to a commit."""
     tokenizer: str | None = None
     """Tokenizer folder or hub name. Default: the model's own; for a model from scratch a byte-level
     BPE trained on your data."""
+    template: Literal["auto", "chat", "alpaca"] = "auto"
+    """How prompts are written: the tokenizer's chat template, or "### Instruction:" headings.
+    "auto" takes the chat template where there is one."""
+    preamble: str = ""
+    """A text put before every prompt of the alpaca template."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the model; "auto" is bfloat16 on a GPU and float32 on a CPU."""
+    device: str = "auto"
+    """Where the model runs: auto, cpu, cuda, cuda:1, mps."""
+    threads: int | None = None
+    """CPU threads of the model. Default: one per core. Training on another number changes losses
+    by about 1e-7."""
+
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            _at_least(self, "threads", 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(ModelSettings):
+    """How a model, small or large, is fine-tuned on examples."""
+
     epochs: float = 3.0
     """Passes over the data."""
     learning_rate: float | None = None
@@ -74,25 +96,14 @@ class TrainingSettings:
     """Longest example in tokens; the rest is cut off and counted."""
     on_truncated: Literal["keep", "exclude"] = "keep"
     """What to do with examples whose completion is cut in part."""
-    template: Literal["auto", "chat", "alpaca"] = "auto"
-    """How prompts are written: the tokenizer's chat template, or "### Instruction:" headings.
-    "auto" takes the chat template where there is one."""
-    preamble: str = ""
-    """A text put before every prompt of the alpaca template."""
     unit_tokens: int | None = None
     """Tokens that go through the model at once, counted as if padded to the longest example.
     Default: 4096 on a CPU, 16384 on a GPU. Lower it when memory runs out."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the model; "auto" is bfloat16 on a GPU and float32 on a CPU."""
-    device: str = "auto"
-    """Where the model runs: auto, cpu, cuda, cuda:1, mps."""
-    threads: int | None = None
-    """CPU threads of the model. Default: one per core. Training on another number changes losses
-    by about 1e-7."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _at_least(self, "max_length", 1)
-        for name in ("batch_size", "threads", "unit_tokens"):
+        for name in ("batch_size", "unit_tokens"):
             if getattr(self, name) is not None:
                 _at_least(self, name, 1)
         for name in ("epochs", "learning_rate", "max_grad_norm"):

@@ -1,7 +1,7 @@
 """The only room that imports torch: train the proxy, record losses, train and question a target."""
 
 from smalltolarge.lm.features import embed, score_alone
-from smalltolarge.lm.generation import Completion
+from smalltolarge.lm.generation import Answerer, Completion
 from smalltolarge.lm.models import SCRATCH
 from smalltolarge.lm.plan import Plan
 from smalltolarge.lm.recording import Recording, record
@@ -11,6 +11,7 @@ from smalltolarge.lm.tokens import Prepared, prepare
 
 __all__ = [
     "SCRATCH",
+    "Answerer",
     "Completion",
     "Plan",
     "Prepared",

@@ -1,21 +1,25 @@
-"""Greedy answers of a model, in batches."""
+"""Questions put to a model, and its greedy answers, in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from smalltolarge.errors import RecipeError
-from smalltolarge.lm import attention
-
-if TYPE_CHECKING:
-    from smalltolarge.lm.tokens import Prepared
+from smalltolarge.errors import DataError, RecipeError, printable
+from smalltolarge.examples.table import Message
+from smalltolarge.lm import attention, models
+from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
+from smalltolarge.lm.memory import giving_back
+from smalltolarge.lm.models import Model
+from smalltolarge.lm.rendering import alpaca
+from smalltolarge.lm.tokenizer import ModelTokenizer, check_ids, given_tokenizer, which_template
+from smalltolarge.settings import ModelSettings, cores
 
 
 @dataclass(frozen=True)
@@ -27,70 +31,161 @@ class Completion:
     """Whether the answer had no end within the tokens allowed."""
 
 
-def generate(
-    model: Any,
-    prepared: Prepared,
-    prompts: list[np.ndarray],
-    *,
-    max_new_tokens: int,
-    batch_size: int,
-    bfloat16: bool = False,
-    check: Callable[[], None] = lambda: None,
-    advance: Callable[[int], None] = lambda prompts: None,
-) -> list[Completion]:
-    """Answer every prompt, int32 (l,), with the likeliest token at each place.
+@dataclass(frozen=True, eq=False)
+class Answerer:
+    """A model in memory, and how questions are put to it."""
 
-    Prompts of like length share a batch, padded on the left.
+    model: Any
+    described: Model
+    tokenizer: ModelTokenizer
+    template: str
+    """"alpaca" or "chat"."""
+    settings: ModelSettings
 
-    Raises
-    ------
-    RecipeError
-        A prompt leaves no place for an answer.
-    """
-    longest = max(map(len, prompts), default=0)
-    positions = prepared.model.positions
-    if positions is not None and longest + max_new_tokens > positions:
-        raise RecipeError(
-            f"max_new_tokens is {max_new_tokens}, and the longest question has {longest} tokens; "
-            f"{prepared.model.name} has {positions} positions. Ask for at most "
-            f"{max(positions - longest, 0)} new tokens."
+    @classmethod
+    def load(cls, name: str, settings: ModelSettings) -> Answerer:
+        """Load a pretrained model, from a folder or the hub, once its folder is known to be safe.
+
+        Raises
+        ------
+        RecipeError
+            A setting does not fit the model.
+        MissingArtifact, IntegrityError, RefusedForSafety, DataError
+            The model is not there, is damaged, would run code, or predicts no next token.
+        """
+        described = models.pretrained_model(name, settings.revision)
+        tokenizer = given_tokenizer(settings.tokenizer, described)
+        template = which_template(settings, tokenizer)
+        if template == "chat":
+            assert tokenizer.chat is not None
+            tokenizer.chat.probe([("user", "What is 2 + 3?"), ("assistant", "5")])
+        check_ids(tokenizer.size - 1, described.vocabulary, tokenizer.name, name)
+        model = models.load(described, seed=0)
+        return cls(model.to(find_device(settings.device)), described, tokenizer, template, settings)
+
+    def prompts(self, conversations: Sequence[Sequence[Message]]) -> list[np.ndarray]:
+        """Give the tokens, int32 (l,), after which the model answers each conversation.
+
+        Raises
+        ------
+        DataError
+            The chat template does not take a conversation.
+        """
+        tokenizer, chat = self.tokenizer, self.tokenizer.chat
+        if self.template == "chat":
+            assert chat is not None
+            try:
+                texts = [[chat.render(turns, prompt=True)] for turns in conversations]
+            except Exception as error:  # whatever a stranger's template may raise
+                raise DataError(
+                    f"the chat template of {chat.name} does not take a question "
+                    f"({printable(str(error), 200)}). Give --template alpaca."
+                ) from error
+        else:
+            ending: Message = ("assistant", "")
+            texts = [
+                [piece.text for piece in alpaca([*turns, ending], self.settings.preamble)]
+                for turns in conversations
+            ]
+        encode = tokenizer.encoder(special=self.template == "chat")
+        prefix, eos = list(tokenizer.prefix), [] if tokenizer.eos is None else [tokenizer.eos]
+        prompts = []
+        for parts in texts:
+            ids: list[int] = []
+            for found in encode(parts):
+                ids += (eos if ids else []) + found.ids
+            begins = ids[: len(prefix)] == prefix
+            prompts.append(np.array(ids if begins else prefix + ids, dtype=np.int32))
+        return prompts
+
+    def answers(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        max_new_tokens: int,
+        batch_size: int,
+        check: Callable[[], None] = lambda: None,
+        advance: Callable[[int], None] = lambda prompts: None,
+    ) -> list[Completion]:
+        """Answer conversations that end before an answer, with the likeliest token at each place.
+
+        Prompts of like length share a batch, padded on the left.
+
+        Raises
+        ------
+        RecipeError
+            A prompt leaves no place for an answer.
+        DataError
+            The chat template does not take a conversation.
+        """
+        prompts = self.prompts(conversations)
+        self._check_room(max(map(len, prompts), default=0), max_new_tokens)
+        check = giving_back(check)
+        device = find_device(self.settings.device)
+        bfloat16 = uses_bfloat16(self.settings.precision, device)
+        answers: list[Completion | None] = [None] * len(prompts)
+        order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+        tokenizer = Tokenizer.from_str(self.tokenizer.text)
+        with (
+            fixed(self.settings.threads or cores(), device),
+            _answering(self.model),
+            torch.inference_mode(),
+            torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16),
+        ):
+            for start in range(0, len(order), batch_size):
+                check()
+                rows = order[start : start + batch_size]
+                found = self._continued([prompts[row] for row in rows], max_new_tokens, device)
+                for row, (ids, is_cut) in zip(rows, found, strict=True):
+                    answers[row] = Completion(tokenizer.decode(ids), is_cut)
+                advance(len(rows))
+        return [answer for answer in answers if answer is not None]
+
+    def _continued(
+        self, prompts: list[np.ndarray], max_new_tokens: int, device: torch.device
+    ) -> list[tuple[list[int], bool]]:
+        """Give the tokens that follow each prompt, up to the first that ends an answer."""
+        width = max(map(len, prompts))
+        tokens = torch.zeros((len(prompts), width), dtype=torch.int64)
+        mask = torch.zeros((len(prompts), width), dtype=torch.int64)
+        for place, prompt in enumerate(prompts):
+            tokens[place, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
+            mask[place, width - len(prompt) :] = 1
+        ends = self._ends()
+        found = self.model.generate(
+            input_ids=tokens.to(device),
+            attention_mask=mask.to(device),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            # a model's own generation settings are not greedy decoding
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+            use_cache=True,
+            eos_token_id=ends or None,
+            pad_token_id=ends[0] if ends else 0,
         )
-    eos = prepared.tokenizer.eos
-    tokenizer = Tokenizer.from_str(prepared.tokenizer.text)
-    answers: list[Completion | None] = [None] * len(prompts)
-    order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
-    device = next(model.parameters()).device
-    with (
-        _answering(model),
-        torch.inference_mode(),
-        torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16),
-    ):
-        for start in range(0, len(order), batch_size):
-            check()
-            rows = order[start : start + batch_size]
-            width = len(prompts[rows[0]])
-            tokens = torch.zeros((len(rows), width), dtype=torch.int64)
-            mask = torch.zeros((len(rows), width), dtype=torch.int64)
-            for place, row in enumerate(rows):
-                own = torch.from_numpy(prompts[row].astype(np.int64))
-                tokens[place, width - len(own) :] = own
-                mask[place, width - len(own) :] = 1
-            found = model.generate(
-                input_ids=tokens.to(device),
-                attention_mask=mask.to(device),
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                num_beams=1,
-                use_cache=True,
-                eos_token_id=eos,
-                pad_token_id=0 if eos is None else eos,
+        answers = []
+        for ids in found[:, width:].tolist():
+            end = next((place for place, token in enumerate(ids) if token in ends), None)
+            answers.append((ids[:end], end is None))
+        return answers
+
+    def _ends(self) -> list[int]:
+        """Tokens that end an answer: the tokenizer's, and those that the model names."""
+        known = getattr(self.model.generation_config, "eos_token_id", None)
+        named = known if isinstance(known, list) else [known]
+        own = [token for token in (self.tokenizer.eos, *named) if isinstance(token, int)]
+        return list(dict.fromkeys(own))
+
+    def _check_room(self, longest: int, max_new_tokens: int) -> None:
+        positions = self.described.positions
+        if positions is not None and longest + max_new_tokens > positions:
+            raise RecipeError(
+                f"max_new_tokens is {max_new_tokens}, and the longest question has {longest} "
+                f"tokens; {self.described.name} has {positions} positions. Ask for at most "
+                f"{max(positions - longest, 0)} new tokens."
             )
-            for row, ids in zip(rows, found[:, width:].tolist(), strict=True):
-                ended = eos in ids
-                answer = ids[: ids.index(eos)] if ended else ids
-                answers[row] = Completion(tokenizer.decode(answer), not ended)
-            advance(len(rows))
-    return [answer for answer in answers if answer is not None]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,9 @@ import numpy as np
 
 from smalltolarge import store
 from smalltolarge.errors import Interrupted
-from smalltolarge.examples.table import Message
 from smalltolarge.lm import attention, models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
-from smalltolarge.lm.generation import Completion, generate
+from smalltolarge.lm.generation import Answerer
 from smalltolarge.lm.memory import giving_back
 from smalltolarge.lm.models import locate
 from smalltolarge.lm.recording import find_losses, fingerprint_of_training
@@ -52,29 +51,13 @@ class Target:
     adapter: Adapter | None = None
     """What LoRA trained, apart from the model, into which it is merged."""
 
-    def answers(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        *,
-        max_new_tokens: int,
-        batch_size: int,
-        check: Callable[[], None] = lambda: None,
-        advance: Callable[[int], None] = lambda prompts: None,
-    ) -> list[Completion]:
-        """Answer conversations that end before an answer, greedily."""
-        settings = self.prepared.settings
-        device = find_device(settings.device)
-        with fixed(settings.threads or cores(), device):
-            return generate(
-                self.model,
-                self.prepared,
-                self.prepared.prompts(conversations),
-                max_new_tokens=max_new_tokens,
-                batch_size=batch_size,
-                bfloat16=uses_bfloat16(settings.precision, device),
-                check=giving_back(check),
-                advance=advance,
-            )
+    @property
+    def answerer(self) -> Answerer:
+        """The model, to be asked with the prompts it was trained on."""
+        prepared = self.prepared
+        return Answerer(
+            self.model, prepared.model, prepared.tokenizer, prepared.template, prepared.settings
+        )
 
     def losses(
         self,

@@ -11,9 +11,18 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from smalltolarge.errors import DataError, IntegrityError, MissingArtifact, printable
+from smalltolarge.errors import (
+    DataError,
+    IntegrityError,
+    MissingArtifact,
+    RecipeError,
+    printable,
+)
+from smalltolarge.lm.folders import check_folder
+from smalltolarge.lm.models import Model, locate
 from smalltolarge.lm.plan import keyed_hashes
 from smalltolarge.lm.rendering import ChatTemplate, Piece
+from smalltolarge.settings import ModelSettings
 
 END_OF_TEXT = "<|endoftext|>"
 TRAINING_BYTES = 20_000_000
@@ -145,6 +154,47 @@ def read_tokenizer(path: Path, name: str) -> ModelTokenizer:
         _prefix(tokenizer, known, special, vocabulary),
         _chat_template(folder, known, name, special) if path.is_dir() else None,
     )
+
+
+def given_tokenizer(name: str | None, model: Model | None) -> ModelTokenizer:
+    """Read the tokenizer of a name, or else of a model's folder.
+
+    Raises
+    ------
+    MissingArtifact, IntegrityError, RefusedForSafety
+        It is not there, is damaged, or would run code.
+    """
+    if name is not None:
+        path, _ = locate(name)
+        if path.is_dir():
+            check_folder(path, name, weights=False)
+        return read_tokenizer(path, name)
+    assert model is not None and model.folder is not None
+    return read_tokenizer(model.folder, model.name)
+
+
+def which_template(settings: ModelSettings, tokenizer: ModelTokenizer | None) -> str:
+    """Say how prompts are written: "alpaca" or "chat".
+
+    Raises
+    ------
+    RecipeError
+        The settings ask for what the tokenizer does not have.
+    """
+    chat = tokenizer.chat if tokenizer is not None else None
+    if settings.template == "chat" and chat is None:
+        raise RecipeError(
+            "template is chat, but the tokenizer has no chat template. Give --template alpaca, or "
+            "a tokenizer that has one with --tokenizer."
+        )
+    if settings.template == "alpaca" or chat is None:
+        return "alpaca"
+    if settings.preamble:
+        raise RecipeError(
+            "preamble belongs to the alpaca template, but the tokenizer's chat template is used. "
+            "Give --template alpaca, or no preamble."
+        )
+    return "chat"
 
 
 def _converted(folder: Path, name: str) -> Tokenizer:

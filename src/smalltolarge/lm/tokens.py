@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,12 +17,10 @@ import numpy as np
 import tokenizers
 
 from smalltolarge.errors import DataError, RecipeError, printable
-from smalltolarge.examples.table import Examples, Message
+from smalltolarge.examples.table import Examples
 from smalltolarge.lm.device import unit_tokens
-from smalltolarge.lm.folders import check_folder
 from smalltolarge.lm.models import (
     Model,
-    locate,
     pretrained_model,
     scratch_model,
     scratch_shape,
@@ -36,11 +34,12 @@ from smalltolarge.lm.tokenizer import (
     TRAINING_BYTES,
     ModelTokenizer,
     check_ids,
+    given_tokenizer,
     join,
-    read_tokenizer,
     train_tokenizer,
     trained_tokenizer,
     training_sample,
+    which_template,
 )
 from smalltolarge.progress import Progress
 from smalltolarge.settings import ProxySettings, TargetSettings, TrainingSettings
@@ -175,29 +174,6 @@ class Prepared:
         digest = tokenized.digest(ids)
         return replace(self, tokenized=tokenized, ids=ids, digest=digest, order=order, plan=plan)
 
-    def prompts(self, conversations: Sequence[Sequence[Message]]) -> list[np.ndarray]:
-        """Give the tokens, int32 (l,), after which the model answers each conversation."""
-        tokenizer, chat = self.tokenizer, self.tokenizer.chat
-        if self.template == "chat":
-            assert chat is not None
-            texts = [[chat.render(turns, prompt=True)] for turns in conversations]
-        else:
-            ending: Message = ("assistant", "")
-            texts = [
-                [piece.text for piece in alpaca([*turns, ending], self.settings.preamble)]
-                for turns in conversations
-            ]
-        encode = tokenizer.encoder(special=self.template == "chat")
-        prefix, eos = list(tokenizer.prefix), [] if tokenizer.eos is None else [tokenizer.eos]
-        prompts = []
-        for parts in texts:
-            ids: list[int] = []
-            for found in encode(parts):
-                ids += (eos if ids else []) + found.ids
-            begins = ids[: len(prefix)] == prefix
-            prompts.append(np.array(ids if begins else prefix + ids, dtype=np.int32))
-        return prompts
-
     def keep_tokens(self, folder: Path | None) -> Prepared:
         """Write the tokens into ``folder``, if they are not there; large ones are mapped then."""
         shelf = Shelf(folder, self.made_with)
@@ -247,7 +223,9 @@ def prepare(
         scratch_shape(settings.model)
     else:
         model = pretrained_model(settings.model, settings.revision)
-    given = _given_tokenizer(settings, model)
+    given = None
+    if settings.tokenizer is not None or model is not None:
+        given = given_tokenizer(settings.tokenizer, model)
     template, render = _renderer(settings, given)
     if template == "chat":
         assert given is not None and given.chat is not None
@@ -323,33 +301,12 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _given_tokenizer(settings: TrainingSettings, model: Model | None) -> ModelTokenizer | None:
-    if settings.tokenizer is not None:
-        path, _ = locate(settings.tokenizer)
-        if path.is_dir():
-            check_folder(path, settings.tokenizer, weights=False)
-        return read_tokenizer(path, settings.tokenizer)
-    if model is not None:
-        assert model.folder is not None
-        return read_tokenizer(model.folder, model.name)
-    return None
-
-
 def _renderer(settings: TrainingSettings, tokenizer: ModelTokenizer | None) -> tuple[str, Render]:
-    chat = tokenizer.chat if tokenizer is not None else None
-    if settings.template == "chat" and chat is None:
-        raise RecipeError(
-            "template is chat, but the tokenizer has no chat template. Give --template alpaca, or "
-            "a tokenizer that has one with --tokenizer."
-        )
-    if settings.template == "alpaca" or chat is None:
-        return "alpaca", lambda conversation: alpaca(conversation, settings.preamble)
-    if settings.preamble:
-        raise RecipeError(
-            "preamble belongs to the alpaca template, but the tokenizer's chat template is used. "
-            "Give --template alpaca, or no preamble."
-        )
-    return "chat", chat.pieces
+    template = which_template(settings, tokenizer)
+    if template == "alpaca":
+        return template, lambda conversation: alpaca(conversation, settings.preamble)
+    assert tokenizer is not None and tokenizer.chat is not None
+    return template, tokenizer.chat.pieces
 
 
 def _trained_tokenizer(
