@@ -1,0 +1,292 @@
+"""Numbers as people, models and programs write them, read exactly.
+
+``12``, ``1,234``, ``$12.50``, ``50%``, ``3/4``, ``1 1/2``, ``½``, ``1.2 × 10^3``, ``1e3``,
+``twenty-one``, ``3 million``, ``\\frac{3}{4}``. A time (``3:30``) and a range (``5-6``) are no
+numbers. A comma groups thousands and never starts decimals: ``12,5`` is two numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+_MOST_DIGITS = 3000
+_MOST_EXPONENT = 400
+"""Of ten, in scientific notation: what a float can have, and some."""
+
+_SMALL = {
+    word: value
+    for value, word in enumerate(
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
+    )
+}
+_TENS = {
+    word: 10 * value
+    for value, word in enumerate(
+        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], start=2
+    )
+}
+_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+_PARTS = {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4)}
+_VULGAR = {
+    "½": "1/2",
+    "⅓": "1/3",
+    "⅔": "2/3",
+    "¼": "1/4",
+    "¾": "3/4",
+    "⅕": "1/5",
+    "⅖": "2/5",
+    "⅗": "3/5",
+    "⅘": "4/5",
+    "⅙": "1/6",
+    "⅚": "5/6",
+    "⅛": "1/8",
+    "⅜": "3/8",
+    "⅝": "5/8",
+    "⅞": "7/8",
+}
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("\u2212\ufe63\uff0d\u2011\u2010", "-"),
+        **dict.fromkeys("\u00a0\u2007\u2009\u202f\u2002\u2003", " "),
+        "\u2044": "/",
+        "\u2215": "/",
+        "\u00b7": "·",
+        "\u22c5": "·",
+        "\u2217": "*",
+        "\u2019": "'",
+        "\u2018": "'",
+        "\u201c": '"',
+        "\u201d": '"',
+        "\uff1a": ":",
+        **{vulgar: f" {plain}" for vulgar, plain in _VULGAR.items()},
+    }
+)
+
+_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9])|[0-9]+)"
+_SPACED = r"[0-9]{1,3}(?: [0-9]{3})+(?![0-9])"
+_POWER_OF_TEN = r"\s{0,3}[×x*·]\s{0,3}10\s?(?:\^|\*\*)\s?[({]?\s?(?P<ten>[-+]?[0-9]{1,4})\s?[)}]?"
+_TAIL = (
+    rf"(?:\.[0-9]+|\.(?=[eE][-+]?[0-9]))?(?:[eE](?P<e>[-+]?[0-9]{{1,4}})(?![0-9A-Za-z])"
+    rf"|{_POWER_OF_TEN})?"
+)
+
+
+def _pattern(digits: str) -> re.Pattern[str]:
+    return re.compile(
+        r"(?<![0-9A-Za-z_.\\])(?<![0-9],)"
+        r"(?P<sign>(?:(?<![0-9)\]}%])(?<![0-9)\]}%] )[-+–]\s?)?)"
+        r"(?P<money>(?:(?:US|C|A)?[$€£¥₹]\s?|(?:Rs|USD|EUR)\.?\s?)?)(?P<inner>(?:-\s?)?)"
+        rf"(?P<whole>{digits}|(?=\.[0-9]))(?P<tail>{_TAIL})"
+        r"(?:(?P<mixed>(?:\s+|-|\s+and\s+)(?P<up>[0-9]{1,9})\s?/\s?(?P<down>[0-9]{1,9})(?![0-9/]))"
+        rf"|\s?/\s?(?P<over>-?{_DIGITS}(?:\.[0-9]+)?)(?![0-9/]))?"
+        r"(?P<percent>\s?(?:%|percent\b|per cent\b))?"
+        r"(?:\s(?P<scale>hundred|thousand|million|billion)\b)?",
+        re.IGNORECASE,
+    )
+
+
+_NUMBER = _pattern(_DIGITS)
+_LEADING = _pattern(rf"{_SPACED}|{_DIGITS}")
+"""At the start of a statement a space may group thousands; in running text it parts numbers."""
+
+_WORD = r"(?:" + "|".join([*_SMALL, *_TENS, *_SCALES]) + r")"
+_WORDS = re.compile(
+    rf"(?<![\w-])(?:(?P<minus>negative|minus)\s+)?(?P<words>{_WORD}(?:(?:[\s-]|\s+and\s+){_WORD})"
+    r"{0,12})(?P<part>\s+and\s+(?:a|one)[\s-](?:half|third|quarter))?(?![\w-])",
+    re.IGNORECASE,
+)
+_SIGN_WORD = re.compile(r"(?:negative|minus)\s+(?=[$€£]?\s?\.?[0-9])", re.IGNORECASE)
+
+_PRINTED = [
+    (re.compile(r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)"), r"\1/\2"),
+    (
+        re.compile(r"(?:(?:np|numpy)\.\w{3,8}|Decimal|Float|Integer|mpf)\('?([^()']{1,40})'?\)"),
+        r"\1",
+    ),
+]
+_LATEX = [
+    (re.compile(r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b"), ""),
+    (
+        re.compile(r"(-?[0-9]*)\s*\\[dtc]?frac\s*\{\s*(-?[0-9.,]{1,40})\s*\}\s*\{\s*([0-9.,]{1,40})"
+                   r"\s*\}"),
+        r"\1 \2/\3",
+    ),
+    (re.compile(r"(-?[0-9]*)\s*\\[dtc]?frac\s*([0-9])\s*([0-9])"), r"\1 \2/\3"),
+    (re.compile(r"\{,\}|,\\!"), ","),
+    (re.compile(r"\\(?:times|cdot)\b"), " × "),
+    (
+        re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]{0,200})\}"),
+        r" \1 ",
+    ),
+    (re.compile(r"\\[()\[\]]"), " "),
+    (re.compile(r"\\[,;:! ~]"), ""),
+    (re.compile(r"\\([$%])"), r"\1"),
+    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b"), " degrees"),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number, and how it is written."""
+
+    value: Fraction
+    decimals: int | None
+    """Digits after the point; None: written without one."""
+    is_float: bool
+    """Written with a point or an exponent, as programs print floats."""
+    is_percent: bool
+    scale: str
+    """``million`` and its like, already in the value; empty: none."""
+    start: int
+    end: int
+
+
+def plain(text: str) -> str:
+    """Write signs, spaces, quotes and vulgar fractions in ASCII."""
+    return text.translate(_PLAIN)
+
+
+def without_latex(text: str) -> str:
+    """Write numbers in LaTeX, and in Python's types, as plain text."""
+    text = plain(text)
+    if "(" in text:
+        for pattern, instead in _PRINTED:
+            text = pattern.sub(instead, text)
+    if "\\" in text or "{" in text:
+        for pattern, instead in _LATEX:
+            text = pattern.sub(instead, text)
+    return text
+
+
+def find_numbers(text: str) -> Iterator[Number]:
+    """Give the numbers written in digits, in order; parts of times and ranges are none."""
+    for match in _NUMBER.finditer(text):
+        if (number := _number(match, text)) is not None:
+            yield number
+
+
+def leading_number(text: str) -> Number | None:
+    """Read the number, in digits or in words, that a text starts with."""
+    signed = _SIGN_WORD.match(text)
+    start = signed.end() if signed else 0
+    if match := _LEADING.match(text, start):
+        number = _number(match, text)
+        if number and signed:
+            return Number(-number.value, *_rest(number), 0, number.end)
+        return number
+    match = _WORDS.match(text)
+    return _from_words(match) if match else None
+
+
+def find_worded(text: str) -> list[Number]:
+    """Give the numbers written in words, in order."""
+    return [number for match in _WORDS.finditer(text) if (number := _from_words(match))]
+
+
+def read_number(text: str) -> Number | None:
+    """Read a text that is one number, and perhaps what it counts: ``$12.50``, ``18 dollars``."""
+    text = without_latex(text).strip().strip("$*_`\"'").strip()
+    text = re.sub(r"^(?:=|≈|~|about|approximately|exactly|only)\s*", "", text, flags=re.IGNORECASE)
+    number = leading_number(text)
+    if number is None:
+        return None
+    after = text[number.end :]
+    if any(True for _ in find_numbers(after)) or re.match(r"\s*[-+*/^=<>×÷(\[{]", after):
+        return None
+    return number
+
+
+def _rest(number: Number) -> tuple[int | None, bool, bool, str]:
+    return number.decimals, number.is_float, number.is_percent, number.scale
+
+
+def _number(match: re.Match[str], text: str) -> Number | None:
+    before, after = text[max(0, match.start() - 4) : match.start()], text[match.end() :][:6]
+    if re.match(r":[0-9]", after) or re.search(r"[0-9]:$", before):
+        return None
+    ranged = re.match(r"\s?(?:-|–|to)\s?\$?[0-9]", after) and not re.match(r"\s-\s", after)
+    if ranged or re.search(r"[0-9]\s?(?:–|to\s)$", before):
+        return None
+    # "5-6": the second number of a range has no sign of its own.
+    if not match["sign"] and re.search(r"[0-9%]-$", before):
+        return None
+    whole, tail = match["whole"].replace(",", "").replace(" ", ""), match["tail"]
+    decimals = re.match(r"\.[0-9]+", tail)
+    if len(whole) + len(tail) > _MOST_DIGITS:
+        return None
+    value = Fraction(f"{whole or 0}{decimals[0] if decimals else ''}")
+    exponent = int(match["e"] or match["ten"] or 0)
+    if abs(exponent) > _MOST_EXPONENT:
+        return None
+    value *= Fraction(10) ** exponent
+    if match["over"] is not None:
+        over = Fraction(match["over"].replace(",", ""))
+        if not over:
+            return None
+        value /= over
+    elif match["mixed"] is not None:
+        up, down = int(match["up"]), int(match["down"])
+        # "5 10/3" is two numbers: the fraction of a mixed number is below one.
+        if not up < down or decimals or exponent:
+            return None
+        value += Fraction(up, down)
+    if (match["sign"].strip() in ("-", "–")) != bool(match["inner"]):
+        value = -value
+    scale = (match["scale"] or "").lower()
+    return Number(
+        value * _SCALES.get(scale, 1),
+        len(decimals[0]) - 1 if decimals and match["over"] is None else None,
+        bool(decimals or exponent or match["e"]) and match["over"] is None,
+        match["percent"] is not None,
+        scale,
+        match.start(),
+        match.end(),
+    )
+
+
+def _from_words(match: re.Match[str]) -> Number | None:
+    total = current = 0
+    words = re.split(r"[\s-]+", match["words"].lower())
+    for place, word in enumerate(words):
+        if word in _SMALL:
+            # "five six" is not a number.
+            if place and words[place - 1] in _SMALL:
+                return None
+            current += _SMALL[word]
+        elif word in _TENS:
+            if place and words[place - 1] in (*_SMALL, *_TENS):
+                return None
+            current += _TENS[word]
+        elif word == "hundred":
+            current = max(current, 1) * 100
+        elif word in _SCALES:
+            total, current = total + max(current, 1) * _SCALES[word], 0
+    value = Fraction(total + current)
+    if match["part"]:
+        value += _PARTS[re.split(r"[\s-]", match["part"].lower())[-1]]
+    value = -value if match["minus"] else value
+    return Number(value, None, False, False, "", match.start(), match.end())
