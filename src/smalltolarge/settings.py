@@ -233,6 +233,33 @@ class TargetSettings(TrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AskingSettings:
+    """How questions are put to a model."""
+
+    form: Literal["direct", "cot", "pot", "combined"] = "combined"
+    """What is asked for: the question alone (direct), a chain of thought (cot), a Python program
+    that is run in a jail (pot), or, as in the paper, a program and, where it fails, the question
+    alone (combined)."""
+    questions: int | None = None
+    """Ask only the first of each task, this many."""
+    max_new_tokens: int = 1024
+    """Longest answer in tokens; a longer one is cut and counted."""
+    answers_at_once: int = 32
+    """Questions that are answered in one batch."""
+    program_seconds: float = 10.0
+    """How long a program may run."""
+    program_megabytes: int = 512
+    """How much memory a program may take, in MB."""
+
+    def __post_init__(self) -> None:
+        for name in ("questions", "max_new_tokens", "answers_at_once", "program_megabytes"):
+            if getattr(self, name) is not None:
+                _at_least(self, name, 1)
+        if not (math.isfinite(self.program_seconds) and self.program_seconds > 0):
+            raise RecipeError(f"program_seconds is {self.program_seconds}: above 0 is needed")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """What a trained target is scored on."""
 

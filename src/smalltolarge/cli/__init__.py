@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from smalltolarge.cli import subsets, targets
+from smalltolarge.cli import evaluation, subsets, targets
 from smalltolarge.errors import OutOfSpace, RecipeError, S2LError, printable
 
 app = typer.Typer(
@@ -30,6 +30,8 @@ for _command in (
     targets.methods,
     targets.inspect,
     targets.export,
+    evaluation.evaluate,
+    evaluation.tasks,
     subsets.load,
     subsets.prepare,
     subsets.verify,

@@ -39,11 +39,13 @@ def watching(lines: bool) -> Iterator[tuple[Console, Watch]]:
     logger = logging.getLogger("smalltolarge")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
+    logger.propagate = False  # a library may have given the root logger a handler of its own
     try:
         with _stopping() as check, progress:
             yield Console(highlight=False, soft_wrap=True), Watch(progress, check)
     finally:
         logger.removeHandler(handler)
+        logger.propagate = True
 
 
 @contextmanager

@@ -1,0 +1,391 @@
+"""A model put to the tasks, one after the other, and what came of it.
+
+The folder of the results holds for every task ``NAME.jsonl`` (each question, completion and score)
+and ``NAME.json`` (the numbers, and all they follow from), and ``results.md``. A task that is there
+with the same settings, model and questions is not run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smalltolarge import examples as reading
+from smalltolarge import store
+from smalltolarge.errors import (
+    IntegrityError,
+    MissingArtifact,
+    RecipeError,
+    StaleArtifact,
+    printable,
+)
+from smalltolarge.evaluation import jail
+from smalltolarge.evaluation.summaries import plain, score_summaries
+from smalltolarge.evaluation.tasks import Benchmark, find_tasks
+from smalltolarge.examples.overlap import Overlap, Questions
+from smalltolarge.experiment import Watch
+from smalltolarge.settings import AskingSettings, ModelSettings
+
+if TYPE_CHECKING:
+    from smalltolarge.lm import Answerer
+
+log = logging.getLogger("smalltolarge")
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model reached at one task."""
+
+    task: str
+    measure: str
+    """accuracy, or rougeL for summaries; both 0 to 1."""
+    value: float
+    error: float
+    """Standard error over the questions; nan for one question."""
+    questions: int
+    unanswered: int
+    truncated: int
+    """Questions of which a completion reached the length limit."""
+    failed_programs: int
+    overlap: int | None
+    """Training rows that overlap with its questions; None where none were given."""
+    more: Mapping[str, Any]
+    """Other measures: rouge1, rouge2, bleu with its signature, bertscore."""
+
+
+def tasks_folder() -> Path:
+    """Give the folder for the ``--include_path`` of lm-eval."""
+    return Path(str(resources.files("smalltolarge.evaluation") / "lm_eval_tasks"))
+
+
+def evaluate(
+    model: str,
+    names: Sequence[str],
+    out: Path,
+    *,
+    data: str | None = None,
+    trained_on: Sequence[str] = (),
+    overlap_words: int = 13,
+    bertscore: str | None = None,
+    unconfined: bool = False,
+    asking: AskingSettings | None = None,
+    settings: ModelSettings | None = None,
+    watch: Watch | None = None,
+) -> list[Score]:
+    """Ask a model the questions of tasks, score its answers, and write both to ``out``.
+
+    Parameters
+    ----------
+    model : a folder with safetensors, or a hub name
+    names : tasks and groups of ``smalltolarge.evaluation.tasks``
+    data : folder of the tasks' files; None takes the hub
+    trained_on : files of training rows whose overlap with the questions is counted
+    bertscore : an encoder for BERTScore of summaries, by folder or hub name
+    unconfined : run programs without a jail where this machine has none
+
+    Raises
+    ------
+    RecipeError, MissingArtifact, DataError
+        A setting, a file or the model is not as it must be; nothing is generated then.
+    RefusedForSafety
+        The model's folder would run code, or programs would run and this machine has no jail.
+    StaleArtifact
+        ``out`` holds results of other settings.
+    Interrupted
+        Raised by ``watch.check``; the same call goes on with the task it was at.
+    """
+    asking, settings, watch = (
+        asking or AskingSettings(),
+        settings or ModelSettings(),
+        watch or Watch(),
+    )
+    tasks = find_tasks(names)
+    if not tasks:
+        raise RecipeError("--task: name at least one; s2l tasks lists them")
+    asked = {task.name: task.questions(data)[: asking.questions] for task in tasks}
+    backend = None
+    if any("pot" in task.forms(asking.form) for task in tasks):
+        backend = jail.find_backend(unconfined=unconfined)
+        log.info("programs run in: %s", backend)
+    overlaps = _overlaps(asked, trained_on, overlap_words, watch)
+    scores, todo, made_of = [], [], {}
+    for task in tasks:
+        made_of[task.name] = {
+            "model": _model_digest(model),
+            "questions": _digest(asked[task.name]),
+            "asking": asdict(asking),
+            "settings": asdict(settings),
+        }
+        done = _done(out, task, made_of[task.name])
+        if done is None:
+            todo.append(task)
+        else:
+            log.info("%s is there already", task.name)
+            scores.append(done)
+    if todo:
+        from smalltolarge import lm
+
+        answerer = lm.Answerer.load(model, settings)
+        for task in todo:
+            pairs = asked[task.name]
+            rows, found = _run(task, pairs, answerer, data, unconfined, asking, watch)
+            more = _summary_scores(task, rows, bertscore, settings.device, watch)
+            score = _score(task, rows, more, overlaps.get(task.name))
+            facts = {"backend": backend if "pot" in task.forms(asking.form) else None}
+            _write(out, task, rows, score, made_of[task.name] | facts | found)
+            scores.append(score)
+    order = [task.name for task in tasks]
+    scores.sort(key=lambda one: order.index(one.task))
+    store.write_bytes(out / "results.md", to_markdown(scores).encode())
+    return scores
+
+
+def _run(
+    task: Benchmark,
+    pairs: Sequence[tuple[str, str]],
+    answerer: Answerer,
+    data: str | None,
+    unconfined: bool,
+    asking: AskingSettings,
+    watch: Watch,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Run one task by the harness; give a row for each question, and what the harness says."""
+    try:
+        from lm_eval import evaluator
+        from lm_eval.tasks import TaskManager, get_task_dict
+
+        from smalltolarge.lm.harness import HarnessModel
+    except ModuleNotFoundError as error:
+        raise RecipeError(
+            f"evaluation needs {error.name}: pip install 'smalltolarge[eval]'"
+        ) from error
+    forms = task.forms(asking.form)
+    name = f"s2l_{task.name.replace('-', '_')}"
+    metadata = {
+        "form": asking.form,
+        "data": data,
+        "program_seconds": asking.program_seconds,
+        "program_megabytes": asking.program_megabytes,
+        "confirm_run_unsafe_code": unconfined,
+    }
+    theirs = [logging.getLogger(one) for one in ("lm_eval", "lm-eval")]
+    levels = [one.level for one in theirs]
+    for one in theirs:
+        one.setLevel(logging.ERROR)
+    try:
+        total = len(pairs) * len(forms)
+        with watch.progress.step(f"answering {task.name}", total, "answers") as bar:
+            model = HarnessModel(
+                answerer,
+                max_new_tokens=asking.max_new_tokens,
+                batch_size=asking.answers_at_once,
+                check=watch.check,
+                advance=bar.advance,
+            )
+            manager = TaskManager(
+                include_path=str(tasks_folder()), include_defaults=False, metadata=metadata
+            )
+            found = evaluator.evaluate(
+                lm=model,
+                task_dict=get_task_dict([name], manager),
+                limit=asking.questions,
+                log_samples=True,
+                bootstrap_iters=0,
+                apply_chat_template=True,
+            )
+    finally:
+        for one, level in zip(theirs, levels, strict=True):
+            one.setLevel(level)
+    samples = sorted(found["samples"][name], key=lambda sample: sample["doc"]["index"])
+    rows = [_row(task, sample, model.cut) for sample in samples]
+    return rows, {"lm_eval": found["results"][name]}
+
+
+def _row(task: Benchmark, sample: Mapping[str, Any], cut: set[str]) -> dict[str, Any]:
+    doc, read = sample["doc"], sample["filtered_resps"]
+    answered = next((i for i, one in enumerate(read) if one["found"] is not None), len(read) - 1)
+    found = read[answered]["found"]
+    return {
+        "task": task.name,
+        "question": doc["question"],
+        "reference": doc["reference"],
+        "form": read[answered]["form"],
+        "asked": doc["asked"][answered],
+        "completion": sample["resps"][answered][0],
+        "found": found,
+        "score": task.score(found, doc["reference"], doc["question"]),
+        "is_cut": any(str(arguments[0]) in cut for arguments in sample["arguments"]),
+        "failed_program": next((one["failure"] for one in read if one["failure"]), None),
+        "completions": [one[0] for one in sample["resps"]],
+    }
+
+
+def _score(
+    task: Benchmark, rows: Sequence[Mapping[str, Any]], more: Mapping[str, Any], overlap: int | None
+) -> Score:
+    values = [row["score"] for row in rows]
+    n, mean = len(values), sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / (n - 1) if n > 1 else math.nan
+    return Score(
+        task=task.name,
+        measure="rougeL" if task.kind == "summary" else "accuracy",
+        value=mean,
+        error=math.sqrt(variance / n),
+        questions=n,
+        unanswered=sum(row["found"] is None for row in rows),
+        truncated=sum(row["is_cut"] for row in rows),
+        failed_programs=sum(row["failed_program"] is not None for row in rows),
+        overlap=overlap,
+        more=more,
+    )
+
+
+def _summary_scores(
+    task: Benchmark,
+    rows: Sequence[Mapping[str, Any]],
+    encoder: str | None,
+    device: str,
+    watch: Watch,
+) -> dict[str, Any]:
+    if task.kind != "summary":
+        return {}
+    summaries = [row["found"] or "" for row in rows]
+    references = [row["reference"] for row in rows]
+    scores = score_summaries(summaries, references)
+    found: dict[str, Any] = {
+        "rouge1": sum(scores.rouge_1) / len(rows),
+        "rouge2": sum(scores.rouge_2) / len(rows),
+        "bleu": scores.bleu,
+        "bleu_signature": scores.bleu_signature,
+    }
+    if encoder is None:
+        return found
+    from smalltolarge.lm.bertscore import bertscore, signature
+
+    try:
+        with watch.progress.step("BERTScore", len(rows)) as bar:
+            each = bertscore(
+                [plain(text) for text in summaries],
+                [plain(text) for text in references],
+                model=encoder,
+                device=device,
+                check=watch.check,
+                advance=bar.advance,
+            )
+        found |= {"bertscore": sum(each) / len(each), "bertscore_signature": signature(encoder)}
+    except MissingArtifact as error:
+        log.warning("BERTScore skipped: %s", error)
+    return found
+
+
+def _overlaps(
+    asked: Mapping[str, Sequence[tuple[str, str]]],
+    trained_on: Sequence[str],
+    n_words: int,
+    watch: Watch,
+) -> dict[str, int]:
+    """Count the training rows that overlap with the questions of each task, and say so."""
+    if not trained_on:
+        return {}
+    rows = reading.load(list(trained_on), progress=watch.progress, check=watch.check)
+    sources: list[list[Questions]] = [
+        [[(name, [question]) for question, _ in pairs]] for name, pairs in asked.items()
+    ]
+    hits = Overlap(sources, n_words, watch.check).find(rows, lambda _: None)
+    found = {
+        name: len({hit.row for hit in hits if hit.source == number})
+        for number, name in enumerate(asked)
+    }
+    for name, count in found.items():
+        log.info("%s of the %s training rows overlap with %s", f"{count:,}", f"{len(rows):,}", name)
+    return found
+
+
+def _write(
+    out: Path, task: Benchmark, rows: Sequence[Mapping[str, Any]], score: Score, facts: Any
+) -> None:
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    content = lines.encode("utf-8", "surrogatepass")
+    store.write_bytes(out / f"{task.name}.jsonl", content)
+    written = {"answers_sha256": hashlib.sha256(content).hexdigest()}
+    plain_score = asdict(score)
+    if not math.isfinite(score.error):
+        plain_score["error"] = None
+    told = json.loads(json.dumps(facts, default=str))
+    store.write_json(out / f"{task.name}.json", {"score": plain_score} | told | written)
+
+
+def _done(out: Path, task: Benchmark, made_of: Mapping[str, Any]) -> Score | None:
+    """Give the score that is there already; a file of other settings is never written over."""
+    file, answers = out / f"{task.name}.json", out / f"{task.name}.jsonl"
+    if not file.is_file():
+        return None
+    try:
+        there = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise IntegrityError(f"{file} is not JSON ({error}); take it away") from error
+    wanted = json.loads(json.dumps(made_of))
+    changed = [name for name in wanted if there.get(name) != wanted[name]]
+    if changed:
+        raise StaleArtifact(
+            f"{file} is of other {' and '.join(changed)}. Choose another --out, or take it away."
+        )
+    if not answers.is_file() or store.digest(answers) != there.get("answers_sha256"):
+        return None
+    score = there["score"]
+    return Score(**{**score, "error": math.nan if score["error"] is None else score["error"]})
+
+
+def _digest(pairs: Sequence[tuple[str, str]]) -> str:
+    return hashlib.sha256(json.dumps(list(pairs)).encode()).hexdigest()
+
+
+def _model_digest(model: str) -> str:
+    path = Path(model).expanduser()
+    return store.digest(path) if path.is_dir() else model
+
+
+def to_markdown(scores: Sequence[Score]) -> str:
+    """Write a table of scores, and the average of tasks that share a measure."""
+    head = ["task", "score", "questions", "unanswered", "truncated", "failed programs", "overlap"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for one in scores:
+        lines.append("| " + " | ".join(cells(one)) + " |")
+    lines += [f"\n{line}" for line in notes(scores)]
+    return "\n".join(lines) + "\n"
+
+
+def notes(scores: Sequence[Score]) -> list[str]:
+    """Say how to read the table, and the mean of the tasks that have an accuracy."""
+    lines = ["Scores in percent ± their standard error over the questions."]
+    accuracies = [one.value for one in scores if one.measure == "accuracy"]
+    if len(accuracies) > 1:
+        mean = 100 * sum(accuracies) / len(accuracies)
+        lines.append(f"Mean accuracy of {len(accuracies)} tasks: {mean:.1f}")
+    for one in scores:
+        if one.measure == "rougeL":
+            found = {"ROUGE-1": 100 * one.more["rouge1"], "ROUGE-2": 100 * one.more["rouge2"]}
+            found["BLEU"] = one.more["bleu"]
+            if "bertscore" in one.more:
+                found["BERTScore"] = 100 * one.more["bertscore"]
+            told = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
+            lines.append(f"{one.task}: {told}")
+    return lines
+
+
+def cells(score: Score) -> list[str]:
+    """Write a score as the cells of a row."""
+    error = "" if math.isnan(score.error) else f" ± {100 * score.error:.1f}"
+    told = f"{100 * score.value:.1f}{error}"
+    if score.measure == "rougeL":
+        told += " ROUGE-L"
+    overlap = "" if score.overlap is None else f"{score.overlap:,}"
+    counts = (score.questions, score.unanswered, score.truncated, score.failed_programs)
+    return [printable(score.task), told, *(f"{count:,}" for count in counts), overlap]

@@ -1,0 +1,140 @@
+"""Commands about evaluation: what a trained model can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from smalltolarge.cli.session import watching
+from smalltolarge.options import NoProgress, with_settings
+from smalltolarge.settings import AskingSettings, ModelSettings
+
+
+@with_settings(asking=AskingSettings, model=ModelSettings)
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A causal language model: a folder with safetensors, or a hub name.",
+        ),
+    ],
+    task: Annotated[
+        list[str],
+        typer.Option("--task", "-t", help="A task or group of s2l tasks; may be repeated."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of the tasks' files (gsm8k.jsonl, ...). Default: they come from the hub."
+        ),
+    ] = None,
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILES",
+            help="Files of training rows: how many overlap with the questions is told and kept; "
+            "may be repeated.",
+        ),
+    ] = None,
+    overlap_words: Annotated[
+        int, typer.Option(min=1, help="Words in a row that make an overlap.")
+    ] = 13,
+    bertscore: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODER",
+            help="Score summaries by BERTScore, too, with this encoder: a folder or a hub name.",
+        ),
+    ] = None,
+    confirm_run_unsafe_code: Annotated[
+        bool,
+        typer.Option(
+            "--confirm-run-unsafe-code",
+            help="Run programs with limits of time and memory only, where this machine has no "
+            "jail for them. They can then read and change what you can.",
+        ),
+    ] = False,
+    no_progress: NoProgress = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Ask a model the questions of tasks and score its answers.
+
+    Programs that it writes run in a jail. Every question, completion and score is written to the
+    folder of the results. The same command again goes on with the task it was at.
+
+    Examples:
+
+      s2l evaluate models/target --task gsm8k --task svamp --data eval --out results
+
+      s2l evaluate models/target --task s2l_math --data eval --trained-on subset.jsonl --out results
+    """
+    import os
+    from dataclasses import fields
+
+    from rich.table import Table
+
+    from smalltolarge import assessment
+    from smalltolarge import recipe as recipes
+
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the harness's own bars, beside ours
+    asked = {field.name for field in fields(AskingSettings)}
+    asking = {name: value for name, value in settings.items() if name in asked}
+    of_model = {name: value for name, value in settings.items() if name not in asked}
+    with watching(no_progress) as (console, watch):
+        scores = assessment.evaluate(
+            model,
+            task,
+            out,
+            data=data,
+            trained_on=trained_on or (),
+            overlap_words=overlap_words,
+            bertscore=bertscore,
+            unconfined=confirm_run_unsafe_code,
+            asking=recipes.read(asking, AskingSettings),
+            settings=recipes.read(of_model, ModelSettings),
+            watch=watch,
+        )
+    table = Table("task", "score", "asked", "no answer", "cut", "failed programs", "overlap")
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    for score in scores:
+        table.add_row(*assessment.cells(score))
+    console.print(table)
+    for line in assessment.notes(scores):
+        console.print(line, markup=False)
+    console.print(f"every question and completion: {out}", markup=False)
+
+
+def tasks(
+    path: Annotated[
+        bool,
+        typer.Option("--path", help="Print the folder for the --include_path of lm-eval only."),
+    ] = False,
+) -> None:
+    """List the evaluation tasks and groups.
+
+    Example:
+
+      lm-eval run --model hf --model_args pretrained=MODEL --tasks s2l_gsm8k --include_path
+      "$(s2l tasks --path)"
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from smalltolarge.assessment import tasks_folder
+    from smalltolarge.evaluation.tasks import GROUPS, TASKS
+
+    if path:
+        print(tasks_folder())
+        return
+    console = Console(highlight=False)
+    table = Table("task", "what it asks", "data without --data")
+    for task in TASKS.values():
+        table.add_row(task.name, task.about, task.hub[0] if task.hub else "none: give --data")
+    console.print(table)
+    for name, members in GROUPS.items():
+        console.print(f"{name}: {', '.join(members)}", markup=False)

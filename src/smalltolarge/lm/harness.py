@@ -1,0 +1,113 @@
+"""A model of ours as lm-evaluation-harness wants one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lm_eval.api.model import LM
+
+from smalltolarge.errors import RecipeError
+from smalltolarge.examples.table import Message
+from smalltolarge.lm.generation import Answerer, Completion
+
+log = logging.getLogger("smalltolarge")
+
+
+class HarnessModel(LM):  # type: ignore[misc]
+    """Answers the harness's requests greedily, and remembers which answers had no end.
+
+    A context is a conversation as JSON, so that the prompt is written here, token by token as in
+    training, by the template that the settings name.
+    """
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        *,
+        max_new_tokens: int,
+        batch_size: int,
+        check: Callable[[], None] = lambda: None,
+        advance: Callable[[int], None] = lambda requests: None,
+    ) -> None:
+        super().__init__()
+        self.answerer = answerer
+        self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
+        self.check, self.advance = check, advance
+        self.cut: set[str] = set()
+        """Contexts whose answer reached the length limit."""
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Name of the tokenizer."""
+        return self.answerer.tokenizer.name
+
+    def chat_template(self, chat_template: bool | str = False) -> str:
+        """Name how prompts are written."""
+        return self.answerer.template
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """Give a conversation as JSON."""
+        return json.dumps(chat_history, ensure_ascii=False)
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """Answer all requests; what follows a stop sequence is dropped."""
+        contexts = [str(request.args[0]) for request in requests]
+        conversations = [_conversation(context) for context in contexts]
+        fits = self._fits(conversations)
+        answers = iter(
+            self.answerer.answers(
+                [turns for turns, fit in zip(conversations, fits, strict=True) if fit],
+                max_new_tokens=self.max_new_tokens,
+                batch_size=self.batch_size,
+                check=self.check,
+                advance=self.advance,
+            )
+        )
+        found = [next(answers) if fit else Completion("", True) for fit in fits]
+        texts = []
+        for context, request, completion in zip(contexts, requests, found, strict=True):
+            text = _until(completion.text, request.args[1])
+            if completion.is_cut and text == completion.text:
+                self.cut.add(context)
+            texts.append(text)
+        return texts
+
+    def _fits(self, conversations: list[list[Message]]) -> list[bool]:
+        """Say which prompts leave room for an answer; the others are left unanswered, as cut."""
+        described = self.answerer.described
+        if described.positions is None:
+            return [True] * len(conversations)
+        room = described.positions - self.max_new_tokens
+        fits = [len(prompt) <= room for prompt in self.answerer.prompts(conversations)]
+        if not all(fits):
+            log.warning(
+                "%d of %d prompts leave no room for %d new tokens within the %d positions of %s; "
+                "they count as unanswered and truncated",
+                fits.count(False), len(fits), self.max_new_tokens, described.positions,
+                described.name,
+            )  # fmt: skip
+        return fits
+
+    def loglikelihood(self, requests: list[Any]) -> list[Any]:
+        """Refuse: our tasks generate."""
+        raise RecipeError("only tasks that generate text run here; run others with lm-eval itself")
+
+    def loglikelihood_rolling(self, requests: list[Any]) -> list[Any]:
+        """Refuse: our tasks generate."""
+        return self.loglikelihood(requests)
+
+
+def _conversation(context: str) -> list[Message]:
+    turns = json.loads(context)
+    return [(turn["role"], turn["content"]) for turn in turns]
+
+
+def _until(text: str, arguments: Mapping[str, Any]) -> str:
+    for stop in arguments.get("until", []):
+        text = text.partition(stop)[0]
+    return text
