@@ -47,7 +47,9 @@ def main() -> None:
             if answer is not None:
                 options_at = row["instruction"].partition("Answer Choices:")[2]
                 chosen = re.search(rf"\({re.escape(answer)}\)\s*([^()]*)", options_at)
-                stated.setdefault(_key(row["instruction"]), chosen[1] if chosen else answer)
+                stated.setdefault(
+                    _key(row["instruction"]), chosen[1] if chosen else answer.strip("<>")
+                )
     programs = [row for row in rows if row["source"].startswith("PoT")][: options.rows]
     backend = options.backend or find_backend()
     began = time.monotonic()

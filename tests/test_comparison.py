@@ -212,3 +212,27 @@ def test_methods_are_listed_and_shown_with_their_settings(s2l: Cli) -> None:
     one = s2l("methods", "middle-perplexity").stdout
     assert "reference (default: late)" in one and "Source:" in one
     assert "Did you mean 'random'?" in s2l("methods", "randm", expect=2).stderr
+
+
+def test_arms_are_scored_on_tasks_with_programs_in_a_jail(s2l: Cli, tiny: Path) -> None:
+    folder = tiny.parent / "eval"
+    folder.mkdir()
+    rows = [{"question": f"What is {n} and {n}?", "answer": 2 * n} for n in range(4)]
+    (folder / "svamp.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    evaluation = {"tasks": ["svamp"], "data": "eval", "max_new_tokens": 8}
+    recipe = write_recipe(tiny.parent, evaluation=evaluation)
+    done = s2l("run", recipe, "--out", "runs/tasks")
+    assert "programs run in: " in done.stderr
+    run = tiny.parent / "runs" / "tasks"
+    for file in run.glob("arm-*.json"):
+        arm = json.loads(file.read_text())
+        assert len(arm["scores"]["svamp"]) == 4
+        assert 0 <= arm["failed_programs"]["svamp"] <= 4
+    answers = [json.loads(line) for line in next(run.glob("answers-*.jsonl")).open()]
+    assert {row["prompt"].partition(" Let")[0] for row in answers} == {
+        row["question"] for row in rows
+    }
+    assert any(row["failed_program"] is not None for row in answers)
+    assert "svamp" in (run / "table.md").read_text()
+    (folder / "svamp.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    s2l("run", recipe, "--out", "runs/tasks", expect=4)

@@ -22,8 +22,11 @@ from smalltolarge import examples as reading
 from smalltolarge import experiment, store
 from smalltolarge.errors import MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation import Suite, Task, TaskResult, find_suites
+from smalltolarge.evaluation.jail import Jails, Ran, find_backend
+from smalltolarge.evaluation.tasks import Benchmark, examine, find_tasks
 from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import Overlap, Questions, questions_of
+from smalltolarge.examples.table import Message
 from smalltolarge.experiment import Watch
 from smalltolarge.outcomes import Arm, ArmResult, Table, tabulate
 from smalltolarge.progress import NotedProgress
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("smalltolarge")
 
 
-def run_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> Run:
+def run_comparison(
+    recipe: CompareRecipe, folder: Path, watch: Watch, *, unconfined: bool = False
+) -> Run:
     """Record once, then rank, train and score arm by arm; what is done is not done again.
 
     Raises
@@ -48,6 +53,8 @@ def run_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> Run:
         The settings, the data or a suite do not allow it; nothing has been trained then.
     StaleArtifact
         ``folder`` belongs to something else.
+    RefusedForSafety
+        A task asks for programs, this machine has no jail for them, and ``unconfined`` is not set.
     Interrupted
         Raised by ``watch.check``; the same call goes on.
     """
@@ -61,7 +68,7 @@ def run_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> Run:
         if all(run.is_done(stage) for stage in stages):
             log.info("%s is done: there is nothing to do", run.path)
             return Run.open(folder)
-        scorer = _Scorer(recipe.evaluation, suites, watch)
+        scorer = _Scorer(recipe.evaluation, suites, watch, unconfined)
         overlaps = _find_overlaps(read, scorer, recipe.reading.overlap_words, watch)
         facts["overlaps"] = {name: len(ids) for name, ids in overlaps.items()}
         prepared = experiment.prepare(read, recipe.target, recipe.seed, watch)
@@ -196,6 +203,7 @@ class _Arms:
             scores={one.task: one.scores for one in results},
             unanswered={one.task: one.unanswered for one in results},
             cut={one.task: one.cut for one in results},
+            failed_programs={one.task: one.failed_programs for one in results},
             losses=losses,
         )
         shared = {
@@ -273,8 +281,20 @@ def _ranking_table(pool: Pool, selection: Any) -> Any:
 class _Scorer:
     """The questions and held-out data of a comparison, read once."""
 
-    def __init__(self, settings: EvaluationSettings, suites: list[Suite], watch: Watch) -> None:
-        self.settings, self.watch = settings, watch
+    def __init__(
+        self,
+        settings: EvaluationSettings,
+        suites: list[Suite],
+        watch: Watch,
+        unconfined: bool = False,
+    ) -> None:
+        self.settings, self.watch, self.unconfined = settings, watch, unconfined
+        self.benchmarks = {
+            task: task.questions(settings.data)[: settings.questions]
+            for task in find_tasks(settings.tasks)
+        }
+        if any("pot" in task.forms(settings.form) for task in self.benchmarks):
+            log.info("programs run in: %s", find_backend(unconfined=unconfined))
         self.tasks: list[tuple[Task, list[Any]]] = [
             (suite, suite.questions()[: settings.questions]) for suite in suites
         ]
@@ -303,6 +323,8 @@ class _Scorer:
         for suite in self.suites:
             plain = replace(suite, answer_by="words").questions()  # without a request for code
             found[suite.name] = [[(suite.name, [one.prompt[-1][1]]) for one in plain]]
+        for task, pairs in self.benchmarks.items():
+            found[task.name] = [[(task.name, [question]) for question, _ in pairs]]
         solutions = {suite.name for suite in self.suites if suite.has_solutions}
         for name, examples in self.held_out.items():
             if name not in solutions:
@@ -325,6 +347,9 @@ class _Scorer:
                     advance=bar.advance,
                 )
             results.append(task.judge([(c.text, c.is_cut) for c in completions], questions))
+        results += [
+            self._examine(task, pairs, target, progress) for task, pairs in self.benchmarks.items()
+        ]
         losses = {}
         for name, examples in self.held_out.items():
             if name not in self._prepared:
@@ -336,6 +361,33 @@ class _Scorer:
                 each = target.losses(prepared, check=self.watch.check, advance=bar.advance)
             losses[name] = _by_source(examples, prepared.ids, each)
         return results, losses
+
+    def _examine(
+        self,
+        task: Benchmark,
+        pairs: list[tuple[str, str]],
+        target: Target,
+        progress: NotedProgress,
+    ) -> TaskResult:
+        def ask(prompts: list[tuple[Message, ...]]) -> list[tuple[str, bool]]:
+            with progress.step(f"answering {task.name}", len(prompts), "questions") as bar:
+                completions = target.answerer.answers(
+                    prompts,
+                    max_new_tokens=self.settings.max_new_tokens,
+                    batch_size=self.settings.answers_at_once,
+                    check=self.watch.check,
+                    advance=bar.advance,
+                )
+            return [(completion.text, completion.is_cut) for completion in completions]
+
+        def run(programs: list[str]) -> list[Ran]:
+            with (
+                progress.step(f"programs of {task.name}", len(programs), "programs") as bar,
+                Jails(find_backend(unconfined=self.unconfined)) as jails,
+            ):
+                return jails.run(programs, advance=bar.advance, check=self.watch.check)
+
+        return examine(task, pairs, self.settings.form, ask, run)
 
 
 def _by_source(examples: Examples, ids: np.ndarray, losses: np.ndarray) -> dict[str, float]:
@@ -362,6 +414,7 @@ def _answers(results: list[TaskResult]) -> bytes:
                 "found": answer.found,
                 "score": answer.score,
                 "is_cut": answer.is_cut,
+                "failed_program": answer.failure,
             }
             lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     return "".join(lines).encode()

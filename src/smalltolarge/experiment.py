@@ -34,6 +34,7 @@ from smalltolarge.errors import (
     RecipeError,
     StaleArtifact,
 )
+from smalltolarge.evaluation.tasks import find_tasks
 from smalltolarge.examples import Examples
 from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features, write_features
 from smalltolarge.progress import Progress
@@ -258,6 +259,11 @@ def _inputs(recipe: Recipe, examples: Examples) -> list[dict[str, Any]]:
     given += [("kept out", name) for name in recipe.reading.exclude_overlap]
     if isinstance(recipe, CompareRecipe):
         given += [("suite", name) for name in recipe.evaluation.suites]
+        given += [
+            ("task", str(task.file(recipe.evaluation.data)))
+            for task in find_tasks(recipe.evaluation.tasks)
+            if recipe.evaluation.data is not None
+        ]
         given += [("held out", name) for name in recipe.evaluation.held_out]
     if isinstance(recipe, CompareRecipe | TrainRecipe):
         given.append(("target", recipe.target.target))

@@ -124,3 +124,11 @@ DryRun = Annotated[
 NoProgress = Annotated[
     bool, typer.Option("--no-progress", help="Plain log lines instead of progress bars.")
 ]
+Unconfined = Annotated[
+    bool,
+    typer.Option(
+        "--confirm-run-unsafe-code",
+        help="Run programs that a model wrote with limits of time and memory only, where this "
+        "machine has no jail for them. They can then read and change what you can.",
+    ),
+]

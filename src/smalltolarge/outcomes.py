@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -64,6 +64,9 @@ class ArmResult:
     """By suite: completions that reached the length limit."""
     losses: Mapping[str, Mapping[str, float]]
     """By held-out data: mean loss of each source, and "(all)" and "(balanced)" over them."""
+
+    failed_programs: Mapping[str, int] = field(default_factory=dict)
+    """By task: questions whose program gave no answer."""
 
     def to_plain(self) -> dict[str, Any]:
         """Give JSON-like data."""

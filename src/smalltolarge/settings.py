@@ -266,6 +266,12 @@ class EvaluationSettings:
     suites: tuple[str, ...] = ()
     """Files or folders of questions (JSON Lines with question and answer; a worked solution in
     output adds a loss): exact match of the answer stated last, by greedy answers."""
+    tasks: tuple[str, ...] = ()
+    """Tasks and groups of ``s2l tasks``."""
+    data: str | None = None
+    """Folder of the tasks' files (gsm8k.jsonl, ...). Default: they come from the hub."""
+    form: Literal["direct", "cot", "pot", "combined"] = "combined"
+    """What the tasks ask for, as in ``s2l evaluate``; programs run in a jail."""
     held_out: tuple[str, ...] = ()
     """Fine-tuning data kept out of training: its mean loss, over all and by source."""
     answer_by: Literal["words", "program"] = "words"
@@ -282,8 +288,10 @@ class EvaluationSettings:
         for name in ("questions", "max_new_tokens", "answers_at_once"):
             if getattr(self, name) is not None:
                 _at_least(self, name, 1)
-        if not self.suites and not self.held_out:
-            raise RecipeError("evaluation: suites or held_out are needed, to score the targets on")
+        if not (self.suites or self.tasks or self.held_out):
+            raise RecipeError(
+                "evaluation: suites, tasks or held_out are needed, to score the targets on"
+            )
 
 
 def cores() -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from smalltolarge.cli.session import watching
-from smalltolarge.options import NoProgress, with_settings
+from smalltolarge.options import NoProgress, Unconfined, with_settings
 from smalltolarge.settings import AskingSettings, ModelSettings
 
 
@@ -50,14 +50,7 @@ def evaluate(
             help="Score summaries by BERTScore, too, with this encoder: a folder or a hub name.",
         ),
     ] = None,
-    confirm_run_unsafe_code: Annotated[
-        bool,
-        typer.Option(
-            "--confirm-run-unsafe-code",
-            help="Run programs with limits of time and memory only, where this machine has no "
-            "jail for them. They can then read and change what you can.",
-        ),
-    ] = False,
+    confirm_run_unsafe_code: Unconfined = False,
     no_progress: NoProgress = False,
     *,
     settings: dict[str, Any],

@@ -19,6 +19,7 @@ from smalltolarge.options import (
     RecipeFile,
     RunDir,
     Seed,
+    Unconfined,
     with_settings,
 )
 from smalltolarge.settings import ReadingSettings, TargetSettings
@@ -42,6 +43,7 @@ def run(
             help="Let the recipe name methods that are code of yours (my_package.module:Class).",
         ),
     ] = False,
+    confirm_run_unsafe_code: Unconfined = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and check everything, list the arms, and stop.")
     ] = False,
@@ -76,7 +78,9 @@ def run(
         if dry_run:
             examples, arms = comparison.plan_comparison(wanted, watch)
         else:
-            finished = comparison.run_comparison(wanted, out or default_folder(recipe), watch)
+            finished = comparison.run_comparison(
+                wanted, out or default_folder(recipe), watch, unconfined=confirm_run_unsafe_code
+            )
     if dry_run:
         terminal.show_arms(examples, arms, console)
     else:

@@ -89,15 +89,7 @@ def _run(programs: list[str], jail: Mapping[str, Any]) -> list[Ran]:
 
 
 def _read(text: str, doc: Mapping[str, Any], form: str, ran: Ran | None) -> dict[str, Any]:
-    task = TASKS[doc["task"]]
-    found, failure = None, None
-    if ran is None:
-        found = task.find(text, doc["question"])
-    elif ran.failure is not None:
-        failure = ran.failure
-    else:
-        found = task.find_printed(ran.printed, doc["question"])
-        failure = None if found is not None else "it printed no answer"
+    found, failure = TASKS[doc["task"]].read(text, doc["question"], ran)
     return {"form": form, "found": found, "failure": failure}
 
 

@@ -31,6 +31,8 @@ class Answer:
     """0 to 1."""
     is_cut: bool
     """Whether the completion reached the length limit."""
+    failure: str | None = None
+    """Why the program that was asked for gave no answer."""
 
 
 class Task(ABC):
@@ -91,3 +93,8 @@ class TaskResult:
     def cut(self) -> int:
         """Completions that reached the length limit."""
         return sum(answer.is_cut for answer in self.answers)
+
+    @property
+    def failed_programs(self) -> int:
+        """Questions whose program gave no answer."""
+        return sum(answer.failure is not None for answer in self.answers)

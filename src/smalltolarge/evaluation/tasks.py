@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,10 @@ from typing import Any, Literal
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
 from smalltolarge.evaluation.equivalence import is_equal
+from smalltolarge.evaluation.jail import Ran
 from smalltolarge.evaluation.summaries import load_pairs, rouge
+from smalltolarge.evaluation.task import Answer, Question, TaskResult
+from smalltolarge.examples.table import Message
 from smalltolarge.wordproblems import IN_DOMAIN, OUT_OF_DOMAIN, PROGRAM_REQUEST
 
 Form = Literal["direct", "cot", "pot"]
@@ -61,6 +64,17 @@ class Benchmark:
         """Give the answer that a program printed."""
         assert self.kind != "summary"
         return find_printed(printed, self.kind, question)
+
+    def read(
+        self, completion: str, question: str, ran: Ran | None
+    ) -> tuple[str | None, str | None]:
+        """Give the answer found, and why a program, where one was asked for, gave none."""
+        if ran is None:
+            return self.find(completion, question), None
+        if ran.failure is not None:
+            return None, ran.failure
+        found = self.find_printed(ran.printed, question)
+        return found, None if found is not None else "it printed no answer"
 
     def score(self, found: str | None, reference: str, question: str) -> float:
         """Say what an answer is worth, 0 to 1: whether it is right, or ROUGE-L of a summary."""
@@ -169,6 +183,43 @@ def find_tasks(names: Sequence[str]) -> list[Benchmark]:
                 raise RecipeError(f"there is no task {printable(one)!r}; {hint}")
             found[one] = TASKS[one]
     return list(found.values())
+
+
+Ask = Callable[[list[tuple[Message, ...]]], list[tuple[str, bool]]]
+"""From conversations to (completion, whether it is cut)."""
+
+
+def examine(
+    task: Benchmark,
+    pairs: Sequence[tuple[str, str]],
+    form: str,
+    ask: Ask,
+    run: Callable[[list[str]], Sequence[Ran]],
+) -> TaskResult:
+    """Ask for each form the questions that have no answer yet, and score what is found."""
+    answers: list[Answer | None] = [None] * len(pairs)
+    waiting = list(range(len(pairs)))
+    for one in task.forms(form):
+        prompts: list[tuple[Message, ...]] = [
+            (("user", task.ask(pairs[row][0], one)),) for row in waiting
+        ]
+        completions = ask(prompts)
+        texts = [text for text, _ in completions]
+        ran = run([program_of(text) for text in texts]) if one == "pot" else [None] * len(texts)
+        told = zip(waiting, prompts, completions, ran, strict=True)
+        for row, prompt, (text, is_cut), program in told:
+            (question, reference), before = pairs[row], answers[row]
+            found, failure = task.read(text, question, program)
+            answers[row] = Answer(
+                Question(prompt, reference),
+                text,
+                found,
+                task.score(found, reference, question),
+                is_cut or (before is not None and before.is_cut),
+                failure or (before.failure if before is not None else None),
+            )
+        waiting = [row for row in waiting if (it := answers[row]) is not None and it.found is None]
+    return TaskResult(task.name, tuple(answer for answer in answers if answer is not None))
 
 
 def program_of(completion: str) -> str:
