@@ -45,12 +45,18 @@ ENVIRONMENT = {
 
 
 def library_folders() -> list[str]:
-    """Give the folders that hold numpy, sympy and mpmath, without importing them."""
+    """Give the folders that hold numpy, sympy and mpmath, without importing them.
+
+    All that is in them can be read in the jail. So a library that lies elsewhere, as among a
+    person's own files, is left out: programs do without it.
+    """
     found: dict[str, None] = {}
     for name in _LIBRARIES:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.origin is not None:
-            found[str(Path(spec.origin).resolve().parent.parent)] = None
+            folder = Path(spec.origin).resolve().parent.parent
+            if folder.name in {"site-packages", "dist-packages"}:
+                found[str(folder)] = None
     return list(found)
 
 
@@ -63,8 +69,7 @@ def readable_folders(folders: list[str]) -> list[str]:
     """Give the folders that a program may read: Python, shared libraries and ``folders``."""
     paths = sysconfig.get_paths(vars={"base": sys.base_prefix, "platbase": sys.base_exec_prefix})
     python = [paths["stdlib"], paths["platstdlib"], str(Path(paths["stdlib"]).parent)]
-    there = [path for path in dict.fromkeys([*python, *_SHARED, *folders]) if os.path.isdir(path)]
-    return [path for path in there if path not in {str(one) for one in Path("/").parents}]
+    return [path for path in dict.fromkeys([*python, *_SHARED, *folders]) if os.path.isdir(path)]
 
 
 def command(backend: Backend, folders: list[str], *, disable_userns: bool = True) -> list[str]:
@@ -118,18 +123,26 @@ def find_backend(*, unconfined: bool = False) -> Backend:
 
 @functools.cache
 def can_disable_userns(bwrap: str) -> bool:
-    """Whether this bubblewrap can forbid further user namespaces inside (0.8 or later)."""
+    """Whether this bubblewrap can forbid further user namespaces inside; 0.8 can, mostly."""
+    options = ["--unshare-all", "--unshare-user", "--disable-userns", "--ro-bind", "/", "/"]
+    python = [interpreter(), "-I", "-S", "-c", ""]
     try:
-        shown = subprocess.run([bwrap, "--help"], capture_output=True, timeout=10, check=False)
+        ran = subprocess.run(
+            [bwrap, *options, *python],
+            env=ENVIRONMENT,
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return b"--disable-userns" in shown.stdout + shown.stderr
+    return ran.returncode == 0
 
 
 @functools.cache
 def _lacking(backend: Backend, bwrap: str | None) -> str | None:
     """Say what a backend lacks here; None: nothing, it ran a program."""
-    from smalltolarge.evaluation.jail.worker import Worker
+    from smalltolarge.evaluation.jail.worker import Lost, Worker
 
     if sys.platform != "linux":
         return f"needs Linux, this is {sys.platform}"
@@ -147,6 +160,8 @@ def _lacking(backend: Backend, bwrap: str | None) -> str | None:
             return "a program that prints 42 did not"
         finally:
             worker.kill()
+    except Lost:
+        return "it did not answer"
     except RefusedForSafety as error:
         return f"{error}{_forbidden() if backend == 'bubblewrap' else ''}"
 

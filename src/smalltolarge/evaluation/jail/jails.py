@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import selectors
-import time
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +19,15 @@ from smalltolarge.evaluation.jail.worker import OUTPUT_KB, Lost, Ran, Worker
 _MOST_WORKERS = 8
 _TRIES = 2
 """How often a program is started whose jail was lost, which may have been another's doing."""
+
+
+@dataclass
+class _Waiting:
+    """A program that is still to be run."""
+
+    index: int
+    text: bytes
+    tries: int = 0
 
 
 class Jails:
@@ -50,6 +60,7 @@ class Jails:
         self._seconds, self._megabytes = seconds, megabytes
         self._folders = backends.library_folders()
         self._workers: list[Worker] = []
+        self._one_run = threading.Lock()
 
     def run(
         self,
@@ -69,68 +80,65 @@ class Jails:
             The jail cannot be started.
         """
         found: dict[int, Ran] = {}
-        waiting: deque[tuple[int, bytes]] = deque()
+        waiting: deque[_Waiting] = deque()
         for index, program in enumerate(programs):
             text, reason = _checked(program)
             if reason is None:
-                waiting.append((index, text))
+                waiting.append(_Waiting(index, text))
             else:
                 found[index] = Ran("", reason, 0.0)
         if advance is not None and found:
             advance(len(found))
-        tries = dict.fromkeys(range(len(programs)), 0)
-        running: dict[Worker, tuple[int, bytes]] = {}
-
-        def end(worker: Worker, ran: Ran | None) -> None:
-            index, text = running.pop(worker)
-            if ran is None and tries[index] < _TRIES:
-                waiting.appendleft((index, text))
-                return
-            found[index] = ran or Ran("", "ended the process that ran it", 0.0)
-            if advance is not None:
-                advance(1)
-
-        def drop(worker: Worker) -> None:
-            self._workers.remove(worker)
-            worker.kill()
-
-        try:
-            while len(found) < len(programs):
-                if check is not None:
-                    check()
-                self._start(len(waiting) + len(running))
-                for worker in list(self._workers):
-                    if worker.is_ready and worker not in running and waiting:
-                        running[worker] = waiting.popleft()
-                        tries[running[worker][0]] += 1
-                        try:
-                            worker.give(running[worker][1])
-                        except Lost:
-                            end(worker, None)
-                            drop(worker)
-                for worker in _readable(self._workers):
-                    try:
-                        is_complete = worker.read()
-                    except Lost:
-                        if worker in running:
-                            end(worker, None)
-                        drop(worker)
-                        continue
-                    if is_complete and worker in running and worker.ran is not None:
-                        is_spent = worker.is_spent
-                        end(worker, worker.ran)
-                        if is_spent:
-                            drop(worker)
-                now = time.monotonic()
-                for worker in list(self._workers):
-                    if now > worker.deadline and (worker in running or not worker.is_ready):
-                        ran = worker.overdue()
-                        end(worker, ran)
-                        drop(worker)
-        except BaseException:
-            self.close()
-            raise
+        with self._one_run:
+            try:
+                for index, ran in self._run(waiting, check):
+                    found[index] = ran
+                    if advance is not None:
+                        advance(1)
+            except BaseException:
+                self.close()
+                raise
         return [found[index] for index in range(len(programs))]
+
+    def _run(
+        self, waiting: deque[_Waiting], check: Callable[[], None] | None
+    ) -> Iterator[tuple[int, Ran]]:
+        """Run programs; give the place and the outcome of each as it ends."""
+        running: dict[Worker, _Waiting] = {}
+        while waiting or running:
+            if check is not None:
+                check()
+            self._start(len(waiting) + len(running))
+            for worker in list(self._workers):
+                if waiting and worker.is_ready and worker not in running:
+                    given = waiting.popleft()
+                    try:
+                        worker.give(given.text)
+                    except Lost:  # it was gone before: not this program's doing
+                        waiting.appendleft(given)
+                        self._drop(worker)
+                    else:
+                        given.tries += 1
+                        running[worker] = given
+            for worker in _readable(self._workers):
+                try:
+                    if worker.read() and worker.ran is not None and worker in running:
+                        yield running.pop(worker).index, worker.ran
+                        if worker.is_spent:
+                            self._drop(worker)
+                except Lost:
+                    self._drop(worker)
+                    if worker in running:
+                        lost = running.pop(worker)
+                        if lost.tries < _TRIES:
+                            waiting.appendleft(lost)
+                        else:
+                            yield lost.index, Ran("", "ended the process that ran it", 0.0)
+            for worker in list(self._workers):
+                if worker.is_overdue and (worker in running or not worker.is_ready):
+                    ran = worker.overdue()
+                    self._drop(worker)
+                    yield running.pop(worker).index, ran
 
     def close(self) -> None:
         """End all processes."""
@@ -147,6 +155,10 @@ class Jails:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _drop(self, worker: Worker) -> None:
+        self._workers.remove(worker)
+        worker.kill()
 
     def _start(self, needed: int) -> None:
         """Have as many processes as programs to run, up to the number of workers."""

@@ -23,17 +23,12 @@ _ALWAYS: dict[str, tuple[int | None, int | None]] = {
     "readv": (19, 65),
     "writev": (20, 66),
     "getdents64": (217, 61),
-    # Facts about files, for imports.
+    # Facts about files, for imports. Not where links lead: that tells of other processes in /proc.
     "stat": (4, None),
     "fstat": (5, 80),
     "lstat": (6, None),
     "newfstatat": (262, 79),
     "statx": (332, 291),
-    "access": (21, None),
-    "faccessat": (269, 48),
-    "faccessat2": (439, 439),
-    "readlink": (89, None),
-    "readlinkat": (267, 78),
     "getcwd": (79, 17),
     # Memory.
     "mmap": (9, 222),

@@ -167,6 +167,11 @@ class Worker:
         """Whether it is not to be used again: its last program had to be ended."""
         return self._ended_by_force
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether what it was to do should have been done by now."""
+        return time.monotonic() > self.deadline
+
     def overdue(self) -> Ran:
         """Say what came of a program that was not ended in time.
 
@@ -187,7 +192,8 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(1)
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         if self._process.stderr is not None:
             self._process.stderr.close()

@@ -1,19 +1,14 @@
 """The warm process in the jail: it imports the libraries once and is copied for every program.
 
-It is started as a script, with nothing of this package but its two neighbours. Standard input is a
+It is started as a script, with nothing of this package but its neighbours. Standard input is a
 socket to the host. Every message is two lengths, a JSON object and raw bytes. The first message
 holds the settings; each later one a program, which is answered with how it ended and what it wrote.
-
-A copy that runs a program has three open files: an empty input, and two pipes that this process
-reads. So a program can say nothing but what it prints, and only of itself.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import gc
-import io
 import json
 import mmap
 import os
@@ -23,11 +18,12 @@ import signal
 import struct
 import sys
 import time
-import types
-from typing import Any, NoReturn
+from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import confine  # type: ignore[import-not-found]
+import libraries  # type: ignore[import-not-found]
+import program  # type: ignore[import-not-found]
 import syscalls  # type: ignore[import-not-found]
 
 del sys.path[0]
@@ -35,14 +31,7 @@ del sys.path[0]
 _HEAD = struct.Struct(">II")
 _LONGEST = 1 << 20
 """Bytes of a message that are read at most."""
-_WELL, _FAILED = 0, 1
 _IS_LINUX = sys.platform == "linux"
-
-_PRELOADED = (
-    "abc bisect calendar cmath collections contextlib copy dataclasses datetime decimal enum "
-    "fractions functools hashlib heapq inspect itertools linecache math numbers operator pprint "
-    "queue random re statistics string textwrap traceback typing warnings"
-)
 
 
 class Ended(Exception):
@@ -87,129 +76,16 @@ def _wipe(*used: bytearray) -> None:
         one[:] = bytes(len(one))
 
 
-class _Counted(io.FileIO):
-    """Standard output that knows whether anything was written."""
-
-    count = 0
-
-    def write(self, data: Any, /) -> int:
-        self.count += len(data)
-        return super().write(data)
-
-
-def _set_stream(name: str, stream: io.TextIOWrapper) -> None:
-    setattr(sys, name, stream)
-    setattr(sys, f"__{name}__", stream)
-
-
-def _calculate(source: bytearray) -> None:
-    """Run a program as ``__main__``; print what it calculated if it printed nothing itself."""
-    output = _Counted(1, "w", closefd=False)
-    shown = io.TextIOWrapper(
-        io.BufferedWriter(output), "utf-8", errors="backslashreplace", line_buffering=True
-    )
-    _set_stream("stdout", shown)
-    main = types.ModuleType("__main__")
-    sys.modules["__main__"] = main
-    names = main.__dict__
-    try:
-        code = compile(source.decode(), "<program>", "exec", dont_inherit=True)
-        exec(code, names)  # noqa: S102 - the one place: in a process that is jailed by now
-    except SystemExit as error:
-        if error.code not in (None, 0):
-            raise
-    finally:
-        if not shown.closed:
-            shown.flush()
-    if output.count == 0:
-        value = None
-        solution = names.get("solution")
-        if callable(solution) and _takes_nothing(solution):
-            value = solution()
-            if not shown.closed:
-                shown.flush()
-        if output.count == 0 and value is None:
-            found = (names.get(name) for name in ("answer", "ans", "result"))
-            value = next((one for one in found if one is not None), None)
-        if value is not None:
-            os.write(1, f"{value}\n".encode("utf-8", "backslashreplace"))
-
-
-def _takes_nothing(function: Any) -> bool:
-    import inspect
-
-    try:
-        inspect.signature(function).bind()
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _told(error: BaseException) -> tuple[bytes, int]:
-    """Say in one line how a program failed, and with which code to end."""
-    if isinstance(error, MemoryError):
-        return b"MemoryError", _FAILED
-    if isinstance(error, SystemExit):
-        if isinstance(error.code, int):
-            return b"", error.code & 0xFF
-        return str(error.code)[:400].encode("utf-8", "backslashreplace"), _FAILED
-    text = f"{error.msg} (line {error.lineno})" if isinstance(error, SyntaxError) else str(error)
-    line = f"{type(error).__name__}: {text[:400]}" if text else type(error).__name__
-    return line.encode("utf-8", "backslashreplace"), _FAILED
-
-
-def _be_program(source: bytearray, pipes: tuple[int, int], settings: dict[str, Any]) -> NoReturn:
-    """Turn this copy into a jailed process and run the program in it; never return."""
-    end, write, tell = os._exit, os.write, _told
-    code = 120
-    try:
-        os.setsid()
-        os.dup2(pipes[0], 1)
-        os.dup2(pipes[1], 2)
-        os.closerange(3, 1 << 16)
-        _set_stream("stdin", io.TextIOWrapper(io.FileIO(0, closefd=False), "utf-8"))
-        errors = io.BufferedWriter(io.FileIO(2, "w", closefd=False))
-        _set_stream("stderr", io.TextIOWrapper(errors, "utf-8", "backslashreplace", None, True))
-        if _IS_LINUX:
-            confine.die_with_parent()
-            if os.getppid() != settings["self"]:
-                end(code)
-        _seed()
-        gc.enable()
-        confine.limit(settings["seconds"], settings["address_space"])
-        if settings["is_confined"]:
-            if settings["landlock"]:
-                confine.restrict_signals()
-            confine.restrict_calls(settings["filter"])
-        code = _FAILED
-        _calculate(source)
-        code = _WELL
-    except BaseException as error:
-        try:
-            line, code = tell(error)
-        except BaseException as another:  # a message that cannot be had: the name alone
-            line = type(another if isinstance(another, MemoryError) else error).__name__.encode()
-        # What follows the last NUL of the error output is the reason, whatever came before it.
-        write(2, b"\0" + line)
-    finally:
-        end(code)
-
-
-def _seed() -> None:
-    """Let programs that draw without a seed draw the same every time."""
-    for name in ("random", "numpy.random", "sympy.core.random"):
-        if name in sys.modules:
-            sys.modules[name].seed(0)
-
-
-def _run(source: bytearray, settings: dict[str, Any]) -> None:
-    """Run one program in a copy of this process, and tell the host."""
+def _run(
+    source: bytearray, settings: dict[str, Any]
+) -> tuple[dict[str, Any], bytearray, bytearray]:
+    """Run one program in a copy of this process; give how it ended and what it wrote."""
     most = settings["output"]
     ends = os.pipe(), os.pipe()
     began = time.monotonic()
     child = os.fork()
     if child == 0:
-        _be_program(source, (ends[0][1], ends[1][1]), settings)
+        program.be_program(source, (ends[0][1], ends[1][1]), settings)
     buffers = bytearray(most), bytearray(most)
     filled = [0, 0]
     poll = select.poll()
@@ -244,16 +120,12 @@ def _run(source: bytearray, settings: dict[str, Any]) -> None:
             if how:
                 break
             if status is None:
-                ended, found = os.waitpid(child, os.WNOHANG)
-                status = found if ended else None
-                if status is not None:
-                    # What it left running is ended before the rest of the output is read.
-                    _kill(child)
+                status = _status(child)
             if status is not None and not which:
                 break
     finally:
-        _kill(child)
         if status is None:
+            _kill(child)
             status = os.waitpid(child, 0)[1]
         _end_orphans()
         for reading, _ in ends:
@@ -262,15 +134,24 @@ def _run(source: bytearray, settings: dict[str, Any]) -> None:
     code = os.waitstatus_to_exitcode(status)
     if not how:
         how = "time" if code == -signal.SIGXCPU else "signal" if code < 0 else "exit"
-    shown = [memoryview(buffer)[:count] for buffer, count in zip(buffers, filled, strict=True)]
-    lengths = {"out": filled[0], "err": filled[1]}
-    _send({"how": how, "code": abs(code), "seconds": seconds, **lengths}, *shown)
-    for one in shown:
-        one.release()
-    _wipe(source, over, *buffers)
+    _wipe(source, over)
+    told = {"how": how, "code": abs(code), "seconds": seconds, "out": filled[0], "err": filled[1]}
+    return told, *buffers
+
+
+def _status(child: int) -> int | None:
+    """Give the status of a child that has ended, and end what it left in its group; else None."""
+    if hasattr(os, "waitid"):
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return None
+        _kill(child)  # while it is still there: its number cannot be another's yet
+        return os.waitpid(child, 0)[1]
+    ended, status = os.waitpid(child, os.WNOHANG)
+    return status if ended else None
 
 
 def _kill(child: int) -> None:
+    """End a child and its group."""
     for kill in (os.killpg, os.kill):
         try:
             kill(child, signal.SIGKILL)
@@ -289,7 +170,7 @@ def _end_orphans() -> None:
             try:
                 with open(f"/proc/self/task/{os.getpid()}/children") as children:
                     for one in children.read().split():
-                        _kill(int(one))
+                        os.kill(int(one), signal.SIGKILL)
             except OSError:
                 return
             time.sleep(0.005)
@@ -315,45 +196,26 @@ def _mapped() -> int | None:
     return high if low else None
 
 
-def _warm(folders: list[str]) -> None:
-    """Import what programs use, and pay here for what sympy does only once."""
-    sys.path += folders
-    for name in _PRELOADED.split():
-        __import__(name)
-    _hide_name()
-    if not folders:
-        return
+_ATTEMPTS = """
+import os, socket
+def create(): os.open("/created", os.O_CREAT | os.O_WRONLY)
+def listing(): os.listdir("/")
+for attempt in (os.fork, socket.socket, create, listing, lambda: os.kill(1, 0)):
     try:
-        import numpy
-
-        numpy.linalg.solve(numpy.eye(2), numpy.ones(2))
-        _ = numpy.random.seed
-    except ImportError:
-        pass
-    try:
-        import sympy
-
-        x, y = sympy.symbols("x y")
-        sympy.solve([x + y - 3, x - y - 1], [x, y])
-        sympy.solve(x**2 - 5 * x + 6, x)
-        sympy.solveset(sympy.sin(x), x)
-        sympy.simplify(sympy.sin(x) ** 2 + sympy.cos(x) ** 2)
-        sympy.integrate(x * sympy.exp(x), x)
-        sympy.limit(sympy.sin(x) / x, x, 0)
-        sympy.Matrix([[1, 2], [3, 4]]).inv()
-        sympy.sympify("x**2 + 1").diff("x")
-        sympy.N(sympy.pi, 20)
-    except ImportError:
-        pass
+        attempt()
+    except OSError:
+        continue
+    print(attempt.__name__)
+"""
 
 
-def _hide_name() -> None:
-    """Answer what libraries ask about the system when they are imported, without its name."""
-    import platform
-
-    found = platform.uname()
-    with contextlib.suppress(AttributeError):  # it is kept under a private name
-        platform._uname_cache = found._replace(node="jail")  # type: ignore[attr-defined]
+def _try_out(settings: dict[str, Any]) -> None:
+    """Make sure, before the first program, that a jailed one is held and can calculate."""
+    source = _ATTEMPTS if settings["landlock"] else _ATTEMPTS.replace("listing, ", "")
+    told, printed, errors = _run(bytearray(source.encode()), {**settings, "seconds": 30})
+    done = (printed[: told["out"]] + errors[: told["err"]]).decode("utf-8", "replace").split()
+    if done or told["how"] != "exit" or told["code"] != 0:
+        raise OSError(f"it does not hold: {told['how']} {told['code']} {' '.join(done)}")
 
 
 def _serve() -> None:
@@ -373,7 +235,7 @@ def _serve() -> None:
             confine.restrict_files(settings["readable"])
         elif settings["needs_landlock"]:
             raise OSError("the kernel has no Landlock")
-    _warm(settings["folders"])
+    libraries.warm(settings["folders"])
     used = _mapped()
     settings["address_space"] = None if used is None else used + (settings["megabytes"] << 20)
     # Nothing that a program registers is run: it ends without leaving Python in good order.
@@ -381,11 +243,20 @@ def _serve() -> None:
     gc.collect()
     gc.freeze()  # copies do not touch, and so do not copy, what is there already
     gc.disable()
+    if settings["is_confined"]:
+        _try_out(settings)
     os.dup2(1, 2)
     _send({"landlock": settings["landlock"]})
     while True:
         _, source = _receive()
-        _run(source, settings)
+        told, *written = _run(source, settings)
+        shown = [
+            memoryview(one)[: told[name]] for one, name in zip(written, ("out", "err"), strict=True)
+        ]
+        _send(told, *shown)
+        for one in shown:
+            one.release()
+        _wipe(*written)
 
 
 if __name__ == "__main__":
@@ -394,7 +265,7 @@ if __name__ == "__main__":
     try:
         _serve()
     except (Ended, BrokenPipeError, ConnectionResetError):
-        pass
+        os._exit(0)  # nothing is left to put in order, and that would take a while
     except Exception as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.exit(1)
