@@ -16,7 +16,15 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-_PDEATHSIG, _SET_SECCOMP, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS, _AMBIENT = 1, 22, 24, 36, 38, 47
+_PDEATHSIG, _DUMPABLE, _SET_SECCOMP, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS, _AMBIENT = (
+    1,
+    4,
+    22,
+    24,
+    36,
+    38,
+    47,
+)
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every machine
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 
@@ -66,6 +74,11 @@ def _prctl(option: int, *arguments: Any) -> None:
 def die_with_parent() -> None:
     """Have the kernel kill this process when the one that started it ends."""
     _prctl(_PDEATHSIG, int(signal.SIGKILL))
+
+
+def leave_no_core() -> None:
+    """Have a crash leave nothing, not even to a program of the system that collects crashes."""
+    _prctl(_DUMPABLE, 0)
 
 
 def adopt_orphans() -> None:

@@ -105,6 +105,7 @@ def be_program(source: bytearray, pipes: tuple[int, int], settings: dict[str, An
         _set_stream("stderr", io.TextIOWrapper(errors, "utf-8", "backslashreplace", None, True))
         if sys.platform == "linux":
             confine.die_with_parent()
+            confine.leave_no_core()
             if os.getppid() != settings["self"]:
                 end(code)
         libraries.seed()
