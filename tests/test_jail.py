@@ -449,7 +449,7 @@ def test_no_program_ends_well_that_uses_too_much(spent: dict[str, Ran]) -> None:
 
 
 def test_no_program_runs_much_longer_than_it_may(spent: dict[str, Ran]) -> None:
-    assert [name for name, ran in spent.items() if ran.seconds > SECONDS + 1] == []
+    assert [name for name, ran in spent.items() if ran.seconds > SECONDS + 3] == []
 
 
 def test_no_program_prints_much_more_than_it_may(spent: dict[str, Ran]) -> None:
@@ -663,7 +663,7 @@ def test_a_check_that_raises_ends_everything(any_backend: str) -> None:
     jails = Jails(any_backend, workers=2, seconds=60)
     with pytest.raises(KeyboardInterrupt):
         jails.run(["while True: pass"] * 4, check=check)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert wait_for_none_but(before) == set()
 
 
