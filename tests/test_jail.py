@@ -46,10 +46,19 @@ _NUMBERS = {
 
 @cache
 def lacking(backend: str) -> str | None:
-    """Say why a backend is not tested here."""
+    """Say what this machine lacks for a backend; asked of the machine, not of what is tested."""
     if backend == "unconfined":
         return None
-    return backends._lacking(backend, shutil.which("bwrap"))
+    if sys.platform != "linux" or platform.machine() not in {"x86_64", "aarch64"}:
+        return f"{sys.platform} on {platform.machine()}"
+    if backend == "landlock":
+        return None if confine.landlock_version() else "the kernel has no Landlock"
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        return "bubblewrap is not installed"
+    tried = [bwrap, "--unshare-all", "--ro-bind", "/", "/", sys.executable, "-S", "-c", ""]
+    ran = subprocess.run(tried, capture_output=True, text=True, check=False)
+    return None if ran.returncode == 0 else f"bubblewrap does not work: {ran.stderr}"
 
 
 @pytest.fixture(scope="module", params=CONFINED)
