@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 
-from smalltolarge.evaluation.equivalence import Kind, chosen, options
-from smalltolarge.evaluation.latex import words
+from smalltolarge.evaluation.choices import chosen, lettered, named, options
+from smalltolarge.evaluation.equivalence import Kind
+from smalltolarge.evaluation.forms import words
 from smalltolarge.evaluation.numerals import (
     Number,
     find_numbers,
@@ -37,15 +38,16 @@ _NEXT_QUESTION = re.compile(
 )
 _STATEMENT = re.compile(
     r"(?P<hash>####)"
-    r"|(?P<boxed>\\(?:boxed|fbox)\s*\{)"
+    r"|(?P<boxed>\\(?:boxed|fbox)\s{0,3}(?:\{|(?=[0-9A-Za-z])))"
     r"|(?P<a>^[ \t>*_]{0,6}A[*_ \t]{0,4}:)"
-    r"|\b(?:answer|ans)\b[*_ \t]{0,4}(?P<after>[^.:=\n]{0,60}?(?<![A-Za-z])"
-    r"(?:is|are|was|be|equals|=)(?![A-Za-z])|[^.:=\n]{0,60}?:|[*_ \t]{0,4}\n"
+    r"|(?<!\bto )\b(?:answers?|ans\.?)(?![A-Za-z])[*_ \t]{0,4}(?:(?:,[^,.:=\n]{1,40},)?"
+    r"[^.,:=$\n]{0,60}?(?<![A-Za-z])(?:is|are|was|be|equals)(?![A-Za-z])|[*_ \t]{0,4}="
+    r"|(?:\([^()\n]{0,40}\)|(?:to|in|of|for)\b[^.:=\n]{0,40})?[*_ \t]{0,4}:|[*_ \t]{0,4}\n"
     r"|(?=[ \t]{0,3}(?:(?:option|choice)\b|\(?[A-Ea-e]\)?[ \t]*[.]?[ \t]*$)))",
     re.IGNORECASE | re.MULTILINE,
 )
 _FILLER = re.compile(
-    r"(?:[\s:*_`>~≈=]|\.\.\.|(?:that|is|are|be|equals?|equal to|given by|simply|just|only|about"
+    r"(?:[\s:*_`>~≈=]|\.\.\.|(?:is|are|be|equals?|equal to|given by|simply|just|only|about"
     r"|approximately|approx\.?|exactly|therefore|thus|so|then|now|indeed|clearly|which|it|it's"
     r"|the|option|choice|answer|letter|value|number|roughly|around|actually|probably|definitely"
     r"|a total of|option:|choice:)(?![A-Za-z0-9])[,:]?)+",
@@ -69,8 +71,8 @@ _NOT_BUT = re.compile(
     re.IGNORECASE,
 )
 _DROPPED = re.compile(
-    r"(?:\s*[,;(–—]|\s)\s?(?:not|rather than|instead of|because|since|as|which|where|when|so|for"
-    r"|if|given that|but|and not|i\.e\.|that is|after|per|therefore|thus|hence)\s.*",
+    r"(?:\s{0,2}[,;(–—]|\s)\s?(?:not|rather than|instead of|because|since|as|which|where|when|so"
+    r"|for|if|given that|but|and not|i\.e\.|that is|after|per|therefore|thus|hence)\s.*",
     re.IGNORECASE | re.DOTALL,
 )
 _DENIED = re.compile(r"(?:not|than|instead of)\s+\$?$", re.IGNORECASE)
@@ -94,6 +96,7 @@ _NAMED_DAY = re.compile(
 )
 _TRUTH = re.compile(r"\b(?:True|False|Yes|No)\b", re.IGNORECASE)
 _MATHEMATICS = re.compile(r"[$\\0-9(\[{|+-]|[A-Za-z](?![A-Za-z])")
+_PROSE = re.compile(r"[^0-9$\\]*[A-Za-z]{2}[^0-9$\\]*")
 _EMPTY = {"correct", "right", "wrong", "incorrect", "unknown", "clear", "obvious", "below", "above"}
 
 
@@ -101,11 +104,15 @@ def find_answer(completion: str, kind: Kind, question: str) -> str | None:
     """Give the last answer that a text states; None: it has none."""
     text = _before_next_question(completion)
     text = plain(_CALCULATOR.sub("", text[-_TAIL:]))
+    in_words: str | None = None
     for statement in reversed(list(_STATEMENT.finditer(text))[-40:]):
         found = _stated(text, statement, kind, question)
-        if found:
+        if found and kind == "latex" and not statement["boxed"] and _PROSE.fullmatch(found):
+            # "This answer is unique" after a boxed one: words count where nothing is boxed.
+            in_words = in_words or found
+        elif found and not (in_words and not statement["boxed"]):
             return found
-    return _unstated(text, kind, question)
+    return in_words or _unstated(text, kind, question) or None
 
 
 def find_printed(printed: str, kind: Kind, question: str) -> str | None:
@@ -140,10 +147,12 @@ def _short(text: str) -> str:
 def _stated(text: str, statement: re.Match[str], kind: Kind, question: str) -> str | None:
     start = statement.end()
     if statement["boxed"]:
-        inner = _braced(text, start)
-        return _short(inner) or None if inner is not None else None
-    if re.search(r"[a-z]", text[start - 1 : start]) and re.match(r"n't\b", text[start:]):
-        return None
+        if text[start - 1] != "{":
+            return re.split(r"(?<=[A-Za-z])|(?![0-9])", text[start : start + 20], maxsplit=1)[0]
+        inner = _short(_braced(text, start) or "")
+        if kind in ("numglue", "mixed") and (offered := options(question)):
+            return lettered(without_latex(inner).strip(), offered) or inner or None
+        return inner or None
     rest = text[start : start + 4000]
     rest = rest.lstrip(" \t*_:")
     if not rest.strip():
@@ -162,7 +171,7 @@ def _stated(text: str, statement: re.Match[str], kind: Kind, question: str) -> s
             line = rest.lstrip()[: joined.end()] if joined and "\n" in joined[0] else line
     else:
         line = rest.split("\n")[0]
-    line = line[:1500]
+    line = re.sub(r"\s+", " ", line[:1500])
     if match := _NOT_BUT.match(line.lstrip()):
         line = line.lstrip()[match.end() :]
     line = _corrected(line, kind, question)
@@ -179,7 +188,7 @@ def _corrected(line: str, kind: Kind, question: str) -> str:
             else:
                 states = _leading(value) is not None
             if not states and (offered := options(question)):
-                states = _lettered(value, offered) is not None
+                states = lettered(value, offered) is not None
             if not states and kind == "numglue":
                 states = bool(_NAMED_DAY.match(value))
             counts = re.match(r"\S+\s(?:more|less|fewer|times|of)\b", value)
@@ -223,7 +232,7 @@ def _number(line: str) -> str | None:
     if match := re.match(r"[^=\n]{1,200}=", sentence):
         after = sentence[sentence.rindex("=") + 1 :]
         before = match[0]
-        is_sum = re.fullmatch(r"(?:[A-Za-z]\w?|[-+*/×x().,0-9\s$%]+)=", before.strip())
+        is_sum = re.fullmatch(r"(?:[A-Za-z]\w?|(?:[-+*/×x().,0-9\s$%]|\bof\b)+)=", before.strip())
         if is_sum and (number := leading_number(after.lstrip(" $"))):
             return _written(after.lstrip(" $"), number)
     if match := re.match(r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[ap]\.?m\b\.?)?", started, re.IGNORECASE):
@@ -256,8 +265,7 @@ def _latex(line: str) -> str | None:
     text = (text[filler.end() :] if filler else text).strip()
     boxed = re.search(r"\\(?:boxed|fbox)\s*\{", text)
     if boxed:
-        inner = _braced(text, boxed.end())
-        return _short(inner) or None if inner is not None else None
+        return _short(_braced(text, boxed.end()) or "") or None
     formula = _FORMULA.match(text)
     if formula:
         end = formula.end()
@@ -296,7 +304,7 @@ def _mixed(line: str, question: str) -> str | None:
     filler = _FILLER.match(text)
     text = (text[filler.end() :] if filler else text).strip()
     offered = options(question)
-    if offered and (letter := _lettered(text, offered)):
+    if offered and (letter := lettered(text, offered)):
         return letter
     if truth := _TRUTH.match(text):
         return truth[0]
@@ -315,10 +323,10 @@ def _numglue(line: str, question: str) -> str | None:
     if offered:
         filler = re.match(r"(?:option|choice|letter|the|is|:|\s|\*)+(?![A-Za-z])", text, re.I)
         started = text[filler.end() :] if filler else text
-        if letter := _lettered(started, offered):
+        if letter := lettered(started, offered):
             return letter
-        if named := _named(_DROPPED.sub("", _first_sentence(text)), offered):
-            return named
+        if stated := named(_DENIAL.sub("", _first_sentence(text)), offered):
+            return stated
     if day := _NAMED_DAY.search(_DROPPED.sub("", _first_sentence(text))):
         return day[0]
     if (number := _number(line)) is not None:
@@ -329,40 +337,9 @@ def _numglue(line: str, question: str) -> str | None:
     return _short(sentence) or None
 
 
-def _lettered(text: str, offered: dict[str, str]) -> str | None:
-    """Give the letter that a text starts with, if it is one of the options."""
-    text = text.lstrip("*_ \t\"'`$")
-    text = re.sub(r"^\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{\s*", "", text)
-    match = re.match(r"(?:option|choice)?\s*\(\s?([A-Fa-f])\s?\)", text, re.IGNORECASE)
-    if match is None:
-        match = re.match(r"(?:option|choice)\s*:?\s*([A-Fa-f])(?![A-Za-z0-9])", text, re.IGNORECASE)
-    if match is None:
-        match = re.match(r"([A-Fa-f])(?:[*_}\"'`$]{0,4}\s*(?:$|[).:,;]))", text)
-    if match is None and (worded := re.match(r"([A-F])\s+(.{1,80})", text)):
-        named = _named(_first_sentence(worded[2]), offered)
-        match = worded if named == worded[1] or worded[2][:1] in "([–—-" else None
-    if match is None:
-        return None
-    return match[1].upper() if match[1].upper() in offered else None
-
-
-def _named(text: str, offered: dict[str, str]) -> str | None:
-    """Give the letter of the only option whose text is in a text."""
-    said = f" {words(text)} "
-    named = {letter for letter, option in offered.items() if f" {words(option)} " in said}
-    # "brick wall" names (A) wall too.
-    for letter in set(named):
-        if any(
-            f" {words(offered[letter])} " in f" {words(offered[other])} "
-            for other in named - {letter}
-        ):
-            named.discard(letter)
-    return named.pop() if len(named) == 1 else None
-
-
 def _unknowns(line: str) -> str | None:
     text = without_latex(line).replace("**", " ")
-    sentence = _DROPPED_UNKNOWN.sub("", _first_sentence(text)).strip(" *_`,;:")
+    sentence = _DENIAL.sub("", _first_sentence(text)).strip(" *_`,;:")
     numbers = list(find_numbers(sentence)) or find_worded(sentence)
     if not numbers:
         return _number(line)
@@ -371,8 +348,9 @@ def _unknowns(line: str) -> str | None:
     return _short(sentence) or None
 
 
-_DROPPED_UNKNOWN = re.compile(
-    r"\s*[,;(–—]?\s*(?:not|rather than|instead of|because|since)\s.*", re.IGNORECASE | re.DOTALL
+_DENIAL = re.compile(
+    r"\s{0,2}[,;(–—]?\s{0,2}(?:not|rather than|instead of|because|since)\s.*",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -385,8 +363,8 @@ def _unstated(text: str, kind: Kind, question: str) -> str | None:
                 return letter
         if chosen(text, offered):
             return chosen(text, offered)
-        if named := _named(_last_sentence(text), offered):
-            return named
+        if stated := named(_last_sentence(text), offered):
+            return stated
     if kind == "latex" and (formulas := list(_FORMULA.finditer(text))):
         return _short(_last_of_chain(_undressed(formulas[-1][0]))) or None
     if kind == "mixed" and len(text) < 200 and "\n" not in text.strip():
@@ -397,7 +375,7 @@ def _unstated(text: str, kind: Kind, question: str) -> str | None:
     if kind == "numglue" and (days := _NAMED_DAY.findall(_last_sentence(text))):
         return str(days[-1])
     written = without_latex(text)
-    if kind == "unknowns" and (both := _two_of_last_sentence(written)):
+    if kind == "unknowns" and (both := _two_of_last_sentence(written, question)):
         return both
     numbers = list(find_numbers(written))
     if numbers:
@@ -418,9 +396,13 @@ def _last_sentence(text: str) -> str:
     return parts[-1] if parts else ""
 
 
-def _two_of_last_sentence(text: str) -> str | None:
+def _two_of_last_sentence(text: str, question: str) -> str | None:
+    """Give two numbers that are stated together, what the question gives being left out."""
     sentence = _last_sentence(text)
     numbers = list(find_numbers(sentence))
+    if len(numbers) > 2:
+        given = {number.value for number in find_numbers(without_latex(question))}
+        numbers = [number for number in numbers if number.value not in given]
     is_sum = re.search(r"[0-9)]\s*[+*/×÷-]\s*\$?[0-9(]", sentence)
     if len(numbers) != 2 or is_sum:
         return None

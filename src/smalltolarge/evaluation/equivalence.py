@@ -3,11 +3,11 @@
 What a question asks for (``Kind``) says how its answers are compared:
 
 * ``number``: exactly, as fractions. A float that a program prints may be off by what double
-  precision loses. A reference with decimals is taken as rounded: it equals what rounds to it, and a
-  decimal of at least two places that it rounds to.
+  precision loses. A reference with two decimals or more is taken as rounded: it equals what rounds
+  to it, and a decimal of at least two places that it rounds to. One decimal is exact.
 * ``latex``: by meaning, see ``latex``.
-* ``mixed``: as numbers, expressions, words or options. Lists are in order only where the question
-  asks for an order.
+* ``mixed``: as exact numbers, expressions, words or options. Lists are in order only where the
+  question asks for an order.
 * ``numglue``: as the reference is: a number, a letter among the question's options (which the text
   of that option also states), or words.
 * ``unknowns``: the reference is one of at most two numbers stated. Of three or more, those that
@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from functools import lru_cache
 from typing import Literal
 
-from smalltolarge.evaluation import expressions, latex
+from smalltolarge.evaluation import algebra, expressions, latex
+from smalltolarge.evaluation.choices import chosen, options
 from smalltolarge.evaluation.expressions import Unreadable
-from smalltolarge.evaluation.latex import words
+from smalltolarge.evaluation.forms import words
 from smalltolarge.evaluation.numerals import (
     Number,
     find_numbers,
@@ -43,11 +43,7 @@ _MOST_NOISE = Fraction(1, 10**6)
 _DOUBLE = Fraction(1, 10**15)
 """Relative: what double precision cannot hold at all."""
 
-_OPTION = re.compile(r"\(\s*([A-Fa-f])\s*\)")
-_LETTER = re.compile(
-    r"(?:option|choice|answer)?\s*\(?\s*([A-Za-z])\s*(?:[).:]\s*(.{0,200})|$)",
-    re.IGNORECASE | re.DOTALL,
-)
+_ALONE = re.compile(r"[\[({\s]{1,6}(?:[A-Za-z]\w{0,9}:\s*)?([^,:\[\](){}]{1,200}),?[\])}\s]{1,6}")
 _ORDERED = re.compile(
     r"\b(?:order|sort|sorted|rank|arrange|ascending|descending|increasing|decreasing)\b",
     re.IGNORECASE,
@@ -77,33 +73,10 @@ def is_equal(found: str, reference: str, kind: Kind, question: str) -> bool:
             return _one_of_two(found, reference, question)
 
 
-@lru_cache(maxsize=1024)
-def options(question: str) -> dict[str, str]:
-    """Give the options that a question offers, by capital letter: ``(A) web (B) tree``."""
-    marks = list(_OPTION.finditer(question[-4000:]))
-    starts = [place for place, mark in enumerate(marks) if mark[1].upper() == "A"]
-    found: dict[str, str] = {}
-    if not starts:
-        return found
-    marks = marks[starts[-1] :]
-    ends = [mark.start() for mark in marks[1:]] + [len(question[-4000:])]
-    for mark, end, letter in zip(marks, ends, "ABCDEF", strict=False):
-        if mark[1].upper() != letter:
-            break
-        found[letter] = question[-4000:][mark.end() : end].strip().split("\n")[0].strip(" ,;")
-    return found if len(found) > 1 else {}
-
-
-def chosen(text: str, offered: dict[str, str]) -> str | None:
-    """Give the letter of the option that a text states by its letter: ``B``, ``(B) web``."""
-    match = _LETTER.fullmatch(text.strip().strip("*$ ").rstrip("."))
-    if match is None or match[1].upper() not in offered:
-        return None
-    return match[1].upper()
-
-
-def same_value(found: Number, reference: Number, question: str = "") -> bool:
-    """Compare two numbers, the reference's way of writing deciding how exactly."""
+def same_value(
+    found: Number, reference: Number, question: str = "", *, is_rounded: bool = True
+) -> bool:
+    """Compare two numbers; ``is_rounded``: a reference with decimals may be rounded."""
     candidates = [found.value]
     if reference.is_percent and not found.is_percent:
         candidates.append(found.value * 100)
@@ -112,10 +85,10 @@ def same_value(found: Number, reference: Number, question: str = "") -> bool:
     if found.scale and found.scale in question.lower():
         scale = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
         candidates.append(found.value / scale[found.scale])
-    return any(_near(value, found, reference) for value in candidates)
+    return any(_near(value, found, reference, is_rounded) for value in candidates)
 
 
-def _near(value: Fraction, found: Number, reference: Number) -> bool:
+def _near(value: Fraction, found: Number, reference: Number, is_rounded: bool) -> bool:
     wanted = reference.value
     if value == wanted:
         return True
@@ -124,13 +97,13 @@ def _near(value: Fraction, found: Number, reference: Number) -> bool:
     if found.is_float and gap <= max(_DOUBLE * abs(wanted), noise):
         return True
     # "51.0" is a whole number that went through a float, and no rounded one.
-    if not reference.decimals or wanted.denominator == 1:
+    if not is_rounded or (reference.decimals or 0) < 2 or wanted.denominator == 1:
         return False
-    if gap <= Fraction(1, 2 * 10**reference.decimals):
+    if reference.decimals and gap <= Fraction(1, 2 * 10**reference.decimals):
         return True
     if found.decimals is None or found.decimals < 2 or value != found.value:
         return False
-    return found.decimals < reference.decimals and gap <= Fraction(1, 2 * 10**found.decimals)
+    return found.decimals < (reference.decimals or 0) and gap <= Fraction(1, 2 * 10**found.decimals)
 
 
 def _read(text: str) -> Number | None:
@@ -142,13 +115,15 @@ def _read(text: str) -> Number | None:
     shown = re.sub(r"\s(?:dollars|degrees)$", "", shown)
     if "=" in shown:
         return read_number(shown.rsplit("=", 1)[1])
-    if match := re.fullmatch(r"[\[({]([^,\[\](){}:]*),?[\])}]", shown):
-        return read_number(match[1])
+    if shown[:1] in ("[", "(", "{"):
+        # One value in brackets, as programs print it: [18], (18,), {x: 18}, [{x: 18}].
+        match = _ALONE.fullmatch(shown)
+        return read_number(match[1]) if match else None
     if not re.fullmatch(r"[0-9.\s+*/()×-]*[+*/×][0-9.\s+*/()×-]*", shown):
         return None
     try:
         tree = expressions.read(shown.replace("×", "*"), False)
-        [(value,)] = expressions.values(tree)
+        [(value,)] = algebra.values(tree)
     except Unreadable:
         return None
     if not isinstance(value, Fraction):
@@ -186,7 +161,7 @@ def _same_unlettered(found: str, reference: str, question: str) -> bool:
         return _TRUTH.get(said.split(" ")[0].rstrip(",")) == _TRUTH[wanted]
     one, other = read_number(found), read_number(reference)
     if one and other and re.fullmatch(r"\W*[0-9.,/]+\W*", reference):
-        return same_value(one, other, question)
+        return same_value(one, other, question, is_rounded=False)
     # No intervals are asked for: square brackets are a list.
     found, reference = (re.sub(r"^\s*\[(.*)\]\s*$", r"\1", text) for text in (found, reference))
     is_latex = "\\" in found or ("$" in found and "**" not in found)
@@ -201,15 +176,19 @@ def _same_as_it_is(found: str, reference: str, question: str) -> bool:
         letter = chosen(found, offered)
         if letter:
             return letter == wanted
-        stated = words(found)
-        named = [letter for letter, text in offered.items() if stated and words(text) == stated]
-        return named == [wanted]
+        return [one for one, text in offered.items() if _states(found, text)] == [wanted]
     if re.fullmatch(r"[A-Fa-f]", reference):
-        letter_match = _LETTER.fullmatch(found)
-        return bool(letter_match) and letter_match[1].upper() == reference.upper()  # type: ignore[index]
+        return chosen(found, dict.fromkeys("ABCDEF", "")) == reference.upper()
     if _read(reference) is not None:
         return _same_number(found, reference, question)
     return words(found) == words(reference) != ""
+
+
+def _states(found: str, option: str) -> bool:
+    if words(found) == words(option) != "":
+        return True
+    one, other = read_number(found), read_number(option)
+    return one is not None and other is not None and same_value(one, other)
 
 
 def _one_of_two(found: str, reference: str, question: str) -> bool:

@@ -21,94 +21,24 @@ What cannot be read is compared as text without spaces.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import lru_cache
 
-from smalltolarge.evaluation import expressions
+from smalltolarge.evaluation import algebra, expressions
 from smalltolarge.evaluation.expressions import Tree, Unreadable
-from smalltolarge.evaluation.numerals import plain
+from smalltolarge.evaluation.forms import BASED, Form, clean, read, words
+
+Same = Callable[[Form, Form], bool]
 
 LONGEST = 2000
 """Characters of an answer; longer ones are compared as text."""
-_MOST_PARTS = 40
-_DEEPEST = 6
 _TOLERANCE = Fraction(1, 10**9)
-
-_UNICODE = str.maketrans(
-    {
-        "×": r"\times ",
-        "÷": "/",
-        "·": r"\cdot ",
-        "π": r"\pi ",
-        "∞": r"\infty ",
-        "√": r"\sqrt ",
-        "∪": r"\cup ",
-        "≤": r"\le ",
-        "≥": r"\ge ",
-        "≠": r"\ne ",
-        "∈": r"\in ",
-        "±": r"\pm ",
-        "θ": r"\theta ",
-        "²": "^2",
-        "³": "^3",
-        "≈": r"\approx ",
-        "–": "-",
-    }
-)
-_CLEANED = [
-    (re.compile(r"\\(?:left|right|displaystyle|textstyle|[bB]igg?[lr]?)(?![A-Za-z])\.?"), ""),
-    (re.compile(r"\{,\}|,\\!\s*"), ","),
-    (re.compile(r"\\\$"), ""),
-    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])|°|\\deg(?![A-Za-z])"), ""),
-    (re.compile(r"\\text(?:bf|rm|it|sf|tt|normal)?\s*\{\s*(?:,\s*)?(?:and|or)\s*\}"), ","),
-    (re.compile(r"\\(?:quad|qquad)(?![A-Za-z])|(?<!\\)\\[,;:! ]|~"), " "),
-    (re.compile(r"\\[dt]frac(?![A-Za-z])"), r"\\frac"),
-    (re.compile(r"\\leqs?(?:lant)?(?![A-Za-z])"), r"\\le "),
-    (re.compile(r"\\geqs?(?:lant)?(?![A-Za-z])"), r"\\ge "),
-    (re.compile(r"\\lt(?![A-Za-z])"), "<"),
-    (re.compile(r"\\gt(?![A-Za-z])"), ">"),
-    (re.compile(r"\\l?brack(?![A-Za-z])"), "["),
-    (re.compile(r"\\rbrack(?![A-Za-z])"), "]"),
-    (re.compile(r"\\lbrace(?![A-Za-z])"), r"\\{"),
-    (re.compile(r"\\rbrace(?![A-Za-z])"), r"\\}"),
-]  # fmt: skip
-_WRAPPED = [
-    re.compile(r"\$\$(.*)\$\$", re.DOTALL),
-    re.compile(r"\$([^$]*)\$", re.DOTALL),
-    re.compile(r"\\\((.*)\\\)", re.DOTALL),
-    re.compile(r"\\\[(.*)\\\]", re.DOTALL),
-    re.compile(r"\*\*(.*)\*\*", re.DOTALL),
-    re.compile(r"`(.*)`", re.DOTALL),
-]
-_TEXT = re.compile(
-    r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|mbox|mathrm|mathbf|mathit)\s*\{([^{}]{0,200})\}"
-)
-_POWERED = re.compile(_TEXT.pattern + r"(?:\s*\^\s*\{?\s*[23]\s*\}?)?")
-_MATRIX = re.compile(
-    r"\\begin\{([pbvVB]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.DOTALL
-)
-_BASED = re.compile(r"([+-]?[0-9A-Za-z.,]+)_\{?(?:\\text\{)?([0-9]{1,2}|[a-z]{3,8})\}*")
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 _DECIMAL = re.compile(r"[+-]?[0-9]*\.([0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
-_RELATION = re.compile(r"\\(?:le|ge|ne|neq|in)(?![A-Za-z])|<=|>=|==|[<>=]")
 _FLIPPED = {">": "<", ">=": "<="}
-_NAMES = {r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\neq": "!=", r"\in": "in", "==": "="}
 _TRAILING_WORDS = re.compile(
     r"(?<=[0-9})\]!])\s*(?:(?:\s|\b)[A-Za-z]{2,20}[.²³]?(?:\^[23])?){1,6}$"
 )
-
-
-@dataclass(frozen=True)
-class Form:
-    """An answer in parts. ``kind``: leaf, words, list, set, tuple, union, matrix or relation."""
-
-    kind: str
-    parts: tuple[Form, ...] = ()
-    text: str = ""
-    """Of a leaf or of words; the brackets of a tuple; the signs of a relation; rows of a matrix."""
-    is_percent: bool = False
 
 
 def are_equal(found: str, reference: str, is_latex: bool = True, *, ordered: bool = False) -> bool:
@@ -123,7 +53,7 @@ def are_equal(found: str, reference: str, is_latex: bool = True, *, ordered: boo
         return False
     if _same(one, other, is_latex, ordered):
         return True
-    grouped = [_clean(text) for text in (found, reference)]
+    grouped = [clean(text) for text in (found, reference)]
     if any(_GROUPED.fullmatch(text) for text in grouped):
         # Digits in threes are one number, or several values: the other side shows which.
         forms = [
@@ -136,197 +66,6 @@ def are_equal(found: str, reference: str, is_latex: bool = True, *, ordered: boo
 
 def _bare(text: str) -> str:
     return re.sub(r"[\s$]+", "", text).rstrip(".")
-
-
-def _clean(text: str) -> str:
-    """Drop what only dresses an answer."""
-    text = plain(text).translate(_UNICODE).strip()
-    for pattern, instead in _CLEANED:
-        text = pattern.sub(instead, text)
-    for _ in range(4):
-        before = text
-        text = text.strip().strip("$").rstrip(".,;:").strip()
-        for wrapped in _WRAPPED:
-            if match := wrapped.fullmatch(text):
-                text = match[1].strip()
-        if text.startswith((r"\boxed{", r"\fbox{")) and _closing(text, text.index("{")) == (
-            len(text) - 1
-        ):
-            text = text[text.index("{") + 1 : -1]
-        if text == before:
-            break
-    return re.sub(r"^(?:\\approx|=|≈)\s*", "", text).strip()
-
-
-@lru_cache(maxsize=4096)
-def read(text: str, is_latex: bool = True) -> Form:
-    """Take an answer apart.
-
-    Raises
-    ------
-    Unreadable
-        It has too many parts.
-    """
-    text = _clean(text)
-    if match := _TEXT.fullmatch(text):
-        return Form("words", text=words(match[1]))
-    if _BASED.fullmatch(re.sub(r"\s|\\text|\\mathrm|(?<![_\w])[{}]", "", _unwrapped(text))):
-        return Form("leaf", text=_unwrapped(text))
-    if "\\begin" not in text:
-        text = _without_units(text)
-    return _form(text, is_latex, 0)
-
-
-def _unwrapped(text: str) -> str:
-    return _TEXT.sub(lambda match: match[1].strip(), text)
-
-
-def _without_units(text: str) -> str:
-    def drop(match: re.Match[str]) -> str:
-        inner = match[1].strip()
-        if len(inner) == 1 or re.fullmatch(r"[IiVXx]+|[A-Za-z][0-9]", inner):
-            return f" {inner} "
-        return " "
-
-    dropped = _POWERED.sub(drop, text) if "{" in text else text
-    return dropped.strip().rstrip(".,;") or text
-
-
-def _form(text: str, is_latex: bool, depth: int) -> Form:
-    text = text.strip().strip("$").strip()
-    if depth > _DEEPEST:
-        raise Unreadable("too deep")
-
-    def again(part: str) -> Form:
-        return _form(part, is_latex, depth + 1)
-
-    if match := _MATRIX.fullmatch(text):
-        rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", match[2]) if row.strip()]
-        cells = [row.split("&") for row in rows]
-        return _matrix([[again(cell) for cell in row] for row in cells])
-    if match := re.fullmatch(r"(?:Immutable)?(?:Dense)?Matrix\((\[.*\])\)", text, re.DOTALL):
-        text = match[1]
-    for separator in (r"\cup", " U ", "Union("):
-        if separator == "Union(" and text.startswith(separator) and text.endswith(")"):
-            return Form("union", tuple(map(again, _split(text[6:-1], ","))))
-        parts = _split(text, separator)
-        if len(parts) > 1:
-            return Form("union", tuple(map(again, parts)))
-    parts = [part for part in _split(_with_commas(text), ",") if part.strip()]
-    if len(parts) > 1:
-        return Form("list", tuple(map(again, parts)))
-    if len(parts) == 1 and parts[0] != text:
-        return again(parts[0])
-    sides, signs = _relation(text)
-    if signs:
-        if signs == ["in"]:
-            return again(sides[1])
-        return Form("relation", tuple(map(again, sides)), " ".join(signs))
-    if (inner := _bracketed(text)) is not None:
-        return inner_form(text, inner, again)
-    if r"\pm" in text:
-        variants = [text.replace(r"\pm", sign) for sign in ("+", "-")]
-        return Form("list", tuple(map(again, variants)))
-    if re.fullmatch(r"[0-9.\s]+(?::[0-9.\s]+)+", text):
-        return Form("words", text=re.sub(r"\s", "", text))
-    is_percent = bool(re.search(r"\\?%\s*$", text))
-    return Form("leaf", text=re.sub(r"\\?%", "", text).strip(), is_percent=is_percent)
-
-
-def inner_form(text: str, inner: str, again: object) -> Form:
-    """Read what stands in brackets."""
-    assert callable(again)
-    if text.startswith(("\\{", "{")):
-        parts = [part for part in _split(inner, ",") if part.strip()]
-        if text.startswith("{") and all(len(_split(part, ":")) == 2 for part in parts) and parts:
-            # A solution as sympy prints it, {x: 3, y: 5}.
-            return Form("list", tuple(again(_split(part, ":")[1]) for part in parts))
-        if text.startswith("{") and len(parts) == 1:
-            return again(inner)  # type: ignore[no-any-return]
-        return Form("set", tuple(map(again, parts)))
-    parts = [part for part in _split(inner, ",") if part.strip()]
-    if len(parts) == 1 and parts[0].strip() and text[0] + text[-1] in ("()", "[]"):
-        return again(parts[0])  # type: ignore[no-any-return]
-    forms = tuple(map(again, parts))
-    is_square = text[0] + text[-1] == "[]"
-    if is_square and forms and all(form.kind in ("tuple", "leaf") for form in forms):
-        rows = [form.parts for form in forms if form.kind == "tuple" and form.text == "[]"]
-        if len(rows) == len(forms) and len({len(row) for row in rows}) == 1:
-            return _matrix([list(row) for row in rows])
-    return Form("tuple", forms, text[0] + text[-1])
-
-
-def _matrix(rows: Sequence[Sequence[Form]]) -> Form:
-    cells = tuple(cell for row in rows for cell in row)
-    if len(cells) > _MOST_PARTS:
-        raise Unreadable("too large a matrix")
-    return Form("matrix", cells, str(len(rows)))
-
-
-def _with_commas(text: str) -> str:
-    text = re.sub(r",?\s+(?:and|or)\s+|;", ",", text)
-    return re.sub(r"^(?:either|both)\s+", "", text)
-
-
-def _pairs(text: str) -> list[int]:
-    """Give the depth of brackets at every character; an interval closes with either bracket."""
-    depths, depth = [], 0
-    for place, character in enumerate(text):
-        if character in "([{":
-            depth += 1
-        depths.append(depth)
-        if character in ")]}":
-            depth = max(0, depth - 1)
-        del place
-    return depths
-
-
-def _closing(text: str, opening: int) -> int:
-    depths = _pairs(text)
-    inside = depths[opening]
-    for place in range(opening + 1, len(text)):
-        if text[place] in ")]}" and depths[place] == inside:
-            return place
-    return -1
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Split where no bracket is open."""
-    if separator not in text:
-        return [text]
-    depths, parts, start, place = _pairs(text), [], 0, 0
-    while (place := text.find(separator, place)) >= 0:
-        if depths[place] == 0:
-            parts.append(text[start:place])
-            start = place + len(separator)
-            if len(parts) > _MOST_PARTS:
-                raise Unreadable("too many parts")
-        place += len(separator)
-    return [*parts, text[start:]]
-
-
-def _relation(text: str) -> tuple[list[str], list[str]]:
-    depths, sides, signs, start = _pairs(text), [], [], 0
-    for match in _RELATION.finditer(text):
-        if depths[match.start()] == 0:
-            sides.append(text[start : match.start()])
-            signs.append(_NAMES.get(match[0], match[0]))
-            start = match.end()
-    sides.append(text[start:])
-    if len(signs) > 1 and set(signs) == {"="}:
-        return [sides[0], sides[-1]], ["="]
-    if len(signs) > 2 or not all(side.strip() for side in sides):
-        return [text], []
-    return sides, signs
-
-
-def _bracketed(text: str) -> str | None:
-    """Give what is inside, if one pair of brackets is around all of a text."""
-    if text.startswith("\\{") and text.endswith("\\}"):
-        return text[2:-2] if _closing(text, 1) == len(text) - 1 else None
-    if len(text) > 1 and text[0] in "([{" and text[-1] in ")]}":
-        return text[1:-1] if _closing(text, 0) == len(text) - 1 else None
-    return None
 
 
 def _same(found: Form, reference: Form, is_latex: bool, ordered: bool) -> bool:
@@ -385,8 +124,7 @@ def _same(found: Form, reference: Form, is_latex: bool, ordered: bool) -> bool:
             return False
 
 
-def _same_in_any_order(found: Sequence[Form], reference: Sequence[Form], same: object) -> bool:
-    assert callable(same)
+def _same_in_any_order(found: Sequence[Form], reference: Sequence[Form], same: Same) -> bool:
     left = list(found)
     for part in reference:
         place = next((i for i, other in enumerate(left) if same(other, part)), None)
@@ -420,8 +158,7 @@ def _interval(relation: Form) -> Form:
     return Form("tuple", ends, opening + closing)
 
 
-def _same_relation(found: Form, reference: Form, is_latex: bool, same: object) -> bool:
-    assert callable(same)
+def _same_relation(found: Form, reference: Form, is_latex: bool, same: Same) -> bool:
     signs = [[*form.text.split()] for form in (found, reference)]
     sides = [list(form.parts) for form in (found, reference)]
     for i in range(2):
@@ -440,7 +177,7 @@ def _same_relation(found: Form, reference: Form, is_latex: bool, same: object) -
     try:
         for left, right in sides:
             trees.append(("-", *(expressions.read(one.text, is_latex) for one in (left, right))))
-        factor = expressions.factor_between(trees[0], trees[1])
+        factor = algebra.factor_between(trees[0], trees[1])
     except Unreadable:
         return False
     return factor is not None and (signs[0][0] in ("=", "!=") or factor > 0)
@@ -450,7 +187,7 @@ def _same_leaf(found: Form, reference: Form, is_latex: bool) -> bool:
     one, other = re.sub(r"\s", "", found.text), re.sub(r"\s", "", reference.text)
     if one == other:
         return bool(one)
-    based = [_BASED.fullmatch(re.sub(r"[{}]", "", text)) for text in (one, other)]
+    based = [BASED.fullmatch(re.sub(r"[{}]", "", text)) for text in (one, other)]
     if any(based):
         return _same_in_base(one, other, based)
     infinite = [text.replace(r"\infty", "oo").lstrip("+") for text in (one, other)]
@@ -471,7 +208,7 @@ def _same_leaf(found: Form, reference: Form, is_latex: bool) -> bool:
 
 
 def _is_part(tree: Tree) -> bool:
-    [(value,)] = expressions.values(tree) if not expressions.names(tree) else [(Fraction(0),)]
+    [(value,)] = algebra.values(tree) if not algebra.names(tree) else [(Fraction(0),)]
     return isinstance(value, Fraction) and 0 < value < 1
 
 
@@ -494,12 +231,12 @@ def _tree(text: str, is_latex: bool) -> Tree:
 
 
 def _are_near(found: Tree, reference: Tree, one: str, other: str) -> bool:
-    if expressions.are_equal(found, reference):
+    if algebra.are_equal(found, reference):
         return True
-    if expressions.names(found) or expressions.names(reference):
+    if algebra.names(found) or algebra.names(reference):
         return False
     decimals = [match and len(match[1]) for match in map(_DECIMAL.fullmatch, (one, other))]
-    [pair] = expressions.values(found, reference)
+    [pair] = algebra.values(found, reference)
     values = [
         value if isinstance(value, Fraction) else Fraction(value.real)
         for value in pair
@@ -515,11 +252,3 @@ def _are_near(found: Tree, reference: Tree, one: str, other: str) -> bool:
     if decimals[1] is None and "e" not in one.lower():
         return gap <= Fraction(1, 2 * 10 ** decimals[0]) or gap <= _TOLERANCE * abs(values[1])
     return gap <= _TOLERANCE * abs(values[1])
-
-
-def words(text: str) -> str:
-    """Write words without case, articles, punctuation and brackets."""
-    text = re.sub(r"\\[a-zA-Z]+|[^\w\s:/+.-]", " ", plain(text).casefold())
-    found = [word.strip(".-:/_") for word in text.split()]
-    kept = [word for word in found if word and word not in ("the", "a", "an")]
-    return " ".join(kept or [word for word in found if word])

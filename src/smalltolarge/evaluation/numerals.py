@@ -119,7 +119,7 @@ _WORDS = re.compile(
     r"{0,12})(?P<part>\s+and\s+(?:a|one)[\s-](?:half|third|quarter))?(?![\w-])",
     re.IGNORECASE,
 )
-_SIGN_WORD = re.compile(r"(?:negative|minus)\s+(?=[$€£]?\s?\.?[0-9])", re.IGNORECASE)
+_SIGN_WORD = re.compile(r"(?:negative|minus)\s{1,4}(?=[$€£]?\s?\.?[0-9])", re.IGNORECASE)
 
 _PRINTED = [
     (re.compile(r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)"), r"\1/\2"),
@@ -131,11 +131,11 @@ _PRINTED = [
 _LATEX = [
     (re.compile(r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b"), ""),
     (
-        re.compile(r"(-?[0-9]*)\s*\\[dtc]?frac\s*\{\s*(-?[0-9.,]{1,40})\s*\}\s*\{\s*([0-9.,]{1,40})"
+        re.compile(r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*\{\s*(-?[0-9.,]{1,40})\s*\}\s*\{\s*([0-9.,]{1,40})"
                    r"\s*\}"),
         r"\1 \2/\3",
     ),
-    (re.compile(r"(-?[0-9]*)\s*\\[dtc]?frac\s*([0-9])\s*([0-9])"), r"\1 \2/\3"),
+    (re.compile(r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*([0-9])\s*([0-9])"), r"\1 \2/\3"),
     (re.compile(r"\{,\}|,\\!"), ","),
     (re.compile(r"\\(?:times|cdot)\b"), " × "),
     (
@@ -236,7 +236,7 @@ def _number(match: re.Match[str], text: str) -> Number | None:
         return None
     whole, tail = match["whole"].replace(",", "").replace(" ", ""), match["tail"]
     decimals = re.match(r"\.[0-9]+", tail)
-    if len(whole) + len(tail) > _MOST_DIGITS:
+    if len(match[0]) > _MOST_DIGITS:
         return None
     value = Fraction(f"{whole or 0}{decimals[0] if decimals else ''}")
     exponent = int(match["e"] or match["ten"] or 0)

@@ -1,0 +1,239 @@
+"""Tell whether two expressions are equal, by their values.
+
+Nothing is simplified: trees are compared by their values at fixed points, exactly where all is
+rational, else in floating point. Two different rational functions agree at all points only by an
+accident that these points make improbable (Schwartz 1980, Zippel 1979). The size of every number is
+limited before it is calculated, so ``9**9**9**9`` costs nothing; what is too large is
+``Unreadable``.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+
+from smalltolarge.evaluation.expressions import FUNCTIONS, Tree, Unreadable
+
+_MOST_BITS = 30_000
+"""Of a numerator or a denominator; 2^4950 is an answer that is asked for."""
+_MOST_WORK = 4_000
+"""Of one evaluation, in operations on small numbers; large ones count for more."""
+_LARGEST_FACTORIAL = 300
+_CLOSE = 1e-9
+"""Relative: what is left of double precision after a page of arithmetic."""
+_POINTS = 8
+_ENOUGH = 3
+
+Value = Fraction | complex
+_CONSTANTS = {"pi": math.pi, "e": math.e, "i": 1j}
+
+
+def names(tree: Tree) -> set[str]:
+    """Give the names in an expression."""
+    if tree[0] == "name":
+        return {tree[1]}
+    return set().union(*(names(part) for part in tree[1:] if isinstance(part, tuple)))
+
+
+class Evaluation:
+    """Values of trees at one point; refuses what would cost too much."""
+
+    def __init__(self, point: Mapping[str, Fraction]) -> None:
+        self.point = point
+        self.work = 0.0
+
+    def value(self, tree: Tree) -> Value:
+        """Evaluate a tree.
+
+        Raises
+        ------
+        Unreadable
+            Too large.
+        ArithmeticError, ValueError
+            It has no value here.
+        """
+        operation = tree[0]
+        if operation == "number":
+            return tree[1]  # type: ignore[no-any-return]
+        if operation == "name":
+            return self.point[tree[1]]
+        if operation == "constant":
+            return complex(_CONSTANTS[tree[1]])
+        if operation == "infinity":
+            raise Unreadable("infinite")
+        found = self.apply(operation, [self.value(part) for part in tree[1:]])
+        bits = 1
+        if isinstance(found, Fraction):
+            bits = found.numerator.bit_length() + found.denominator.bit_length()
+        elif not cmath.isfinite(found):
+            raise OverflowError
+        self.work += 1 + (bits / 1000) ** 2
+        if bits > 2 * _MOST_BITS or self.work > _MOST_WORK:
+            raise Unreadable("too large")
+        return found
+
+    def apply(self, operation: str, values: list[Value]) -> Value:
+        first, last = values[0], values[-1]
+        match operation:
+            case "+":
+                return first + last
+            case "-":
+                return first - last
+            case "*":
+                return first * last
+            case "/":
+                return first / last
+            case "^":
+                return _power(first, last)
+            case "sqrt":
+                return _power(first, Fraction(1, 2))
+            case "cbrt":
+                if isinstance(first, Fraction) and first < 0:
+                    return -_power(-first, Fraction(1, 3))
+                return _power(first, Fraction(1, 3))
+            case "abs":
+                return abs(first) if isinstance(first, Fraction) else complex(abs(first))
+            case "floor" | "ceil" | "ceiling":
+                rounded = math.floor if operation == "floor" else math.ceil
+                real = first if isinstance(first, Fraction) else _real(first)
+                return Fraction(rounded(real))
+            case "factorial":
+                return Fraction(math.factorial(_small(first)))
+            case "binomial":
+                return Fraction(math.comb(_small(first), _small(last)))
+            case _:
+                if isinstance(first, Fraction) and first == 0 and operation in ("exp", "cos"):
+                    return Fraction(1)
+                return FUNCTIONS[operation](_complex(first))
+
+
+def _complex(value: Value) -> complex:
+    return complex(float(value)) if isinstance(value, Fraction) else value
+
+
+def _real(value: complex) -> float:
+    if abs(value.imag) > _CLOSE:
+        raise ValueError("not real")
+    return value.real
+
+
+def _small(value: Value) -> int:
+    if not isinstance(value, Fraction) or value.denominator != 1:
+        raise ValueError("not whole")
+    if not 0 <= value <= _LARGEST_FACTORIAL:
+        raise Unreadable("too large a factorial")
+    return int(value)
+
+
+def _root(value: int, degree: int) -> int | None:
+    if value.bit_length() > 1000:
+        return None
+    near = math.isqrt(value) if degree == 2 else round(value ** (1 / degree))
+    return next((root for root in (near - 1, near, near + 1) if root**degree == value), None)
+
+
+def _power(base: Value, exponent: Value) -> Value:
+    if isinstance(base, Fraction) and isinstance(exponent, Fraction):
+        bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+        if exponent.denominator == 1:
+            if bits > 1 and abs(exponent) * bits > _MOST_BITS:
+                raise Unreadable("too large a power")
+            return base ** int(exponent)
+        if base > 0 and exponent.denominator in (2, 3) and abs(exponent) * bits < _MOST_BITS:
+            degree = exponent.denominator
+            up, down = _root(base.numerator, degree), _root(base.denominator, degree)
+            if up is not None and down is not None:
+                return Fraction(up, down) ** exponent.numerator
+    if base == 0:
+        return Fraction(0)
+    return _complex(base) ** _complex(exponent)
+
+
+def _points(variables: set[str]) -> list[dict[str, Fraction]]:
+    """Small fractions on both sides of zero, no two alike and in no simple relation."""
+    found = []
+    for point in range(_POINTS):
+        values = {}
+        for place, name in enumerate(sorted(variables)):
+            size = Fraction(7 + 13 * point + 29 * place + (point * place) % 5, 11 + 2 * point)
+            values[name] = -size if (point + place) % 3 == 2 else size
+        found.append(values)
+    return found
+
+
+def values(*trees: Tree) -> list[tuple[Value, ...]]:
+    """Evaluate trees at the same points; points at which one has no value are left out.
+
+    Raises
+    ------
+    Unreadable
+        One is too large.
+    """
+    variables = set().union(*map(names, trees))
+    found = []
+    for point in _points(variables) if variables else [{}]:
+        try:
+            found.append(tuple(Evaluation(point).value(tree) for tree in trees))
+        except (ArithmeticError, ValueError):
+            continue
+        except RecursionError as error:
+            raise Unreadable("too deep") from error
+    if not found or (variables and len(found) < _ENOUGH):
+        raise Unreadable("no values")
+    return found
+
+
+def are_close(one: Value, other: Value) -> bool:
+    """Compare exactly where both are rational, else to what floating point can tell."""
+    if isinstance(one, Fraction) and isinstance(other, Fraction):
+        return one == other
+    try:
+        one, other = _complex(one), _complex(other)
+    except OverflowError:
+        return False
+    return abs(one - other) <= _CLOSE * max(abs(one), abs(other), 1e-4)
+
+
+def are_equal(one: Tree, other: Tree) -> bool:
+    """Tell whether two expressions have the same values.
+
+    Where both are real at some points, only these count: roots and logarithms are of numbers that
+    have them.
+
+    Raises
+    ------
+    Unreadable
+        One is too large.
+    """
+    if one == other:
+        return True
+    pairs = values(one, other)
+    real = [pair for pair in pairs if all(_is_real(value) for value in pair)]
+    if len(real) >= _ENOUGH:
+        pairs = real
+    return all(are_close(*pair) for pair in pairs)
+
+
+def factor_between(one: Tree, other: Tree) -> float | None:
+    """Give the real number, not zero, that one expression is the other times; None: there is none.
+
+    Raises
+    ------
+    Unreadable
+        One is too large.
+    """
+    pairs = [(_complex(first), _complex(second)) for first, second in values(one, other)]
+    first, second = max(pairs, key=lambda pair: abs(pair[1]))
+    if not second or not first:
+        return None
+    factor = first / second
+    if abs(factor.imag) > _CLOSE * abs(factor):
+        return None
+    same = all(are_close(left, right * factor) for left, right in pairs)
+    return factor.real if same else None
+
+
+def _is_real(value: Value) -> bool:
+    return isinstance(value, Fraction) or abs(value.imag) <= _CLOSE * max(1.0, abs(value))
