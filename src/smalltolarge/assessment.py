@@ -12,7 +12,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,40 +24,21 @@ from smalltolarge.errors import (
     MissingArtifact,
     RecipeError,
     StaleArtifact,
-    printable,
 )
 from smalltolarge.evaluation import jail
 from smalltolarge.evaluation.summaries import plain, score_summaries
+from smalltolarge.evaluation.task import standard_error
 from smalltolarge.evaluation.tasks import Benchmark, find_tasks
 from smalltolarge.examples.overlap import Overlap, Questions
 from smalltolarge.experiment import Watch
+from smalltolarge.outcomes import Score
+from smalltolarge.report.evaluation import to_markdown
 from smalltolarge.settings import AskingSettings, ModelSettings
 
 if TYPE_CHECKING:
     from smalltolarge.lm import Answerer
 
 log = logging.getLogger("smalltolarge")
-
-
-@dataclass(frozen=True)
-class Score:
-    """What a model reached at one task."""
-
-    task: str
-    measure: str
-    """accuracy, or rougeL for summaries; both 0 to 1."""
-    value: float
-    error: float
-    """Standard error over the questions; nan for one question."""
-    questions: int
-    unanswered: int
-    truncated: int
-    """Questions of which a completion reached the length limit."""
-    failed_programs: int
-    overlap: int | None
-    """Training rows that overlap with its questions; None where none were given."""
-    more: Mapping[str, Any]
-    """Other measures: rouge1, rouge2, bleu with its signature, bertscore."""
 
 
 def tasks_folder() -> Path:
@@ -101,11 +82,8 @@ def evaluate(
     Interrupted
         Raised by ``watch.check``; the same call goes on with the task it was at.
     """
-    asking, settings, watch = (
-        asking or AskingSettings(),
-        settings or ModelSettings(),
-        watch or Watch(),
-    )
+    asking, settings = asking or AskingSettings(), settings or ModelSettings()
+    watch = watch or Watch()
     tasks = find_tasks(names)
     if not tasks:
         raise RecipeError("--task: name at least one; s2l tasks lists them")
@@ -115,34 +93,34 @@ def evaluate(
         backend = jail.find_backend(unconfined=unconfined)
         log.info("programs run in: %s", backend)
     overlaps = _overlaps(asked, trained_on, overlap_words, watch)
-    scores, todo, made_of = [], [], {}
-    for task in tasks:
-        made_of[task.name] = {
-            "model": _model_digest(model),
+    digest = _model_digest(model)
+    made_of = {
+        task.name: {
+            "model": digest,
             "questions": _digest(asked[task.name]),
             "asking": asdict(asking),
             "settings": asdict(settings),
         }
-        done = _done(out, task, made_of[task.name])
-        if done is None:
-            todo.append(task)
-        else:
+        for task in tasks
+    }
+    done = {task.name: _done(out, task, made_of[task.name]) for task in tasks}
+    answerer: Answerer | None = None
+    scores = []
+    for task in tasks:
+        score = done[task.name]
+        if score is not None:
             log.info("%s is there already", task.name)
-            scores.append(done)
-    if todo:
-        from smalltolarge import lm
+        else:
+            if answerer is None:
+                from smalltolarge import lm
 
-        answerer = lm.Answerer.load(model, settings)
-        for task in todo:
-            pairs = asked[task.name]
-            rows, found = _run(task, pairs, answerer, data, unconfined, asking, watch)
+                answerer = lm.Answerer.load(model, settings)
+            rows, found = _run(task, asked[task.name], answerer, data, unconfined, asking, watch)
             more = _summary_scores(task, rows, bertscore, settings.device, watch)
             score = _score(task, rows, more, overlaps.get(task.name))
             facts = {"backend": backend if "pot" in task.forms(asking.form) else None}
             _write(out, task, rows, score, made_of[task.name] | facts | found)
-            scores.append(score)
-    order = [task.name for task in tasks]
-    scores.sort(key=lambda one: order.index(one.task))
+        scores.append(score)
     store.write_bytes(out / "results.md", to_markdown(scores).encode())
     return scores
 
@@ -220,7 +198,7 @@ def _row(task: Benchmark, sample: Mapping[str, Any], cut: set[str]) -> dict[str,
         "asked": doc["asked"][answered],
         "completion": sample["resps"][answered][0],
         "found": found,
-        "score": task.score(found, doc["reference"], doc["question"]),
+        "score": sample[task.measure],
         "is_cut": any(str(arguments[0]) in cut for arguments in sample["arguments"]),
         "failed_program": next((one["failure"] for one in read if one["failure"]), None),
         "completions": [one[0] for one in sample["resps"]],
@@ -231,14 +209,12 @@ def _score(
     task: Benchmark, rows: Sequence[Mapping[str, Any]], more: Mapping[str, Any], overlap: int | None
 ) -> Score:
     values = [row["score"] for row in rows]
-    n, mean = len(values), sum(values) / len(values)
-    variance = sum((value - mean) ** 2 for value in values) / (n - 1) if n > 1 else math.nan
     return Score(
         task=task.name,
-        measure="rougeL" if task.kind == "summary" else "accuracy",
-        value=mean,
-        error=math.sqrt(variance / n),
-        questions=n,
+        measure=task.measure,
+        value=sum(values) / len(values),
+        error=standard_error(values),
+        questions=len(values),
         unanswered=sum(row["found"] is None for row in rows),
         truncated=sum(row["is_cut"] for row in rows),
         failed_programs=sum(row["failed_program"] is not None for row in rows),
@@ -350,42 +326,3 @@ def _digest(pairs: Sequence[tuple[str, str]]) -> str:
 def _model_digest(model: str) -> str:
     path = Path(model).expanduser()
     return store.digest(path) if path.is_dir() else model
-
-
-def to_markdown(scores: Sequence[Score]) -> str:
-    """Write a table of scores, and the average of tasks that share a measure."""
-    head = ["task", "score", "questions", "unanswered", "truncated", "failed programs", "overlap"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for one in scores:
-        lines.append("| " + " | ".join(cells(one)) + " |")
-    lines += [f"\n{line}" for line in notes(scores)]
-    return "\n".join(lines) + "\n"
-
-
-def notes(scores: Sequence[Score]) -> list[str]:
-    """Say how to read the table, and the mean of the tasks that have an accuracy."""
-    lines = ["Scores in percent ± their standard error over the questions."]
-    accuracies = [one.value for one in scores if one.measure == "accuracy"]
-    if len(accuracies) > 1:
-        mean = 100 * sum(accuracies) / len(accuracies)
-        lines.append(f"Mean accuracy of {len(accuracies)} tasks: {mean:.1f}")
-    for one in scores:
-        if one.measure == "rougeL":
-            found = {"ROUGE-1": 100 * one.more["rouge1"], "ROUGE-2": 100 * one.more["rouge2"]}
-            found["BLEU"] = one.more["bleu"]
-            if "bertscore" in one.more:
-                found["BERTScore"] = 100 * one.more["bertscore"]
-            told = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
-            lines.append(f"{one.task}: {told}")
-    return lines
-
-
-def cells(score: Score) -> list[str]:
-    """Write a score as the cells of a row."""
-    error = "" if math.isnan(score.error) else f" ± {100 * score.error:.1f}"
-    told = f"{100 * score.value:.1f}{error}"
-    if score.measure == "rougeL":
-        told += " ROUGE-L"
-    overlap = "" if score.overlap is None else f"{score.overlap:,}"
-    counts = (score.questions, score.unanswered, score.truncated, score.failed_programs)
-    return [printable(score.task), told, *(f"{count:,}" for count in counts), overlap]

@@ -338,15 +338,9 @@ class _Scorer:
         """Score a target on everything."""
         results = []
         for task, questions in self.tasks:
-            with progress.step(f"answering {task.name}", len(questions), "questions") as bar:
-                completions = target.answerer.answers(
-                    [question.prompt for question in questions],
-                    max_new_tokens=self.settings.max_new_tokens,
-                    batch_size=self.settings.answers_at_once,
-                    check=self.watch.check,
-                    advance=bar.advance,
-                )
-            results.append(task.judge([(c.text, c.is_cut) for c in completions], questions))
+            prompts = [question.prompt for question in questions]
+            completions = self._ask(task.name, prompts, target, progress)
+            results.append(task.judge(completions, questions))
         results += [
             self._examine(task, pairs, target, progress) for task, pairs in self.benchmarks.items()
         ]
@@ -362,6 +356,24 @@ class _Scorer:
             losses[name] = _by_source(examples, prepared.ids, each)
         return results, losses
 
+    def _ask(
+        self,
+        name: str,
+        prompts: list[tuple[Message, ...]],
+        target: Target,
+        progress: NotedProgress,
+    ) -> list[tuple[str, bool]]:
+        """Give (completion, whether it is cut) for each prompt."""
+        with progress.step(f"answering {name}", len(prompts), "questions") as bar:
+            completions = target.answerer.answers(
+                prompts,
+                max_new_tokens=self.settings.max_new_tokens,
+                batch_size=self.settings.answers_at_once,
+                check=self.watch.check,
+                advance=bar.advance,
+            )
+        return [(completion.text, completion.is_cut) for completion in completions]
+
     def _examine(
         self,
         task: Benchmark,
@@ -370,15 +382,7 @@ class _Scorer:
         progress: NotedProgress,
     ) -> TaskResult:
         def ask(prompts: list[tuple[Message, ...]]) -> list[tuple[str, bool]]:
-            with progress.step(f"answering {task.name}", len(prompts), "questions") as bar:
-                completions = target.answerer.answers(
-                    prompts,
-                    max_new_tokens=self.settings.max_new_tokens,
-                    batch_size=self.settings.answers_at_once,
-                    check=self.watch.check,
-                    advance=bar.advance,
-                )
-            return [(completion.text, completion.is_cut) for completion in completions]
+            return self._ask(task.name, prompts, target, progress)
 
         def run(programs: list[str]) -> list[Ran]:
             with (

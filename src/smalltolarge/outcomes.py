@@ -1,4 +1,4 @@
-"""What came of a comparison: the result of every arm, and the table over all of them."""
+"""What came of a comparison: the result of every arm, and the table over all of them; of a task."""
 
 from __future__ import annotations
 
@@ -64,7 +64,6 @@ class ArmResult:
     """By suite: completions that reached the length limit."""
     losses: Mapping[str, Mapping[str, float]]
     """By held-out data: mean loss of each source, and "(all)" and "(balanced)" over them."""
-
     failed_programs: Mapping[str, int] = field(default_factory=dict)
     """By task: questions whose program gave no answer."""
 
@@ -85,6 +84,27 @@ class ArmResult:
             return cls(**{**plain, "arm": Arm(**plain["arm"])})
         except (KeyError, TypeError) as error:
             raise IntegrityError(f"not the result of an arm: {error}") from error
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model reached at one task."""
+
+    task: str
+    measure: str
+    """accuracy, or rougeL for summaries; both 0 to 1."""
+    value: float
+    error: float
+    """Standard error over the questions; nan for one question."""
+    questions: int
+    unanswered: int
+    truncated: int
+    """Questions of which a completion reached the length limit."""
+    failed_programs: int
+    overlap: int | None
+    """Training rows that overlap with its questions; None where none were given."""
+    more: Mapping[str, Any]
+    """Other measures: rouge1, rouge2, bleu with its signature, bertscore."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from smalltolarge.errors import RecipeError
 Format = Literal[
     "auto", "alpaca", "instruction-response", "prompt-completion", "messages", "sharegpt"
 ]
+FormOfAsking = Literal["direct", "cot", "pot", "combined"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +237,7 @@ class TargetSettings(TrainingSettings):
 class AskingSettings:
     """How questions are put to a model."""
 
-    form: Literal["direct", "cot", "pot", "combined"] = "combined"
+    form: FormOfAsking = "combined"
     """What is asked for: the question alone (direct), a chain of thought (cot), a Python program
     that is run in a jail (pot), or, as in the paper, a program and, where it fails, the question
     alone (combined)."""
@@ -270,7 +271,7 @@ class EvaluationSettings:
     """Tasks and groups of ``s2l tasks``."""
     data: str | None = None
     """Folder of the tasks' files (gsm8k.jsonl, ...). Default: they come from the hub."""
-    form: Literal["direct", "cot", "pot", "combined"] = "combined"
+    form: FormOfAsking = "combined"
     """What the tasks ask for, as in ``s2l evaluate``; programs run in a jail."""
     held_out: tuple[str, ...] = ()
     """Fine-tuning data kept out of training: its mean loss, over all and by source."""

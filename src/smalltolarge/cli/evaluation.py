@@ -69,10 +69,9 @@ def evaluate(
     import os
     from dataclasses import fields
 
-    from rich.table import Table
-
     from smalltolarge import assessment
     from smalltolarge import recipe as recipes
+    from smalltolarge.report.evaluation import show_scores
 
     os.environ.setdefault("TQDM_DISABLE", "1")  # the harness's own bars, beside ours
     asked = {field.name for field in fields(AskingSettings)}
@@ -92,14 +91,7 @@ def evaluate(
             settings=recipes.read(of_model, ModelSettings),
             watch=watch,
         )
-    table = Table("task", "score", "asked", "no answer", "cut", "failed programs", "overlap")
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True
-    for score in scores:
-        table.add_row(*assessment.cells(score))
-    console.print(table)
-    for line in assessment.notes(scores):
-        console.print(line, markup=False)
-    console.print(f"every question and completion: {out}", markup=False)
+    show_scores(scores, out, console)
 
 
 def tasks(

@@ -19,9 +19,6 @@ from smalltolarge.evaluation.jail import Jails, Ran, find_backend
 from smalltolarge.evaluation.summaries import bleu, rouge
 from smalltolarge.evaluation.tasks import TASKS, program_of
 
-END = "### Instruction:"
-"""Where an answer is over, if the model goes on with a question of its own."""
-
 
 def load(**metadata: Any) -> dict[str, Any]:
     """Give the questions of a task as the harness's documents."""

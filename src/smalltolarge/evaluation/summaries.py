@@ -194,10 +194,10 @@ def load_pairs(path: Path) -> list[tuple[str, str]]:
         line (of a CSV file the one on which the record begins) and the column.
     """
     name = str(path)
-    kind, compression = kind_of(path, name)
+    kind, rows = rows_of(path, ReadingSettings().max_line_bytes)
     pairs: list[tuple[str, str]] = []
     columns: frozenset[str] | None = None
-    for line, start, _, row in _rows(path, name, kind, compression):
+    for line, start, _, row in rows:
         try:
             if isinstance(row, Flaw):
                 raise Refused(row.reason, row.field, row.found, row.wanted)
@@ -216,15 +216,23 @@ def load_pairs(path: Path) -> list[tuple[str, str]]:
     return pairs
 
 
-def _rows(path: Path, name: str, kind: str, compression: str | None) -> Iterator[Row]:
+def rows_of(path: Path, limit: int) -> tuple[str, Iterator[Row]]:
+    """Give the kind of a file (jsonl, json or csv) and its rows, of at most ``limit`` bytes each.
+
+    Raises
+    ------
+    DataError
+        It is no such file.
+    """
+    name = str(path)
+    kind, compression = kind_of(path, name)
     stream = ByteStream(path, name, compression)
-    limit = ReadingSettings().max_line_bytes
     if kind == "jsonl":
-        return jsonl_rows(stream, limit, None)
+        return kind, jsonl_rows(stream, limit, None)
     if kind == "json":
-        return array_rows(stream, limit, None)
+        return kind, array_rows(stream, limit, None)
     if kind == "csv":
-        return CsvRows(stream, limit, None).rows()
+        return kind, CsvRows(stream, limit, None).rows()
     raise DataError(f"{printable(name, 200)} is {kind}: write the pairs as JSONL or CSV.")
 
 

@@ -59,6 +59,15 @@ class Task(ABC):
         return TaskResult(self.name, tuple(answers))
 
 
+def standard_error(scores: Sequence[float]) -> float:
+    """Give the standard error of a mean of scores; nan for one score."""
+    n = len(scores)
+    if n < 2:
+        return math.nan
+    mean = sum(scores) / n
+    return math.sqrt(sum((score - mean) ** 2 for score in scores) / (n - 1) / n)
+
+
 @dataclass(frozen=True)
 class TaskResult:
     """All answers to a task."""
@@ -79,10 +88,7 @@ class TaskResult:
     @property
     def standard_error(self) -> float:
         """Of the accuracy, over the questions."""
-        n, mean = len(self.answers), self.accuracy
-        if n < 2:
-            return math.nan
-        return math.sqrt(sum((score - mean) ** 2 for score in self.scores) / (n - 1) / n)
+        return standard_error(self.scores)
 
     @property
     def unanswered(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from smalltolarge.errors import DataError, MissingArtifact, RecipeError, printab
 from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
 from smalltolarge.evaluation.equivalence import is_equal
 from smalltolarge.evaluation.jail import Ran
-from smalltolarge.evaluation.summaries import load_pairs, rouge
+from smalltolarge.evaluation.summaries import load_pairs, rouge, rows_of
 from smalltolarge.evaluation.task import Answer, Question, TaskResult
+from smalltolarge.examples.problems import Flaw, place, shown
 from smalltolarge.examples.table import Message
 from smalltolarge.wordproblems import IN_DOMAIN, OUT_OF_DOMAIN, PROGRAM_REQUEST
 
@@ -44,6 +44,11 @@ class Benchmark:
     """Data set, configuration ("" for the only one) and splits on the hub."""
     request: str = "Let's write a program."
     """What asks for a program."""
+
+    @property
+    def measure(self) -> str:
+        """The name of its score, 0 to 1, as the harness and the results have it."""
+        return "rougeL" if self.kind == "summary" else "accuracy"
 
     def forms(self, form: str) -> tuple[Form, ...]:
         """What is asked for, in turn; a summary has one form only."""
@@ -98,7 +103,7 @@ class Benchmark:
             path = self.file(data)
             if self.kind == "summary":
                 return load_pairs(path)
-            pairs = [_pair(row, f"{path}, line {line}") for line, row in _rows(path)]
+            pairs = [_pair(row, where) for where, row in _rows(path)]
         else:
             pairs = [
                 _pair(row, f"{self.hub[0]}, row {number}")
@@ -229,27 +234,16 @@ def program_of(completion: str) -> str:
     return text.partition("### Instruction:")[0].strip("\n")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield (line, row) of a JSON Lines file, or of one JSON array."""
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (where it stands, row) of a file."""
     if path.stat().st_size > 100 * _MAX_BYTES:
         raise DataError(f"{path}: test questions of more than {100 * _MAX_BYTES:,} bytes")
-    try:
-        if path.suffix == ".json":
-            content = json.loads(path.read_bytes())
-            if not isinstance(content, list):
-                raise DataError(f"{path}: a JSON array of rows is needed")
-            yield from enumerate(content, 1)
-            return
-        for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-            if line.strip():
-                where = f", line {number}"
-                if len(line) > _MAX_BYTES:
-                    raise DataError(f"{path}{where}: longer than {_MAX_BYTES:,} bytes")
-                yield number, json.loads(line)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not JSON that can be read ({error})") from error
+    kind, rows = rows_of(path, _MAX_BYTES)
+    for line, _, _, row in rows:
+        where = place(str(path), kind, line, -1)
+        if isinstance(row, Flaw):
+            raise DataError(f"{where}: {row.reason}; found {row.found}; needed: {row.wanted}")
+        yield where, row
 
 
 def _pair(row: Any, where: str) -> tuple[str, str]:
@@ -267,10 +261,14 @@ def _pair(row: Any, where: str) -> tuple[str, str]:
         answer = answer.rpartition("####")[2].strip()
     if not isinstance(question, str) or not question.strip():
         raise DataError(f"{printable(where, 300)}: question: a text is needed")
-    if isinstance(answer, bool | dict | list) or answer is None or not str(answer).strip():
+    if (
+        isinstance(answer, bool)
+        or not isinstance(answer, str | int | float)
+        or not str(answer).strip()
+    ):
         raise DataError(
             f"{printable(where, 300)}: answer: a text or a number is needed, found "
-            f"{printable(json.dumps(row.get('answer')))}"
+            f"{shown(row.get('answer'))}"
         )
     return question, str(answer)
 

@@ -25,7 +25,7 @@ from smalltolarge.errors import (
 from smalltolarge.examples.json_rows import without_surrogates
 from smalltolarge.lm.device import find_device, fixed
 from smalltolarge.lm.folders import check_folder
-from smalltolarge.lm.models import locate, quiet
+from smalltolarge.lm.models import locate, quiet, read_config
 from smalltolarge.settings import cores
 
 _FINITE = 1_000_000
@@ -133,8 +133,6 @@ def _package() -> Any:
 
 
 def _describe(model: str | Path, n_layers: int | None, package: Any) -> _Encoder:
-    from transformers import AutoConfig
-
     name = str(model)
     try:
         folder, commit = locate(name)
@@ -145,16 +143,7 @@ def _describe(model: str | Path, n_layers: int | None, package: Any) -> _Encoder
             f"{reason}. For BERTScore give the folder of an encoder with weights in safetensors; "
             "one is fetched where there is a network: hf download roberta-large --local-dir FOLDER"
         ) from error
-    with quiet():
-        try:
-            config = AutoConfig.from_pretrained(
-                folder, trust_remote_code=False, local_files_only=True
-            )
-        except Exception as error:  # any of many, by what is wrong with the file
-            raise IntegrityError(
-                f"{name}: its config.json does not describe a model that transformers knows "
-                f"({printable(str(error), 200)})"
-            ) from error
+    config = read_config(folder, name)
     layers = getattr(config, "num_hidden_layers", None)
     if getattr(config, "is_encoder_decoder", False) or not isinstance(layers, int):
         raise DataError(
@@ -165,9 +154,6 @@ def _describe(model: str | Path, n_layers: int | None, package: Any) -> _Encoder
     chosen = n_layers if n_layers is not None else tuned if tuned is not None else layers
     if not 1 <= chosen <= layers:
         raise RecipeError(f"n_layers is {chosen}; {name} has layers 1 to {layers}")
-    # None is transformers' own choice, sdpa or else eager: no folder decides which kernels run
-    config._attn_implementation = None
-    config._experts_implementation = None
     config.num_hidden_layers = chosen  # those above are not built, and their weights not read
     return _Encoder(name, folder, commit, config, chosen)
 

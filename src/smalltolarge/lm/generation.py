@@ -107,7 +107,25 @@ class Answerer:
         check: Callable[[], None] = lambda: None,
         advance: Callable[[int], None] = lambda prompts: None,
     ) -> list[Completion]:
-        """Answer conversations that end before an answer, with the likeliest token at each place.
+        """Answer conversations that end before an answer; see ``prompts`` and ``continuations``."""
+        return self.continuations(
+            self.prompts(conversations),
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            check=check,
+            advance=advance,
+        )
+
+    def continuations(
+        self,
+        prompts: Sequence[np.ndarray],
+        *,
+        max_new_tokens: int,
+        batch_size: int,
+        check: Callable[[], None] = lambda: None,
+        advance: Callable[[int], None] = lambda prompts: None,
+    ) -> list[Completion]:
+        """Go on with prompts, int32 (l,) each, by the likeliest token at each place.
 
         Prompts of like length share a batch, padded on the left.
 
@@ -115,10 +133,7 @@ class Answerer:
         ------
         RecipeError
             A prompt leaves no place for an answer.
-        DataError
-            The chat template does not take a conversation.
         """
-        prompts = self.prompts(conversations)
         self._check_room(max(map(len, prompts), default=0), max_new_tokens)
         check = giving_back(check)
         device = find_device(self.settings.device)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from lm_eval.api.model import LM
 
 from smalltolarge.errors import RecipeError
@@ -57,11 +58,11 @@ class HarnessModel(LM):  # type: ignore[misc]
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Answer all requests; what follows a stop sequence is dropped."""
         contexts = [str(request.args[0]) for request in requests]
-        conversations = [_conversation(context) for context in contexts]
-        fits = self._fits(conversations)
+        prompts = self.answerer.prompts([_conversation(context) for context in contexts])
+        fits = self._fits(prompts)
         answers = iter(
-            self.answerer.answers(
-                [turns for turns, fit in zip(conversations, fits, strict=True) if fit],
+            self.answerer.continuations(
+                [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit],
                 max_new_tokens=self.max_new_tokens,
                 batch_size=self.batch_size,
                 check=self.check,
@@ -77,13 +78,13 @@ class HarnessModel(LM):  # type: ignore[misc]
             texts.append(text)
         return texts
 
-    def _fits(self, conversations: list[list[Message]]) -> list[bool]:
+    def _fits(self, prompts: list[np.ndarray]) -> list[bool]:
         """Say which prompts leave room for an answer; the others are left unanswered, as cut."""
         described = self.answerer.described
         if described.positions is None:
-            return [True] * len(conversations)
+            return [True] * len(prompts)
         room = described.positions - self.max_new_tokens
-        fits = [len(prompt) <= room for prompt in self.answerer.prompts(conversations)]
+        fits = [len(prompt) <= room for prompt in prompts]
         if not all(fits):
             log.warning(
                 "%d of %d prompts leave no room for %d new tokens within the %d positions of %s; "

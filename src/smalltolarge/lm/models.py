@@ -137,10 +137,24 @@ def pretrained_model(name: str, revision: str | None) -> Model:
     DataError
         Its model cannot predict the next token.
     """
-    from transformers import AutoConfig
-
     folder, commit = locate(name, revision)
     check_folder(folder, name, weights=True)
+    config = read_config(folder, name)
+    shape_of(Model(name, config, folder))  # a model that will not do is refused here, not late
+    weights = {file.name: store.digest(file) for file in sorted(folder.glob("*.safetensors"))}
+    return Model(name, config, folder, commit, weights)
+
+
+def read_config(folder: Path, name: str) -> Any:
+    """Read the transformers configuration of a checked folder.
+
+    Raises
+    ------
+    IntegrityError
+        It describes no model that transformers knows.
+    """
+    from transformers import AutoConfig
+
     with quiet():
         try:
             config = AutoConfig.from_pretrained(
@@ -154,9 +168,7 @@ def pretrained_model(name: str, revision: str | None) -> Model:
     # None is transformers' own choice, sdpa or else eager: no folder decides which kernels run
     config._attn_implementation = None
     config._experts_implementation = None
-    shape_of(Model(name, config, folder))  # a model that will not do is refused here, not late
-    weights = {file.name: store.digest(file) for file in sorted(folder.glob("*.safetensors"))}
-    return Model(name, config, folder, commit, weights)
+    return config
 
 
 def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
