@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from smalltolarge.lm import products
 from smalltolarge.lm.device import unit_tokens, uses_bfloat16
-from smalltolarge.lm.linear import onednn_works, product
 from smalltolarge.lm.models import Model, scratch_model, shape_of
 from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.tokenized import Tokenized
@@ -115,14 +115,17 @@ def one_at_a_time(model: Any, prepared: Prepared) -> np.ndarray:
     return found
 
 
-def peak_flops(device: torch.device) -> float:
-    """Measure the fastest matrix product in the precision of a recording there, in FLOP/s."""
-    dtype = torch.bfloat16 if uses_bfloat16("auto", device) else torch.float32
+def peak_flops(device: torch.device, dtype: torch.dtype | None = None) -> float:
+    """Measure the fastest matrix product in a precision there, in FLOP/s; by default in that of a
+    recording with precision auto on any model.
+    """
+    if dtype is None:
+        dtype = torch.bfloat16 if uses_bfloat16("auto", device) else torch.float32
     size = 2048 if device.type == "cpu" else 8192
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     ways: list[Callable[[], Any]] = [lambda: left @ right.t()]
-    if device.type == "cpu" and onednn_works():
-        ways.append(lambda: product(left, right))
+    if device.type == "cpu" and dtype == torch.float32 and products.onednn_works():
+        ways.append(lambda: products.by_onednn(left, right))
     best = min(seconds for way in ways for seconds in timed(way, 10, device))
     return 2 * size**3 / best
 

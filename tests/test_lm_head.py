@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from smalltolarge.lm import head, linear
+from smalltolarge.lm import head, layers, products
 from smalltolarge.lm.head import token_losses
 
 
@@ -33,8 +33,8 @@ def plain(
 
 @pytest.fixture(params=[0, 2**40], ids=["oneDNN", "torch's own"], autouse=True)
 def _products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    for work in linear._SMALL:
-        monkeypatch.setitem(linear._SMALL, work, request.param)
+    for work in products._SMALL:
+        monkeypatch.setitem(products._SMALL, work, request.param)
 
 
 @settings(
@@ -122,9 +122,8 @@ def test_a_linear_layer_is_torchs_own(shape: tuple[int, ...], biased: bool) -> N
     theirs = torch.nn.Linear(5, 4, bias=biased)
     ours = torch.nn.Sequential(torch.nn.Linear(5, 4, bias=biased))
     ours[0].load_state_dict(theirs.state_dict())
-    linear.adopt(ours)
-    if linear.onednn_works():
-        assert type(ours[0]) is linear.Linear
+    layers.adopt(ours)
+    assert type(ours[0]) is layers.Linear
     inputs = torch.randn(shape, requires_grad=True)
     found, wanted = ours(inputs), theirs(inputs)
     torch.testing.assert_close(found, wanted)
@@ -142,5 +141,5 @@ def test_layers_of_another_kind_are_left_alone() -> None:
         pass
 
     model = torch.nn.Sequential(Special(2, 2), torch.nn.ReLU())
-    linear.adopt(model)
+    layers.adopt(model)
     assert type(model[0]) is Special

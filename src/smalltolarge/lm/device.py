@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Literal
 
 import torch
 
 from smalltolarge.errors import RecipeError, printable
-from smalltolarge.settings import TrainingSettings
+from smalltolarge.lm import memory
+from smalltolarge.lm.plan import Shape
+from smalltolarge.lm.products import bfloat16_gain
+from smalltolarge.settings import TrainingSettings, cores
+
+log = logging.getLogger("smalltolarge")
 
 _UNIT_TOKENS = {"cuda": 16384}
 """Tokens of a unit on a GPU, which needs that many to be busy; elsewhere they fit the cache."""
 _USUAL_UNIT_TOKENS = 4096
+_WORTH_ROUNDING = 2**24
+"""Weights of the matrices from which on their products are most of the work."""
+_CLEARLY = 1.5
+"""How many times as fast products in bfloat16 must be."""
 
 
 def find_device(name: str) -> torch.device:
@@ -45,6 +56,26 @@ def unit_tokens(settings: TrainingSettings) -> int:
     return _UNIT_TOKENS.get(find_device(settings.device).type, _USUAL_UNIT_TOKENS)
 
 
+def settled_precision(settings: TrainingSettings, shape: Shape) -> Literal["float32", "bfloat16"]:
+    """Give the precision asked for; for "auto" on a CPU, try what its products gain there."""
+    if settings.precision != "auto":
+        return settings.precision
+    device = find_device(settings.device)
+    if device.type != "cpu":
+        return "bfloat16" if uses_bfloat16("auto", device) else "float32"
+    if shape.matrix_weights < _WORTH_ROUNDING:
+        return "float32"
+    gain = bfloat16_gain(shape.matrices, settings.threads or cores())
+    if gain < _CLEARLY:
+        return "float32"
+    log.info(
+        "computing in bfloat16: its matrix products are %.1f times as fast on this processor "
+        "(--precision float32 moves losses by about 0.005 less)",
+        gain,
+    )
+    return "bfloat16"
+
+
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
     """Whether the model computes in bfloat16."""
     if precision == "auto":
@@ -54,7 +85,10 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
 
 @contextmanager
 def fixed(threads: int, device: torch.device) -> Iterator[None]:
-    """Fix what results depend on (threads, random numbers, kernels); put all back after."""
+    """Fix what results depend on (threads, random numbers, kernels); put all back after.
+
+    On a CPU, freed memory is kept for the next tensors inside.
+    """
     before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     devices = [device] if device.type == "cuda" else []
@@ -63,7 +97,10 @@ def fixed(threads: int, device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_num_threads(threads)
     try:
-        with torch.random.fork_rng(devices=devices):
+        with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng(devices=devices))
+            if device.type == "cpu":
+                stack.enter_context(memory.kept())
             yield
     finally:
         torch.set_num_threads(before)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from smalltolarge.errors import DataError, OutOfSpace, printable
-from smalltolarge.lm import attention, linear
+from smalltolarge.lm import attention, layers
 from smalltolarge.lm.head import TokenLosses, token_losses
 from smalltolarge.lm.units import Unit
 
@@ -67,6 +68,7 @@ class Losses:
         self.bfloat16 = bfloat16
         self.head = model.get_output_embeddings()
         self.way: Literal["packed", "padded", "own logits"] = "own logits"
+        self._rotaries: tuple[ModuleType, ...] = ()
         self._refuse_hindsight(probe)
         if self._head_agrees(probe):
             self.way = "padded"
@@ -74,7 +76,8 @@ class Losses:
                 self.way = "packed"
             self._refuse_hindsight(probe)
         if probe.inputs.device.type == "cpu":
-            linear.adopt(model)
+            layers.adopt(model)
+            self._rotaries = layers.rotaries(model)
         level = logging.INFO if self.way == "own logits" else logging.DEBUG
         log.log(level, "%s: losses are taken from %s", type(model).__name__, _TOLD[self.way])
 
@@ -115,12 +118,28 @@ class Losses:
         with _autocast(unit, self.bfloat16):
             return self._hidden(unit)
 
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Bring the model into evaluation mode, for units between which its weights stay."""
+        with (
+            _evaluating(self.model),
+            layers.unchanging(self.model, bfloat16=self.bfloat16),
+            torch.inference_mode(),
+        ):
+            yield
+
     def _of_hidden(self, hidden: torch.Tensor, unit: Unit) -> TokenLosses:
         hidden = hidden[unit.predicting]
-        return token_losses(hidden, self.head.weight, self.head.bias, unit.targets)
+        rounded = getattr(self.head, "rounded", None)
+        weight = self.head.weight if rounded is None else rounded
+        return token_losses(hidden, weight, self.head.bias, unit.targets)
 
     def _hidden(self, unit: Unit) -> torch.Tensor:
         """Give the last hidden states of a unit, (n, d)."""
+        with layers.turning(self._rotaries):
+            return self._run(unit)
+
+    def _run(self, unit: Unit) -> torch.Tensor:
         if self.way == "packed":
             with attention.packed(unit):
                 packed: torch.Tensor = self.model.base_model(
@@ -178,7 +197,7 @@ class Losses:
         Compared as they are and with hidden states enlarged until a logit is 100, because a cap
         on the logits hardly shows on the small ones of a new model.
         """
-        plain = type(self.head) in (torch.nn.Linear, linear.Linear)
+        plain = type(self.head) in (torch.nn.Linear, layers.Linear)
         if not plain or self.model.base_model is self.model:
             return False
         scale, largest = 1.0, 0.0

@@ -241,13 +241,13 @@ def shape_of(described: Model) -> Shape:
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     outside = {id(module.weight) for module in (head, embedding) if module is not None}
     parameters = list(model.parameters())
+    inside = [weight for weight in parameters if weight.ndim > 1 and id(weight) not in outside]
     return Shape(
         parameters=sum(weight.numel() for weight in parameters),
-        matrix_weights=sum(
-            weight.numel() for weight in parameters if weight.ndim > 1 and id(weight) not in outside
-        ),
+        matrix_weights=sum(weight.numel() for weight in inside),
         head_weights=head_weights,
         attention_width=layers * heads * head_width,
+        matrices=tuple(sorted({tuple(weight.shape) for weight in inside if weight.ndim == 2})),
     )
 
 

@@ -172,6 +172,8 @@ class Shape:
     """Weights of the output head: width x vocabulary."""
     attention_width: int
     """Layers x heads x width of a head."""
+    matrices: tuple[tuple[int, int], ...] = ()
+    """(m, d) of every matrix inside the layers, each shape once."""
 
     def forward_flops(self, lengths: np.ndarray, n_tokens: np.ndarray) -> np.ndarray:
         """Floating-point operations of one forward pass of each example, float64 (n,).

@@ -62,16 +62,11 @@ def score(
     ``advance`` is told how many examples more are scored.
     """
     collected = Collected(prepared.n_tokens)
-    training = losses.model.training
-    losses.model.eval()
-    try:
-        with torch.inference_mode():
-            for rows in prepared.order.scoring_units():
-                check()
-                with naming_memory(prepared, rows):
-                    unit = Unit.of(prepared, rows, device)
-                    collected.add([(rows, losses(unit).each)])
-                advance(len(rows))
-            return collected.fetched()
-    finally:
-        losses.model.train(training)
+    with losses.scoring():
+        for rows in prepared.order.scoring_units():
+            check()
+            with naming_memory(prepared, rows):
+                unit = Unit.of(prepared, rows, device)
+                collected.add([(rows, losses(unit).each)])
+            advance(len(rows))
+        return collected.fetched()
