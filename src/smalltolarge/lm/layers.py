@@ -38,19 +38,20 @@ class Linear(nn.Linear):  # type: ignore[misc]
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Multiply (..., d) by the weight and add the bias."""
+        found: torch.Tensor
         if input.device.type != "cpu" or input.numel() == 0 or self.weight.dtype != torch.float32:
-            return super().forward(input)
-        if _rounding():
+            found = super().forward(input)
+        elif _rounding():
             bias = None if self.bias is None else self.bias.to(torch.bfloat16)
             weight = self.weight if self.rounded is None else self.rounded
-            found: torch.Tensor = _RoundedProduct.apply(input, weight, bias)
-            return found
-        if input.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            return super().forward(input)
-        if torch.is_grad_enabled():
+            found = _RoundedProduct.apply(input, weight, bias)
+        elif input.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+            found = super().forward(input)
+        elif torch.is_grad_enabled():
             found = _Product.apply(input, self.weight, self.bias)
-            return found
-        return _product_of(input, self.weight, self.bias)
+        else:
+            found = _product_of(input, self.weight, self.bias)
+        return found
 
 
 def _product_of(
@@ -116,11 +117,12 @@ class _RMSNorm(nn.Module):  # type: ignore[misc]
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Scale (..., d) to a mean square of 1, and by the weight."""
+        found: torch.Tensor
         if hidden_states.dtype != torch.float32 or hidden_states.device.type != "cpu":
-            found: torch.Tensor = super().forward(hidden_states)
-            return found
-        dtype = torch.bfloat16 if _rounding() else torch.float32
-        found = _Norm.apply(hidden_states, self.weight, self.variance_epsilon, dtype)
+            found = super().forward(hidden_states)
+        else:
+            dtype = torch.bfloat16 if _rounding() else torch.float32
+            found = _Norm.apply(hidden_states, self.weight, self.variance_epsilon, dtype)
         return found
 
 
@@ -153,11 +155,11 @@ class _GatedMLP(nn.Module):  # type: ignore[misc]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Go through the layer, (..., d)."""
+        found: torch.Tensor
         if x.device.type != "cpu":
-            found: torch.Tensor = super().forward(x)
-            return found
-        gated = _Gated.apply(self.gate_proj(x), self.up_proj(x))
-        found = self.down_proj(gated)
+            found = super().forward(x)
+        else:
+            found = self.down_proj(_Gated.apply(self.gate_proj(x), self.up_proj(x)))
         return found
 
 
@@ -233,11 +235,9 @@ def _ours(module: nn.Module) -> type[nn.Module] | None:
     """Give what might stand in for a layer, by what the layer has; None where nothing might."""
     if isinstance(module, _RMSNorm | _GatedMLP):
         return None
-    if hasattr(module, "variance_epsilon") and isinstance(
-        getattr(module, "weight", None), nn.Parameter
-    ):
+    if hasattr(module, "variance_epsilon") and hasattr(module, "weight"):
         return _RMSNorm
-    if {"gate_proj", "up_proj", "down_proj", "act_fn"} <= set(dir(module)):
+    if all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")):
         return _GatedMLP
     return None
 
