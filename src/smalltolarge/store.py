@@ -101,6 +101,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             whole = aside / "whole"
             yield whole
             for entry in [*whole.rglob("*"), whole]:
+                if entry.is_file():  # safetensors keeps what it writes to its owner
+                    os.chmod(entry, 0o666 & ~_umask())
                 _sync(entry)
             os.replace(whole, path)
             _sync(path.parent)
@@ -122,6 +124,19 @@ def naming_space(path: Path) -> Iterator[None]:
             f"cannot write {path}: {error.strerror} ({free / 1e6:,.1f} MB free on its disk). "
             "Free some space and give the same command again."
         ) from error
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder that processes share, once no other holds it; left-overs in it are removed."""
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for part in folder.glob(f".*{_ASIDE}"):
+            remove_folder(part)
+        yield
+    finally:
+        os.close(handle)
 
 
 def remove_parts(path: Path) -> None:
