@@ -41,7 +41,7 @@ PROCESS = "import sys; from smalltolarge.lm.models import locate; print(locate(s
 CONVERSATIONS: list[list[Message]] = [
     [("user", "What is 12 + 7?"), ("assistant", "12 + 7 = 19.")],
     [("user", "Name a colour."), ("assistant", "Blue."), ("user", "More."), ("assistant", "Red.")],
-    [("system", "Answer in rhyme."), ("user", "Hello"), ("assistant", "Hello to you, too. " * 9)],
+    [("system", "Answer in rhyme."), ("user", "Hello"), ("assistant", "Hello to you, too. " * 3)],
     [("user", "Écris «été» 2026"), ("assistant", "été, 夏, 🌞")],
 ]
 
@@ -155,7 +155,7 @@ def copies(home: Path) -> list[str]:
 def test_losses_are_those_of_transformers_and_fall_in_training(smollm2: str) -> None:
     examples = examples_of(CONVERSATIONS)
     settings = ProxySettings(
-        proxy=smollm2, checkpoints=2, epochs=4, batch_size=2, learning_rate=1e-4
+        proxy=smollm2, checkpoints=2, epochs=2, batch_size=2, learning_rate=2e-4, threads=1
     )
     prepared = lm.prepare(examples, settings, seed=1)
     assert prepared.template == "chat"
@@ -180,7 +180,7 @@ def test_what_is_learned_last_and_what_ends_an_answer_is_the_stop_token(smollm2:
     prepared = lm.prepare(examples_of(CONVERSATIONS[:1]), ProxySettings(proxy=smollm2), seed=1)
     assert prepared.tokens[-1] == stop
     assert prepared.completion[-1]
-    answerer = lm.Answerer.load(smollm2, ModelSettings())
+    answerer = lm.Answerer.load(smollm2, ModelSettings(threads=1))
     question: list[Message] = [("user", "What is the capital of France? Answer in one sentence.")]
     (answer,) = answerer.answers([question], max_new_tokens=64, batch_size=1)
     assert not answer.is_cut
@@ -195,7 +195,7 @@ def test_ten_questions_are_answered_by_name_without_a_network(
     (tmp_path / "svamp.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [
         "evaluate", smollm2, "--task", "svamp", "--data", ".", "--form", "direct",
-        "--max-new-tokens", "12", "--out", "results",
+        "--max-new-tokens", "12", "--threads", "1", "--out", "results",
     ]  # fmt: skip
     s2l(*command, HF_HUB_OFFLINE="1")
     score = json.loads((tmp_path / "results" / "svamp.json").read_bytes())["score"]
@@ -211,7 +211,7 @@ def test_a_subset_is_chosen_by_name_without_a_network(
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [
         "select", "data.jsonl", "--budget", "6", "--out", "subset.jsonl", "--proxy", smollm2,
-        "--epochs", "0.1", "--checkpoints", "2", "--clusters", "2",
+        "--epochs", "0.1", "--checkpoints", "2", "--clusters", "2", "--threads", "1",
     ]  # fmt: skip
     s2l(*command, HF_HUB_OFFLINE="1")
     assert (tmp_path / "subset.jsonl").read_text().count("\n") == 6

@@ -107,7 +107,9 @@ def kept_copy(file: Path, name: str) -> Path:
     if _is_whole(copy):
         return copy
     if importlib.util.find_spec("gguf") is None:
-        raise RecipeError(f"{name} is a GGUF file, which needs the package 'gguf': pip install gguf")
+        raise RecipeError(
+            f"{name} is a GGUF file, which needs the package 'gguf': pip install gguf"
+        )
     store.check_writable(copy)
     with store.alone(folder):
         if _is_whole(copy):  # another process has made it in the meantime
