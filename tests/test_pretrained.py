@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import resource
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from huggingface_hub import constants
 from tokenizers import pre_tokenizers
 
 from smalltolarge import lm, store
-from smalltolarge.errors import IntegrityError, RecipeError, RefusedForSafety
+from smalltolarge.errors import IntegrityError, OutOfSpace, RecipeError, RefusedForSafety
 from smalltolarge.examples.table import Message
 from smalltolarge.lm import gguf as ours
 from smalltolarge.lm.models import load, locate, pretrained_model
@@ -155,7 +156,7 @@ def copies(home: Path) -> list[str]:
 def test_losses_are_those_of_transformers_and_fall_in_training(smollm2: str) -> None:
     examples = examples_of(CONVERSATIONS)
     settings = ProxySettings(
-        proxy=smollm2, checkpoints=2, epochs=2, batch_size=2, learning_rate=2e-4, threads=1
+        proxy=smollm2, checkpoints=2, epochs=1, batch_size=2, learning_rate=2e-4, threads=1
     )
     prepared = lm.prepare(examples, settings, seed=1)
     assert prepared.template == "chat"
@@ -328,6 +329,18 @@ def test_a_damaged_copy_is_made_again_aloud(
     caplog.clear()
     assert locate(name)[0] == folder
     assert not caplog.records
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_behind(home: Path, tmp_path: Path) -> None:
+    file = gguf_file(tmp_path / "small.gguf")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OutOfSpace, match="cannot write"):
+            locate(str(file))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert copies(home) == []
 
 
 def test_a_file_that_cannot_be_read_is_named(home: Path, tmp_path: Path) -> None:

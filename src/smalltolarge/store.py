@@ -43,6 +43,7 @@ _ASIDE = ".s2l-part"
 """How a file that is being written ends; one that is left after a kill is taken away."""
 # A stage that is lost takes those with it that were made from its files.
 _LOST_WITH = {"select": ("select", "writing", "write")}
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -116,12 +117,13 @@ def naming_space(path: Path) -> Iterator[None]:
     """Raise ``OutOfSpace``, naming ``path``, where what is done inside finds the disk full."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _FULL:
+    except Exception as error:
+        number = _error_number(error)
+        if number is None or number not in _FULL:
             raise
         free = shutil.disk_usage(path.parent).free
         raise OutOfSpace(
-            f"cannot write {path}: {error.strerror} ({free / 1e6:,.1f} MB free on its disk). "
+            f"cannot write {path}: {os.strerror(number)} ({free / 1e6:,.1f} MB free on its disk). "
             "Free some space and give the same command again."
         ) from error
 
@@ -137,6 +139,14 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _error_number(error: Exception) -> int | None:
+    """Give the number of a system's error; safetensors tells it in words alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    told = _OS_ERROR.search(str(error))
+    return int(told[1]) if told else None
 
 
 def remove_parts(path: Path) -> None:
