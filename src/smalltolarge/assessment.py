@@ -64,7 +64,7 @@ def evaluate(
 
     Parameters
     ----------
-    model : a folder with safetensors, or a hub name
+    model : a folder with safetensors, a GGUF file, a hub name, or smollm2-135m
     names : tasks and groups of ``smalltolarge.evaluation.tasks``
     data : folder of the tasks' files; None takes the hub
     trained_on : files of training rows whose overlap with the questions is counted
@@ -325,4 +325,4 @@ def _digest(pairs: Sequence[tuple[str, str]]) -> str:
 
 def _model_digest(model: str) -> str:
     path = Path(model).expanduser()
-    return store.digest(path) if path.is_dir() else model
+    return store.digest(path) if path.exists() else model

@@ -141,9 +141,10 @@ class ProxySettings(TrainingSettings):
     """The small model, how it is fine-tuned, and when its losses are recorded."""
 
     proxy: str = "scratch"
-    """A causal language model: a hub name, a folder with safetensors, or one built here from
-    scratch and trained on your data alone: scratch-0.1m, scratch-0.5m, scratch-2m, scratch-9m,
-    scratch-70m. "scratch" is scratch-0.5m."""
+    """A causal language model: a hub name, a folder with safetensors, a GGUF file, smollm2-135m
+    (which is installed as a package), or one built here from scratch and trained on your data
+    alone: scratch-0.1m, scratch-0.5m, scratch-2m, scratch-9m, scratch-70m. "scratch" is
+    scratch-0.5m."""
     checkpoints: int = 12
     """How many times the loss of every example is recorded during training; the untouched model
     and the last step are two of them."""
@@ -179,8 +180,9 @@ class TargetSettings(TrainingSettings):
     """The large model and how it is fine-tuned on a subset."""
 
     target: str = "scratch"
-    """A causal language model: a hub name, a folder with safetensors, or one built here from
-    scratch, as scratch-2m or scratch-70m. "scratch" is scratch-2m."""
+    """A causal language model: a hub name, a folder with safetensors, a GGUF file, smollm2-135m
+    (which is installed as a package), or one built here from scratch, as scratch-2m or scratch-70m.
+    "scratch" is scratch-2m."""
     trainer: Literal["trl", "own"] = "trl"
     """What runs the training: TRL's SFTTrainer (LoRA, loggers), or the loop that also trains
     proxies: one device, all weights, and faster on a CPU. Both take the same batches."""

@@ -43,6 +43,7 @@ _ASIDE = ".s2l-part"
 """How a file that is being written ends; one that is left after a kill is taken away."""
 # A stage that is lost takes those with it that were made from its files.
 _LOST_WITH = {"select": ("select", "writing", "write")}
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -101,6 +102,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             whole = aside / "whole"
             yield whole
             for entry in [*whole.rglob("*"), whole]:
+                if entry.is_file():  # safetensors keeps what it writes to its owner
+                    os.chmod(entry, 0o666 & ~_umask())
                 _sync(entry)
             os.replace(whole, path)
             _sync(path.parent)
@@ -114,14 +117,36 @@ def naming_space(path: Path) -> Iterator[None]:
     """Raise ``OutOfSpace``, naming ``path``, where what is done inside finds the disk full."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _FULL:
+    except Exception as error:
+        number = _error_number(error)
+        if number is None or number not in _FULL:
             raise
         free = shutil.disk_usage(path.parent).free
         raise OutOfSpace(
-            f"cannot write {path}: {error.strerror} ({free / 1e6:,.1f} MB free on its disk). "
+            f"cannot write {path}: {os.strerror(number)} ({free / 1e6:,.1f} MB free on its disk). "
             "Free some space and give the same command again."
         ) from error
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder that processes share, once no other holds it; left-overs in it are removed."""
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for part in folder.glob(f".*{_ASIDE}"):
+            remove_folder(part)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _error_number(error: Exception) -> int | None:
+    """Give the number of a system's error; safetensors tells it in words alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    told = _OS_ERROR.search(str(error))
+    return int(told[1]) if told else None
 
 
 def remove_parts(path: Path) -> None:

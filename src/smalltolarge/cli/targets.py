@@ -93,8 +93,9 @@ def train(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A causal language model: a hub name, a folder with safetensors, or one built "
-            "from scratch (scratch-0.5m, scratch-2m, scratch-9m, scratch-70m).",
+            help="A causal language model: a hub name, a folder with safetensors, a GGUF file, "
+            "smollm2-135m (which is installed as a package), or one built from scratch "
+            "(scratch-0.5m, scratch-2m, scratch-9m, scratch-70m).",
         ),
     ],
     data: Data,

@@ -1,4 +1,4 @@
-"""Where a model comes from: a shape built here, a folder, or a hub name; and how it is loaded."""
+"""Where a model comes from: a shape built here, a folder, a file, a name; and how it is loaded."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from smalltolarge.errors import (
     printable,
 )
 from smalltolarge.lm.folders import check_folder
+from smalltolarge.lm.gguf import find_gguf, kept_copy
 from smalltolarge.lm.plan import Shape, keyed_number
 
 log = logging.getLogger("smalltolarge")
@@ -65,6 +66,11 @@ class Model:
     """Commit of a hub model."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of every weight file."""
+
+    @property
+    def loaded_from(self) -> str:
+        """What other programs load it by: its name on the hub, or else its folder."""
+        return self.name if self.folder is None or self.commit else str(self.folder)
 
     @property
     def vocabulary(self) -> int:
@@ -174,11 +180,22 @@ def read_config(folder: Path, name: str) -> Any:
 def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
     """Give the folder (or file) of a name and, for a hub name, its commit.
 
+    The folder of a GGUF file, or of a model that is installed as a package, is that of its copy.
+
     Raises
     ------
     MissingArtifact
         It is neither there nor on the hub, or the hub cannot be reached.
+    RecipeError
+        It needs a package that is not installed.
+    Others as ``gguf.kept_copy``.
     """
+    file = find_gguf(name)
+    if file is not None:
+        if revision is not None:
+            raise RecipeError(f"revision is for a hub model; {printable(name)} has none")
+        with quiet():
+            return kept_copy(file, name), None
     path = Path(name).expanduser()
     if path.exists():
         return path, None

@@ -237,7 +237,7 @@ class _Run:
             weights = get_peft_model_state_dict(peft)
             config = peft.peft_config["default"]
             config.inference_mode = True
-            config.base_model_name_or_path = self.prepared.model.name
+            config.base_model_name_or_path = self.prepared.model.loaded_from
             config.revision = self.prepared.model.commit
             adapter = Adapter(
                 config, {name: w.detach().cpu().clone() for name, w in weights.items()}
