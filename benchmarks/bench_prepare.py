@@ -24,8 +24,8 @@ class Parts(Progress):
     """Keeps the parts of a preparation."""
 
     def parts(self) -> list[Step]:
-        """Give them in order."""
-        return list(self._steps.values())
+        """Give those that are counted in rows, in order."""
+        return [step for step in self._steps.values() if step.unit]
 
 
 def main() -> None:

@@ -94,6 +94,8 @@ def real(name: str) -> Path:
     """Give a file or folder of the real data sets; skips where it is not."""
     named = os.environ.get("S2L_REAL_DATA")
     folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder} (set S2L_REAL_DATA)")
     if not (folder / name).exists():
         pytest.skip(f"no {name} under {folder} (set S2L_REAL_DATA)")
     return folder / name

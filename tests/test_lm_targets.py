@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,35 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
 
     assert difference(train(made, folder=tmp_path, check=count), whole) == 0
     assert steps == 0  # it was finished
+
+
+@pytest.mark.parametrize(
+    "settings", [{"trainer": "own", "unit_tokens": 200}, {"trainer": "trl", "accumulate": 4}]
+)
+def test_a_training_stopped_inside_a_step_goes_on_to_the_same_bytes(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    made = prepared_with(epochs=1, **settings)
+    calls = 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+
+    whole = train(made, check=count)
+    assert calls >= 2 * whole.facts["steps"]
+    for call in (2, 7, 3):  # the last two go on from a state
+        with pytest.raises(Interrupted):
+            train(made, folder=tmp_path, check=stop_at(call))
+    assert difference(train(made, folder=tmp_path), whole) == 0
+
+
+def test_answers_are_stopped_inside_a_batch(own: Target) -> None:
+    ask = partial(own.answerer.answers, QUESTIONS, max_new_tokens=12, batch_size=len(QUESTIONS))
+    before = ask()
+    with pytest.raises(Interrupted):
+        ask(check=stop_at(3))
+    assert ask() == before
 
 
 @pytest.mark.parametrize("trainer", ["own", "trl"])

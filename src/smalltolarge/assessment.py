@@ -32,6 +32,7 @@ from smalltolarge.evaluation.tasks import Benchmark, find_tasks
 from smalltolarge.examples.overlap import Overlap, Questions
 from smalltolarge.experiment import Watch
 from smalltolarge.outcomes import Score
+from smalltolarge.progress import LOADING
 from smalltolarge.report.evaluation import to_markdown
 from smalltolarge.settings import AskingSettings, ModelSettings
 
@@ -112,9 +113,10 @@ def evaluate(
             log.info("%s is there already", task.name)
         else:
             if answerer is None:
-                from smalltolarge import lm
+                with watch.progress.step(LOADING, unit=""):
+                    from smalltolarge import lm
 
-                answerer = lm.Answerer.load(model, settings)
+                    answerer = lm.Answerer.load(model, settings)
             rows, found = _run(task, asked[task.name], answerer, data, unconfined, asking, watch)
             more = _summary_scores(task, rows, bertscore, settings.device, watch)
             score = _score(task, rows, more, overlaps.get(task.name))
@@ -165,7 +167,7 @@ def _run(
                 max_new_tokens=asking.max_new_tokens,
                 batch_size=asking.answers_at_once,
                 check=watch.check,
-                advance=bar.advance,
+                bar=bar,
             )
             manager = TaskManager(
                 include_path=str(tasks_folder()), include_defaults=False, metadata=metadata

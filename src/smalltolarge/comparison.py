@@ -370,7 +370,7 @@ class _Scorer:
                 max_new_tokens=self.settings.max_new_tokens,
                 batch_size=self.settings.answers_at_once,
                 check=self.watch.check,
-                advance=bar.advance,
+                bar=bar,
             )
         return [(completion.text, completion.is_cut) for completion in completions]
 

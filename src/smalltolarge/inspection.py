@@ -323,7 +323,7 @@ def _gradients(
     draws = [Random().select(pool, len(chosen), other) for other in _other_seeds(seed, _DRAWS)]
     weights = lm.read_weights(looked.run.path / PROXY_WEIGHTS)
     passed = len(rows) + (2 + _DRAWS) * len(chosen)
-    with proxy_gradients(prepared, weights, watch.check) as found:
+    with proxy_gradients(prepared, weights, watch.progress, watch.check) as found:
         with watch.progress.step("gradients of single rows", len(some)) as step:
             vectors = found.each(rows[some], step)
         with watch.progress.step("mean gradients", passed) as step:

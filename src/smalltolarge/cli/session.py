@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from smalltolarge.experiment import Watch
 
+_SILENT = 20.0
+"""Seconds that a command says nothing for where nobody asked for lines and no terminal is."""
+
 
 @contextmanager
 def watching(lines: bool) -> Iterator[tuple[Console, Watch]]:
@@ -27,9 +30,13 @@ def watching(lines: bool) -> Iterator[tuple[Console, Watch]]:
     from smalltolarge.experiment import Watch
 
     errors = Console(stderr=True, highlight=False)
-    progress = (
-        LineProgress() if lines else BarProgress(errors) if errors.is_terminal else Progress()
-    )
+    progress: Progress
+    if lines:
+        progress = LineProgress()
+    elif errors.is_terminal:
+        progress = BarProgress(errors)
+    else:
+        progress = LineProgress(every=_SILENT, least=_SILENT)
     handler = logging.Handler()
     handler.emit = lambda record: errors.print(  # type: ignore[method-assign]
         f"{'note: ' if record.levelno >= logging.WARNING else ''}{record.getMessage()}",
@@ -56,7 +63,7 @@ def _stopping() -> Iterator[Callable[[], None]]:
     def remember(number: int, frame: FrameType | None) -> None:
         caught.append(number)
         signal.signal(number, signal.SIG_DFL)
-        print("stopping at the next safe point; once more to stop at once", file=sys.stderr)
+        sys.stderr.write("stopping at the next safe point; once more to stop at once\n")
 
     def check() -> None:
         if caught:

@@ -15,7 +15,7 @@ from smalltolarge.lm.recording import find_losses
 from smalltolarge.lm.scoring import score
 from smalltolarge.lm.training import load_weights
 from smalltolarge.lm.units import Unit
-from smalltolarge.progress import Progress
+from smalltolarge.progress import LOADING, Progress
 from smalltolarge.settings import cores
 
 if TYPE_CHECKING:
@@ -36,25 +36,23 @@ def embed(
     settings = prepared.settings
     device = find_device(settings.device)
     found: np.ndarray | None = None
-    with (
-        fixed(settings.threads or cores(), device),
-        (progress or Progress()).step("embedding", len(prepared)) as step,
-        torch.inference_mode(),
-    ):
-        losses = trained_losses(prepared, weights, device)
-        for rows in prepared.order.scoring_units():
-            check()
-            with naming_memory(prepared, rows):
-                unit = Unit.of(prepared, rows, device)
-                hidden = losses.hidden(unit)[unit.predicting].float()
-            n_tokens = torch.from_numpy(prepared.n_tokens[rows].astype(np.int64)).to(device)
-            owner = torch.repeat_interleave(torch.arange(len(rows), device=device), n_tokens)
-            sums = hidden.new_zeros(len(rows), hidden.shape[1]).index_add_(0, owner, hidden)
-            means = (sums / n_tokens[:, None]).cpu().numpy()
-            if found is None:
-                found = np.empty((len(prepared), means.shape[1]), dtype=np.float32)
-            found[rows] = means
-            step.advance(len(rows))
+    progress = progress or Progress()
+    with fixed(settings.threads or cores(), device):
+        losses = trained_losses(prepared, weights, device, progress)
+        with progress.step("embedding", len(prepared)) as step, losses.scoring():
+            for rows in prepared.order.scoring_units():
+                check()
+                with naming_memory(prepared, rows):
+                    unit = Unit.of(prepared, rows, device)
+                    hidden = losses.hidden(unit)[unit.predicting].float()
+                n_tokens = torch.from_numpy(prepared.n_tokens[rows].astype(np.int64)).to(device)
+                owner = torch.repeat_interleave(torch.arange(len(rows), device=device), n_tokens)
+                sums = hidden.new_zeros(len(rows), hidden.shape[1]).index_add_(0, owner, hidden)
+                means = (sums / n_tokens[:, None]).cpu().numpy()
+                if found is None:
+                    found = np.empty((len(prepared), means.shape[1]), dtype=np.float32)
+                found[rows] = means
+                step.advance(len(rows))
     assert found is not None
     return found
 
@@ -73,21 +71,24 @@ def score_alone(
     settings = prepared.settings
     device = find_device(settings.device)
     alone = prepared.without_prompts()
-    with (
-        fixed(settings.threads or cores(), device),
-        (progress or Progress()).step("scoring without prompts", len(prepared)) as step,
-    ):
-        losses = trained_losses(prepared, weights, device)
-        return score(alone, losses, device, check=check, advance=step.advance)
+    progress = progress or Progress()
+    with fixed(settings.threads or cores(), device):
+        losses = trained_losses(prepared, weights, device, progress)
+        with progress.step("scoring without prompts", len(prepared)) as step:
+            return score(alone, losses, device, check=check, advance=step.advance)
 
 
 def trained_losses(
-    prepared: Prepared, weights: Mapping[str, torch.Tensor], device: torch.device
+    prepared: Prepared,
+    weights: Mapping[str, torch.Tensor],
+    device: torch.device,
+    progress: Progress,
 ) -> Losses:
     """Give the proxy with the weights of a recording, as a function from units to losses."""
-    model = models.load(prepared.model, prepared.seed)
-    load_weights(model, weights)
-    bfloat16 = uses_bfloat16(prepared.settings.precision, device)
-    losses = find_losses(prepared, model.to(device), device, bfloat16)
-    model.eval()
+    with progress.step(LOADING, unit=""):
+        model = models.load(prepared.model, prepared.seed)
+        load_weights(model, weights)
+        bfloat16 = uses_bfloat16(prepared.settings.precision, device)
+        losses = find_losses(prepared, model.to(device), device, bfloat16)
+        model.eval()
     return losses

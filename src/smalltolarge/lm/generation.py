@@ -19,6 +19,7 @@ from smalltolarge.lm.memory import giving_back
 from smalltolarge.lm.models import Model
 from smalltolarge.lm.rendering import alpaca
 from smalltolarge.lm.tokenizer import ModelTokenizer, check_ids, given_tokenizer, which_template
+from smalltolarge.progress import Step
 from smalltolarge.settings import ModelSettings, cores
 
 
@@ -105,7 +106,7 @@ class Answerer:
         max_new_tokens: int,
         batch_size: int,
         check: Callable[[], None] = lambda: None,
-        advance: Callable[[int], None] = lambda prompts: None,
+        bar: Step | None = None,
     ) -> list[Completion]:
         """Answer conversations that end before an answer; see ``prompts`` and ``continuations``."""
         return self.continuations(
@@ -113,7 +114,7 @@ class Answerer:
             max_new_tokens=max_new_tokens,
             batch_size=batch_size,
             check=check,
-            advance=advance,
+            bar=bar,
         )
 
     def continuations(
@@ -123,11 +124,12 @@ class Answerer:
         max_new_tokens: int,
         batch_size: int,
         check: Callable[[], None] = lambda: None,
-        advance: Callable[[int], None] = lambda prompts: None,
+        bar: Step | None = None,
     ) -> list[Completion]:
         """Go on with prompts, int32 (l,) each, by the likeliest token at each place.
 
-        Prompts of like length share a batch, padded on the left.
+        Prompts of like length share a batch, padded on the left. ``check`` is called before every
+        token of a batch; ``bar`` counts the prompts.
 
         Raises
         ------
@@ -135,7 +137,7 @@ class Answerer:
             A prompt leaves no place for an answer.
         """
         self._check_room(max(map(len, prompts), default=0), max_new_tokens)
-        check = giving_back(check)
+        check, bar = giving_back(check), bar or Step()
         device = find_device(self.settings.device)
         bfloat16 = uses_bfloat16(self.settings.precision, device)
         answers: list[Completion | None] = [None] * len(prompts)
@@ -148,16 +150,22 @@ class Answerer:
             torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16),
         ):
             for start in range(0, len(order), batch_size):
-                check()
                 rows = order[start : start + batch_size]
-                found = self._continued([prompts[row] for row in rows], max_new_tokens, device)
+                batch = [prompts[row] for row in rows]
+                with bar.part(Step(total=max_new_tokens, unit="tokens")) as part:
+                    found = self._continued(batch, max_new_tokens, device, check, part)
                 for row, (ids, is_cut) in zip(rows, found, strict=True):
                     answers[row] = Completion(tokenizer.decode(ids), is_cut)
-                advance(len(rows))
+                bar.advance(len(rows))
         return [answer for answer in answers if answer is not None]
 
     def _continued(
-        self, prompts: list[np.ndarray], max_new_tokens: int, device: torch.device
+        self,
+        prompts: list[np.ndarray],
+        max_new_tokens: int,
+        device: torch.device,
+        check: Callable[[], None],
+        part: Step,
     ) -> list[tuple[list[int], bool]]:
         """Give the tokens that follow each prompt, up to the first that ends an answer."""
         width = max(map(len, prompts))
@@ -167,6 +175,13 @@ class Answerer:
             tokens[place, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
             mask[place, width - len(prompt) :] = 1
         ends = self._ends()
+
+        def after_token(tokens: torch.Tensor, scores: Any, **more: Any) -> torch.Tensor:
+            part.advance()
+            check()
+            return torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+
+        check()
         found = self.model.generate(
             input_ids=tokens.to(device),
             attention_mask=mask.to(device),
@@ -179,6 +194,7 @@ class Answerer:
             use_cache=True,
             eos_token_id=ends or None,
             pad_token_id=ends[0] if ends else 0,
+            stopping_criteria=[after_token],
         )
         answers = []
         for ids in found[:, width:].tolist():

@@ -14,7 +14,7 @@ from smalltolarge.lm.features import trained_losses
 from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.plan import keyed_number
 from smalltolarge.lm.units import Unit
-from smalltolarge.progress import Step
+from smalltolarge.progress import Progress, Step
 from smalltolarge.settings import cores
 
 if TYPE_CHECKING:
@@ -119,10 +119,12 @@ class Gradients:
 def proxy_gradients(
     prepared: Prepared,
     weights: Mapping[str, torch.Tensor],
+    progress: Progress,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[Gradients]:
     """Give the gradients of the proxy with the weights of a recording, while the block lasts."""
     settings = prepared.settings
     device = find_device(settings.device)
     with fixed(settings.threads or cores(), device):
-        yield Gradients(prepared, trained_losses(prepared, weights, device), device, check)
+        losses = trained_losses(prepared, weights, device, progress)
+        yield Gradients(prepared, losses, device, check)

@@ -13,6 +13,7 @@ from lm_eval.api.model import LM
 from smalltolarge.errors import RecipeError
 from smalltolarge.examples.table import Message
 from smalltolarge.lm.generation import Answerer, Completion
+from smalltolarge.progress import Step
 
 log = logging.getLogger("smalltolarge")
 
@@ -31,12 +32,12 @@ class HarnessModel(LM):  # type: ignore[misc]
         max_new_tokens: int,
         batch_size: int,
         check: Callable[[], None] = lambda: None,
-        advance: Callable[[int], None] = lambda requests: None,
+        bar: Step | None = None,
     ) -> None:
         super().__init__()
         self.answerer = answerer
         self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
-        self.check, self.advance = check, advance
+        self.check, self.bar = check, bar
         self.cut: set[str] = set()
         """Contexts whose answer reached the length limit."""
 
@@ -66,7 +67,7 @@ class HarnessModel(LM):  # type: ignore[misc]
                 max_new_tokens=self.max_new_tokens,
                 batch_size=self.batch_size,
                 check=self.check,
-                advance=self.advance,
+                bar=self.bar,
             )
         )
         found = [next(answers) if fit else Completion("", True) for fit in fits]

@@ -26,7 +26,7 @@ from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import ByUnit, Training
 from smalltolarge.lm.units import Unit
-from smalltolarge.progress import Progress
+from smalltolarge.progress import LOADING, Progress
 from smalltolarge.settings import ProxySettings, cores
 from smalltolarge.trajectories import Trajectories
 
@@ -60,7 +60,7 @@ def record(
 
     With a ``folder``, finished checkpoints and one state of the training are kept in it, and a
     later call with the same ``prepared`` goes on from there; killed or not, the trajectories are
-    the same bytes. ``check`` is called between steps and units; when it raises ``Interrupted``,
+    the same bytes. ``check`` is called between units of work; when it raises ``Interrupted``,
     the state is written first.
 
     Raises
@@ -78,15 +78,17 @@ def record(
     device = find_device(settings.device)
     bfloat16 = uses_bfloat16(settings.precision, device)
     threads = settings.threads or cores()
+    progress = progress or Progress()
     with fixed(threads, device):
-        model = models.load(prepared.model, prepared.seed).to(device)
-        model.requires_grad_(True)
-        losses = find_losses(prepared, model, device, bfloat16)
+        with progress.step(LOADING, unit=""):
+            model = models.load(prepared.model, prepared.seed).to(device)
+            model.requires_grad_(True)
+            losses = find_losses(prepared, model, device, bfloat16)
         run = _Run(
             prepared,
             Training(prepared, losses, device),
             Shelf(folder, fingerprint(prepared, device, bfloat16, threads)),
-            progress or Progress(),
+            progress,
             check,
         )
         found = run.run()
@@ -207,12 +209,11 @@ class _Run:
                 began = time.monotonic()
                 self._check()
 
-            def advance(note: str, by_unit: ByUnit) -> None:
+            def done(by_unit: ByUnit) -> None:
                 if self.free:
                     self.collected.add(by_unit)
-                bar.advance(1, note)
 
-            training.run_to(last, check, advance)
+            training.run_to(last, bar, check, done)
             self.seconds["training"] += time.monotonic() - began
         self._save()
 

@@ -35,7 +35,7 @@ from smalltolarge.lm.recording import find_losses, fingerprint_of_training
 from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import learning_rate, refuse_diverged
-from smalltolarge.progress import Progress, Step
+from smalltolarge.progress import LOADING, Progress, Step
 from smalltolarge.settings import TargetSettings, cores
 
 _NEEDED = ("trl", "accelerate", "peft")
@@ -96,12 +96,13 @@ def train_with_trl(
         _silent(),
         tempfile.TemporaryDirectory() as unused,
     ):
-        model = models.load(prepared.model, prepared.seed)
-        use_cache = model.config.use_cache
-        with _naming_refusals(settings):
-            arguments = _arguments(prepared, settings, device, bfloat16, str(folder or unused))
-        model.requires_grad_(True).to(arguments.device)
-        find_losses(prepared, model, arguments.device, bfloat16)  # refuses what is not causal
+        with progress.step(LOADING, unit=""):
+            model = models.load(prepared.model, prepared.seed)
+            use_cache = model.config.use_cache
+            with _naming_refusals(settings):
+                arguments = _arguments(prepared, settings, device, bfloat16, str(folder or unused))
+            model.requires_grad_(True).to(arguments.device)
+            find_losses(prepared, model, arguments.device, bfloat16)  # refuses what is not causal
         with attention.own(model):
             with _naming_refusals(settings):
                 run = _Run(prepared, settings, shelf, arguments, model, check)
@@ -202,14 +203,18 @@ class _Run:
         """Save if it is time, stop if that is wanted, and seed the step (dropout)."""
         if self.step % self.settings.save_every == 0 and self.step > self.done:
             self.save()
+        self.before_part()
+        seed = f"step {self.prepared.seed} {self.step}"
+        rank = self.trainer.args.process_index
+        torch.manual_seed(keyed_number(f"{seed} {rank}" if rank else seed))
+
+    def before_part(self) -> None:
+        """Stop if that is wanted, with the state after the last whole step."""
         try:
             self.check()
         except Interrupted:
             self.save()
             raise
-        seed = f"step {self.prepared.seed} {self.step}"
-        rank = self.trainer.args.process_index
-        torch.manual_seed(keyed_number(f"{seed} {rank}" if rank else seed))
 
     def run(self, bar: Step) -> None:
         """Do the steps that are left."""
@@ -294,6 +299,9 @@ def _trainer(run: _Run, arguments: Any) -> Any:
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             run.before_step()
+
+        def on_substep_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            run.before_part()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             run.step = state.global_step

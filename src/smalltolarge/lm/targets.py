@@ -25,7 +25,7 @@ from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokenizer import END_OF_TEXT
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import ByUnit, Training
-from smalltolarge.progress import Progress
+from smalltolarge.progress import LOADING, Progress
 from smalltolarge.settings import TargetSettings, cores
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def train(
     """Fine-tune the target on what was prepared with ``TargetSettings``.
 
     With a ``folder``, a state of the training is kept in it now and then, and the same call goes on
-    from there. ``check`` is called between steps; when it raises ``Interrupted``, the state is
-    written first.
+    from there. ``check`` is called between units of work; when it raises ``Interrupted``, the state
+    after the last whole step is written first.
 
     Raises
     ------
@@ -151,9 +151,11 @@ def _train(
     order = prepared.order
     shelf = Shelf(folder, fingerprint_of_training(prepared, device, bfloat16, threads))
     with fixed(threads, device):
-        model = models.load(prepared.model, prepared.seed).to(device)
-        model.requires_grad_(True)
-        training = Training(prepared, find_losses(prepared, model, device, bfloat16), device)
+        with progress.step(LOADING, unit=""):
+            model = models.load(prepared.model, prepared.seed).to(device)
+            model.requires_grad_(True)
+            losses = find_losses(prepared, model, device, bfloat16)
+        training = Training(prepared, losses, device)
         seconds, began = 0.0, time.monotonic()
         saved = shelf.state()
         if saved is not None:
@@ -181,12 +183,11 @@ def _train(
 
         with progress.step(label, order.steps, "steps", done=training.step) as bar:
 
-            def advance(note: str, by_unit: ByUnit) -> None:
-                bar.advance(1, note)
+            def done(by_unit: ByUnit) -> None:
                 if folder is not None and training.step % settings.save_every == 0:
                     save()
 
-            training.run_to(order.steps, stop, advance)
+            training.run_to(order.steps, bar, stop, done)
         if folder is not None:
             save()
     return model, {

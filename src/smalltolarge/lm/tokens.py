@@ -218,14 +218,14 @@ def prepare(
         raise DataError("there are no examples to train on")
     if settings.revision is not None and settings.is_scratch:
         raise RecipeError("revision is for a hub model; one from scratch has none")
-    model = None
     if settings.is_scratch:
         scratch_shape(settings.model)
-    else:
-        model = pretrained_model(settings.model, settings.revision)
-    given = None
-    if settings.tokenizer is not None or model is not None:
-        given = given_tokenizer(settings.tokenizer, model)
+    model, given = None, None
+    with progress.step("checking model", unit=""):
+        if not settings.is_scratch:
+            model = pretrained_model(settings.model, settings.revision)
+        if settings.tokenizer is not None or model is not None:
+            given = given_tokenizer(settings.tokenizer, model)
     template, render = _renderer(settings, given)
     if template == "chat":
         assert given is not None and given.chat is not None

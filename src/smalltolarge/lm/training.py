@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from smalltolarge.errors import DataError, IntegrityError
 from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.plan import keyed_number
 from smalltolarge.lm.units import Unit
+from smalltolarge.progress import Step
 
 if TYPE_CHECKING:
     from smalltolarge.lm.tokens import Prepared
@@ -32,6 +34,9 @@ def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
 ByUnit = list[tuple[np.ndarray, torch.Tensor]]
 """For each unit of a step, its rows and the losses of their completion tokens."""
 _LOSS_EVERY = 20
+"""Steps. To bring a loss off the device is to wait for it."""
+_SAY_EVERY = 10.0
+"""Seconds after which a person is told a loss of fewer steps."""
 
 
 class Training:
@@ -70,12 +75,13 @@ class Training:
         return self._epoch[1][start : start + order.batch_size]
 
     def run_to(
-        self, last: int, check: Callable[[], None], advance: Callable[[str, ByUnit], None]
+        self, last: int, bar: Step, check: Callable[[], None], done: Callable[[ByUnit], None]
     ) -> None:
         """Train until ``last`` steps are done.
 
-        ``check`` is called before every step and may raise; ``advance`` after it, with a note on
-        the loss and the losses of its units.
+        ``check`` is called before every unit and may raise: what was done of the step is lost
+        then, and ``state`` is that after the step before. ``done`` is called after every step with
+        the losses of its units.
 
         Raises
         ------
@@ -84,20 +90,26 @@ class Training:
         """
         rate = self.prepared.settings.learning_rate or 0.0
         recent: list[torch.Tensor] = []
+        said = time.monotonic()
         while self.step < last:
-            check()
-            loss, by_unit = self.advance()
+            with bar.part(Step(total=len(self.batch(self.step)))) as part:
+                loss, by_unit = self.advance(check, part)
             recent.append(loss)
             note = ""
             if self.step % _LOSS_EVERY == 0 or self.step == last:
                 self.train_loss = float(torch.stack(recent).mean())
                 refuse_diverged(self.train_loss, self.step, rate)
                 recent.clear()
-                note = f"loss {self.train_loss:.3f}"
-            advance(note, by_unit)
+                note, said = f"loss {self.train_loss:.3f}", time.monotonic()
+            elif time.monotonic() - said > _SAY_EVERY:
+                note, said = f"loss {float(torch.stack(recent).mean()):.3f}", time.monotonic()
+            bar.advance(1, note)
+            done(by_unit)
 
-    def advance(self) -> tuple[torch.Tensor, ByUnit]:
-        """Do one optimiser step.
+    def advance(
+        self, check: Callable[[], None] = lambda: None, part: Step | None = None
+    ) -> tuple[torch.Tensor, ByUnit]:
+        """Do one optimiser step; ``part`` counts its rows.
 
         Gives the mean loss of its batch, and for each of its units the rows and the losses of
         their completion tokens before the step; all losses on the device.
@@ -119,12 +131,15 @@ class Training:
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         by_unit = []
+        part = part or Step()
         for unit in prepared.order.longest_first(rows):
+            check()
             with naming_memory(prepared, unit):
                 losses = self.losses(Unit.of(prepared, unit, self.device))
                 (losses.total / n_tokens).backward()
             total += losses.total.detach()
             by_unit.append((unit, losses.each))
+            part.advance(len(unit))
         torch.nn.utils.clip_grad_norm_(self.weights, settings.max_grad_norm)
         self.optimiser.step()
         self.step += 1
