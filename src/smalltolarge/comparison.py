@@ -20,6 +20,7 @@ import numpy as np
 
 from smalltolarge import examples as reading
 from smalltolarge import experiment, store
+from smalltolarge import recipe as recipes
 from smalltolarge.errors import MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation import Suite, Task, TaskResult, find_suites
 from smalltolarge.evaluation.jail import Jails, Ran, find_backend
@@ -59,7 +60,7 @@ def run_comparison(
         Raised by ``watch.check``; the same call goes on.
     """
     recipe = recipe.resolved()
-    with experiment.hold(recipe, folder) as run:
+    with experiment.hold(recipe, folder) as (run, recipe):
         read, facts = experiment.load_once(run, recipe, watch)
         suites = find_suites(recipe.evaluation.suites, recipe.evaluation.answer_by)
         for budget in recipe.budgets:
@@ -72,6 +73,7 @@ def run_comparison(
         overlaps = _find_overlaps(read, scorer, recipe.reading.overlap_words, watch)
         facts["overlaps"] = {name: len(ids) for name, ids in overlaps.items()}
         prepared = experiment.prepare(read, recipe.target, recipe.seed, watch)
+        recipe = recipes.settled(recipe, prepared.settings)
         used, trajectories = read, None
         if recipe.proxy is not None:
             recorded = experiment.record_once(run, recipe, read, facts, watch, Budget.parse("100%"))

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -52,6 +52,8 @@ from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
     from smalltolarge.lm import Prepared
+
+R = TypeVar("R", bound=Recipe)
 
 log = logging.getLogger("smalltolarge")
 
@@ -92,7 +94,7 @@ def run_select(
     """
     recipe = recipe.resolved()
     budget = Budget.parse(recipe.budget)
-    with hold(recipe, folder) as run:
+    with hold(recipe, folder) as (run, recipe):
         read, facts = load_once(run, recipe, watch)
         budget.least_rows(len(read))
         out = out or Path(f"subset{reading.usual_suffix(read)}")
@@ -122,7 +124,7 @@ def run_record(
     """Read and record, and write the trajectories to ``out``. Raises as ``run_select``."""
     recipe = recipe.resolved()
     outputs.require_parquet(out)
-    with hold(recipe, folder) as run:
+    with hold(recipe, folder) as (run, recipe):
         examples, facts = load_once(run, recipe, watch)
         recorded = run.path / "trajectories.parquet"
         in_place = out.resolve() == recorded.resolve()
@@ -140,7 +142,7 @@ def run_train(recipe: TrainRecipe, out: Path, folder: Path, watch: Watch) -> Run
     Raises as ``run_select``.
     """
     recipe = recipe.resolved()
-    with hold(recipe, folder) as run:
+    with hold(recipe, folder) as (run, recipe):
         examples, facts = load_once(run, recipe, watch)
         done = run.facts("train")
         if done is not None and out.is_dir() and store.digest(out) == done["sha256"]:
@@ -149,7 +151,7 @@ def run_train(recipe: TrainRecipe, out: Path, folder: Path, watch: Watch) -> Run
         if out.exists():
             raise StaleArtifact(f"{out} exists. Choose another --out, or take it away.")
         prepared = prepare(examples, recipe.target, recipe.seed, watch)
-        begin(run, recipe, examples, facts)
+        begin(run, recipes.settled(recipe, prepared.settings), examples, facts)
         from smalltolarge import lm
 
         kept = run.path / "target"
@@ -198,12 +200,16 @@ def write_examples(
 
 
 @contextmanager
-def hold(recipe: Recipe, folder: Path) -> Iterator[store.RunFolder]:
-    """Hold the run folder of a recipe, whose settings must be those found there."""
+def hold(recipe: R, folder: Path) -> Iterator[tuple[store.RunFolder, R]]:
+    """Hold the run folder of a recipe, whose settings must be those found there.
+
+    Gives the recipe, too, with what "auto" came to when the run began.
+    """
     old = folder / "recipe.yaml"
     found = recipes.read_yaml(old) if old.is_file() else None
+    recipe = recipes.continued(recipe, found)
     with store.RunFolder.hold(folder, recipes.to_plain(recipe), found) as run:
-        yield run
+        yield run, recipe
 
 
 def _environment() -> dict[str, Any]:
@@ -400,7 +406,7 @@ def record_once(
         kept = run.path / "proxy"
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch, kept)
         check_budget(budget, len(prepared), prepared.n_tokens)
-        begin(run, recipe, examples, read_facts)
+        begin(run, recipes.settled(recipe, prepared.settings), examples, read_facts)
         preparing = time.monotonic() - began
         trajectories, weights, facts = record(examples, prepared, kept, watch)
         trajectories.to_parquet(file)

@@ -26,6 +26,7 @@ from smalltolarge.settings import (
     ProxySettings,
     ReadingSettings,
     TargetSettings,
+    TrainingSettings,
 )
 
 OF_A_PROXY = frozenset({Evidence.TRAJECTORIES, Evidence.EMBEDDINGS, Evidence.LOSSES_ALONE})
@@ -35,6 +36,7 @@ FULL = "full"
 """The name of training on everything, in a comparison."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 T = TypeVar("T")
+R = TypeVar("R", bound="Recipe")
 
 
 class _Loader(yaml.SafeLoader):
@@ -223,6 +225,29 @@ class CompareRecipe(RecordRecipe):
         )
         proxy = self.proxy.resolved() if self.proxy and self.needs & OF_A_PROXY else None
         return replace(self, methods=methods, proxy=proxy, target=self.target.resolved())
+
+
+def settled(recipe: R, settings: TrainingSettings) -> R:
+    """Write out what precision "auto" came to for the model of ``settings``."""
+    for name in ("proxy", "target"):
+        model = getattr(recipe, name, None)
+        if type(model) is type(settings):
+            changes: dict[str, Any] = {name: replace(model, precision=settings.precision)}
+            recipe = replace(recipe, **changes)
+    return recipe
+
+
+def continued(recipe: R, found: Mapping[str, Any] | None) -> R:
+    """Take over what precision "auto" came to in the run whose recipe is found, as plain data.
+
+    Chance may decide where both precisions are about as fast; a run goes on as it began.
+    """
+    for name in ("proxy", "target"):
+        model, old = getattr(recipe, name, None), (found or {}).get(name)
+        then = old.get("precision") if isinstance(old, Mapping) else None
+        if model is not None and model.precision == "auto" and then in ("float32", "bfloat16"):
+            recipe = settled(recipe, replace(model, precision=then))
+    return recipe
 
 
 def place(flat: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:

@@ -1,5 +1,11 @@
 """The only room that imports torch: train the proxy, record losses, train and question a target."""
 
+import os
+
+# Read when torch loads OpenMP: threads that wait for each other soon make room for others. As it
+# comes they spin, and beside another busy process two of them then are slower than one.
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+
 from smalltolarge.lm.features import embed, score_alone
 from smalltolarge.lm.generation import Answerer, Completion
 from smalltolarge.lm.models import SCRATCH

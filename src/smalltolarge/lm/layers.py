@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -27,7 +26,8 @@ _ROTARY = "apply_rotary_pos_emb"
 
 def _rounding() -> bool:
     """Whether products are rounded to bfloat16 here."""
-    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    on = bool(torch.is_autocast_enabled("cpu"))
+    return on and bool(torch.get_autocast_dtype("cpu") == torch.bfloat16)
 
 
 class Linear(nn.Linear):  # type: ignore[misc]
@@ -219,16 +219,16 @@ def _turn(inputs: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.T
 
 def adopt(model: nn.Module) -> None:
     """Take over the layers of a model on the CPU that can be."""
-    agreed: dict[type, bool] = {}
+    found: dict[Any, Any] = {}
     for module in model.modules():
         kind = type(module)
         if kind is nn.Linear:
             module.__class__ = Linear
         elif (ours := _ours(module)) is not None:
-            if kind not in agreed:
-                agreed[kind] = _agrees(module, ours)
-            if agreed[kind]:
-                module.__class__ = _standing_in(ours, kind)
+            if kind not in found:
+                standing_in = type(kind.__name__, (ours, kind), {})
+                found[kind] = standing_in if _agrees(module, standing_in) else kind
+            module.__class__ = found[kind]
 
 
 def _ours(module: nn.Module) -> type[nn.Module] | None:
@@ -242,26 +242,22 @@ def _ours(module: nn.Module) -> type[nn.Module] | None:
     return None
 
 
-@cache
-def _standing_in(ours: type[nn.Module], theirs: type[nn.Module]) -> type[nn.Module]:
-    return type(theirs.__name__, (ours, theirs), {})
-
-
 @torch.no_grad()  # type: ignore[untyped-decorator]
-def _agrees(module: Any, ours: type[nn.Module]) -> bool:
-    """Whether a layer of ours gives the numbers of the one it would stand in for."""
-    width = module.weight.numel() if ours is _RMSNorm else module.gate_proj.weight.shape[-1]
+def _agrees(module: Any, ours: type) -> bool:
+    """Whether a layer gives the same numbers as a layer of ours."""
+    width = module.gate_proj.weight.shape[-1] if issubclass(ours, _GatedMLP) else len(module.weight)
     sample = torch.linspace(-3, 5, 3 * width).view(1, 3, width)
     theirs = type(module)
     try:
         wanted = module(sample)
-        module.__class__ = _standing_in(ours, theirs)
+        module.__class__ = ours
         found = module(sample)
     except (AttributeError, RuntimeError, TypeError):
         return False
     finally:
         module.__class__ = theirs
-    return wanted.shape == found.shape and torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    same = wanted.shape == found.shape and torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    return bool(same)
 
 
 def rotaries(model: nn.Module) -> tuple[ModuleType, ...]:

@@ -18,7 +18,7 @@ import tokenizers
 
 from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.table import Examples
-from smalltolarge.lm.device import unit_tokens
+from smalltolarge.lm.device import settled_precision, unit_tokens
 from smalltolarge.lm.models import (
     Model,
     pretrained_model,
@@ -247,10 +247,12 @@ def prepare(
     _refuse_many_left_out(examples, tokenized, settings.max_length)
     if model is None:
         model = scratch_model(settings.model, tokenizer.size, settings.max_length)
+    shape = shape_of(model)
+    settings = replace(settings, precision=settled_precision(settings, shape))
     ids = examples.ids[tokenized.kept]
     steps = settings.steps if isinstance(settings, TargetSettings) else None
     order = Order.of(ids, tokenized.lengths, settings, seed, steps=steps)
-    plan = Plan.of(order, tokenized.n_tokens, shape_of(model), settings)
+    plan = Plan.of(order, tokenized.n_tokens, shape, settings)
     wanted = settings.checkpoints if isinstance(settings, ProxySettings) else 0
     if plan.scoring_units and len(plan.checkpoints) < wanted:
         log.warning(
