@@ -129,7 +129,7 @@ def correct(run: Run) -> None:
     for precision in ("bfloat16", "float32"):
         with run.trying(f"two recordings, {precision}"):
             prepared = run.rows(
-                run.sized(512, 48), SHAPES[run.tiny][0], precision=precision, epochs=1
+                run.sized(512, 16), SHAPES[run.tiny][0], precision=precision, epochs=1
             )
             found = [
                 hashlib.sha256(record(prepared).trajectories.losses.tobytes()).hexdigest()[:12]
@@ -213,8 +213,8 @@ def _score(run: Run, model: str, peak: float) -> None:
     run.add(f"{model}: share of the matrix product", 100 * flops / took / peak, unit="%",
             goal="at least 35" if model == "410m" else "")  # fmt: skip
     for dtype, limit in ((None, 20.0), (torch.bfloat16, 5.0)):
-        workload.one_at_a_time(plain, prepared, 0.5, dtype)  # warms up
-        limit = min(limit if not run.tiny else 0.5, run.left() / 4)
+        limit = min(limit if not run.tiny else 0.2, run.left() / 4)
+        workload.one_at_a_time(plain, prepared, limit / 20, dtype)  # warms up
         began = time.perf_counter()
         theirs = workload.one_at_a_time(plain, prepared, limit, dtype)
         speed = prepared.order.lengths[: len(theirs)].sum() / (time.perf_counter() - began)
@@ -260,7 +260,7 @@ def _train(run: Run, model: str, batch: int, name: str, peak: float) -> None:
 
 def record_all(run: Run) -> None:
     """Record a sixteenth of the rows; all of them where that fits; see where a GPU waits."""
-    model, all_rows = SHAPES[run.tiny][0], run.sized(262_144, 128)
+    model, all_rows = SHAPES[run.tiny][0], run.sized(262_144, 64)
     goal = "" if run.tiny else "at most 300"
     with run.trying("where the device waits"):
         _waits(run, model)
@@ -291,7 +291,7 @@ def _record(run: Run, model: str, n: int, name: str, goal: str = "") -> float:
 
 def _waits(run: Run, model: str) -> None:
     """Profile ten training steps, and the scoring of as many examples."""
-    prepared = run.rows(32 * run.sized(64, 6), model, batch_size=32)
+    prepared = run.rows(32 * run.sized(64, 2), model, batch_size=32)
     built = models.load(prepared.model, 0).to(run.device)
     losses = find_losses(prepared, built, run.device, run.bfloat16)
     training = Training(prepared, losses, run.device)
