@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import workload
 from bench_score import score
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from smalltolarge.lm import models
@@ -29,6 +31,30 @@ def shares(name: str, work: Callable[[], object]) -> None:
     largest = sorted(spent, key=lambda key: -spent[key])[:_SHOWN]
     print(f"  {name}, {total / 1e6:.2f} s:")
     print("   ", ", ".join(f"{key} {spent[key] / total:.1%}" for key in largest), flush=True)
+
+
+def busy(work: Callable[[], object], device: torch.device) -> tuple[float, dict[str, float]]:
+    """Run once; give the seconds in which a kernel runs on a GPU, and the seconds of each kernel.
+
+    On a CPU its operations count as kernels.
+    """
+    on_gpu = device.type == "cuda"
+    activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
+    with profile(activities=[activity], acc_events=True) as found:
+        work()
+        if on_gpu:
+            torch.cuda.synchronize()
+    kind = DeviceType.CUDA if on_gpu else DeviceType.CPU
+    kernels: dict[str, float] = {}
+    total, end = 0.0, 0.0
+    events = (event for event in found.events() if event.device_type == kind)
+    for event in sorted(events, key=lambda event: event.time_range.start):
+        reach = event.time_range
+        total += max(0.0, reach.end - max(reach.start, end))
+        end = max(end, reach.end)
+        spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        kernels[event.name] = kernels.get(event.name, 0.0) + spent / 1e6
+    return total / 1e6, kernels
 
 
 def main() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,56 +25,97 @@ from smalltolarge.lm.tokenizer import ModelTokenizer
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.settings import ProxySettings
 
-MODELS: Mapping[str, tuple[int, int, int, int]] = {
-    "0.1m": (32, 2, 2, 1024),
-    "0.5m": (64, 2, 2, 2048),
-    "1m": (128, 2, 4, 2048),
-    "2m": (128, 6, 4, 4096),
-    "9m": (256, 6, 8, 8192),
-    "70m": (512, 6, 8, 50304),
-    "410m": (1024, 24, 16, 50304),
+
+def _gpt_neox(width: int, layers: int, heads: int, vocabulary: int) -> dict[str, Any]:
+    usual: dict[str, Any] = scratch_model("scratch-70m", vocabulary, 512).config.to_dict()
+    return usual | {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
+        "vocab_size": vocabulary,
+    }
+
+
+def _grouped(
+    kind: str, width: int, layers: int, heads: tuple[int, int], inner: int, vocabulary: int
+) -> dict[str, Any]:
+    """Give a shape whose keys and values have fewer heads, with SwiGLU and tied embeddings."""
+    return {
+        "model_type": kind,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads[0],
+        "num_key_value_heads": heads[1],
+        "intermediate_size": inner,
+        "vocab_size": vocabulary,
+        "max_position_embeddings": 8192,
+        "rms_norm_eps": 1e-5,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+
+
+MODELS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "0.1m": partial(_gpt_neox, 32, 2, 2, 1024),
+    "0.5m": partial(_gpt_neox, 64, 2, 2, 2048),
+    "1m": partial(_gpt_neox, 128, 2, 4, 2048),
+    "2m": partial(_gpt_neox, 128, 6, 4, 4096),
+    "9m": partial(_gpt_neox, 256, 6, 8, 8192),
+    "70m": partial(_gpt_neox, 512, 6, 8, 50304),
+    "410m": partial(_gpt_neox, 1024, 24, 16, 50304),
+    "0.1m-llama": partial(_grouped, "llama", 48, 2, (3, 1), 128, 1024),
+    "0.1m-qwen2": partial(_grouped, "qwen2", 64, 2, (4, 2), 128, 1024),
+    "smollm2-135m": partial(_grouped, "llama", 576, 30, (9, 3), 1536, 49152),
+    "120m-qwen2": partial(_grouped, "qwen2", 896, 6, (14, 2), 4864, 32768),
 }
-"""GPT-NeoX shapes: width, layers, heads, vocabulary. 70m and 410m are those of Pythia."""
+"""transformers' configurations by name; 70m and 410m are the shapes of Pythia."""
 
 
 def proxy(model: str) -> Model:
     """Describe a model of ``MODELS``, with random weights."""
-    width, layers, heads, vocabulary = MODELS[model]
-    found = scratch_model("scratch-70m", vocabulary, 512)
-    found.config.update(
-        {
-            "hidden_size": width,
-            "num_hidden_layers": layers,
-            "num_attention_heads": heads,
-            "intermediate_size": 4 * width,
-        }
-    )
-    return replace(found, name=model)
+    from transformers import AutoConfig
+
+    return Model(model, AutoConfig.for_model(**MODELS[model]()))
+
+
+LENGTHS = {"mathematics": (4.05, 0.44, 4.16, 0.83), "mathinstruct": (4.3, 0.5, 4.9, 0.7)}
+"""Mean and spread of the logarithm of the tokens of prompts, and of completions.
+
+"mathematics" was measured on 54,159 rows in Pythia's tokens; "mathinstruct" is chosen so that rows
+have the mean of MathInstruct, 248 tokens of which 164 are completion.
+"""
 
 
 def rows(
-    n: int, model: str, length: float | None = None, seed: int = 0, **settings: Any
+    n: int,
+    model: str,
+    length: float | None = None,
+    seed: int = 0,
+    lengths: str = "mathematics",
+    **settings: Any,
 ) -> Prepared:
-    """Make n rows of random tokens, as long as rows of mathematics in Pythia's tokens.
+    """Make n rows of random tokens, with the log-normal ``LENGTHS``, cut at 512 together.
 
-    Prompt and completion are log-normal: prompts with median 58 and spread 0.44, completions with
-    median 64 and spread 0.83, measured on 54,159 rows; cut at 512 together. ``length`` makes all
-    rows that long instead, the half of each a completion.
+    ``length`` makes all rows that long instead, the half of each a completion.
     """
     random = np.random.default_rng(seed)
-    prompts = np.exp(random.normal(4.05, 0.44, n)).astype(np.int64) + 1
-    completions = np.exp(random.normal(4.16, 0.83, n)).astype(np.int64) + 1
+    prompt, prompt_spread, completion, completion_spread = LENGTHS[lengths]
+    prompts = np.exp(random.normal(prompt, prompt_spread, n)).astype(np.int64) + 1
+    completions = np.exp(random.normal(completion, completion_spread, n)).astype(np.int64) + 1
     if length is not None:
         prompts[:], completions[:] = length // 2, length - length // 2
     prompts = np.minimum(prompts, 480)
-    lengths = np.minimum(prompts + completions, max(512, length or 0))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    totals = np.minimum(prompts + completions, max(512, length or 0))
+    offsets = np.concatenate([[0], np.cumsum(totals)])
+    place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], totals)
     ids = np.array([b"%032x" % number for number in random.permutation(n)])
     wanted = ProxySettings(proxy="scratch-70m", **settings).resolved()
     wanted = replace(wanted, unit_tokens=unit_tokens(wanted))
-    n_tokens = (lengths - prompts).astype(np.int32)
-    order = Order.of(ids, lengths, wanted, seed)
+    n_tokens = (totals - prompts).astype(np.int32)
+    order = Order.of(ids, totals, wanted, seed)
     described = proxy(model)
     return Prepared(
         settings=wanted,
@@ -82,8 +125,8 @@ def rows(
         template="alpaca",
         tokenized=Tokenized(
             tokens=random.integers(0, described.vocabulary, offsets[-1]).astype(np.int32),
-            completion=place >= np.repeat(prompts, lengths),
-            lengths=lengths,
+            completion=place >= np.repeat(prompts, totals),
+            lengths=totals,
             kept=np.arange(n),
             left_out=(),
             n_truncated=0,
@@ -96,16 +139,22 @@ def rows(
     )
 
 
-def one_at_a_time(model: Any, prepared: Prepared) -> np.ndarray:
+def one_at_a_time(
+    model: Any, prepared: Prepared, seconds: float = math.inf, dtype: torch.dtype | None = None
+) -> np.ndarray:
     """Score as the method's first implementation does: a forward pass with labels per example.
 
-    All logits of an example, in float32; no batch. float32 (n,).
+    All logits of an example; no batch; in float32, or under autocast to ``dtype``. float32 (m,):
+    the losses of as many examples as are done within ``seconds``, of all without.
     """
     model.eval()
     found = np.empty(len(prepared), dtype=np.float32)
+    began = time.perf_counter()
     device = next(model.parameters()).device
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         for row in range(len(prepared)):
+            if time.perf_counter() - began > seconds:
+                return found[:row]
             part = slice(prepared.offsets[row], prepared.offsets[row + 1])
             tokens = torch.from_numpy(prepared.tokens[part].astype(np.int64))
             labels = tokens.clone()

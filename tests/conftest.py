@@ -50,7 +50,7 @@ def command_line(folder: Path) -> Cli:
         *arguments: str | Path, expect: int = 0, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "smalltolarge.cli", *map(str, arguments)],
+            [sys.executable, "-m", "smalltolarge", *map(str, arguments)],
             cwd=folder,
             env={**os.environ, "COLUMNS": "200", **environment},
             capture_output=True,

@@ -29,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of a few thousand weights, trained for a moment."""
     folder = tmp_path_factory.mktemp("model")
     write_data(folder)
-    command = [sys.executable, "-m", "smalltolarge.cli", "train", "scratch-0.1m", "data.jsonl"]
+    command = [sys.executable, "-m", "smalltolarge", "train", "scratch-0.1m", "data.jsonl"]
     options = ["--trainer", "own", "--epochs", "0.2", "--template", "alpaca", "--threads", "1"]
     subprocess.run([*command, *options, "--out", "model"], cwd=folder, check=True)
     return folder / "model"

@@ -121,7 +121,7 @@ def test_a_run_stopped_by_a_signal_says_so_and_goes_on_to_the_same_bytes(
     tmp_path: Path, s2l: Cli
 ) -> None:
     again = [*SELECT, "--run", "stopped", "--out", "stopped.jsonl"]
-    command = [sys.executable, "-m", "smalltolarge.cli", *again]
+    command = [sys.executable, "-m", "smalltolarge", *again]
     proxy = tmp_path / "stopped" / "proxy"
     for number in (signal.SIGTERM, signal.SIGKILL):
         run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

@@ -13,7 +13,8 @@ import torch
 import transformers
 
 from smalltolarge.errors import DataError, OutOfSpace
-from smalltolarge.lm import Prepared, prepare, products, record
+from smalltolarge.lm import Prepared, attention, prepare, products, record
+from smalltolarge.lm.units import Unit
 from smalltolarge.settings import ProxySettings
 
 from . import lm_samples
@@ -210,6 +211,22 @@ def test_running_out_of_memory_names_the_unit(
     )
     with pytest.raises(OutOfSpace, match="--unit-tokens"):
         record(prepared)
+
+
+@pytest.mark.parametrize("heads", [9, 3])
+def test_the_kernel_of_a_gpu_takes_what_it_is_given(heads: int) -> None:
+    """Shapes alone, on torch's device without data: this is the call that a GPU gets."""
+    lengths = np.array([12, 8])
+    ends = torch.empty(3, dtype=torch.int32, device="meta")
+    unit = Unit(ends, ends, ends, ends, lengths, ends, ())
+    query, key, value = (
+        torch.empty(20, n, 64, dtype=torch.bfloat16, device="meta", requires_grad=True)
+        for n in (9, heads, heads)
+    )
+    found = attention._Repeatable.apply(attention._flash, query, key, value, unit, 0.125, 0.0)
+    assert found.shape == query.shape
+    found.sum().backward()
+    assert [part.grad.shape for part in (query, key)] == [query.shape, key.shape]
 
 
 @pytest.mark.real_data

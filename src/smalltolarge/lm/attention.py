@@ -6,7 +6,7 @@ over real tokens alone: matrices, norms and activations have no padding, and no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -66,8 +66,21 @@ def _attend(
         dtype = torch.get_autocast_dtype(kind)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
-    if dropout == 0.0 and query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
-        return _flash(query, key, value, unit, scaling)[None], None
+    fast = dropout == 0.0 and query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
+    attend = _flash if fast else _in_groups
+    if query.is_cuda and torch.is_grad_enabled():
+        return _Repeatable.apply(attend, query, key, value, unit, scaling, dropout)[None], None
+    return attend(query, key, value, unit, scaling, dropout)[None], None
+
+
+def _in_groups(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    unit: Unit,
+    scaling: float | None,
+    dropout: float,
+) -> torch.Tensor:
     sizes = [group.tokens for group in unit.groups]
     found = [
         _attend_group(q, k, v, group, scaling, dropout)
@@ -75,7 +88,7 @@ def _attend(
             query.split(sizes), key.split(sizes), value.split(sizes), unit.groups, strict=True
         )
     ]
-    return torch.cat(found)[None], None
+    return torch.cat(found)
 
 
 def _attend_group(
@@ -106,25 +119,51 @@ def _attend_group(
 
 
 def _flash(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, unit: Unit, scaling: float | None
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    unit: Unit,
+    scaling: float | None,
+    dropout: float,
 ) -> torch.Tensor:
-    """Attend in one kernel that takes examples of any lengths; it exists in half precision."""
-    from torch.nn.attention.varlen import varlen_attn
+    """Attend in one kernel that takes examples of any lengths; it exists in half precision.
 
-    longest = int(unit.lengths.max())
-    found: torch.Tensor = varlen_attn(
-        query,
-        key,
-        value,
-        unit.ends,
-        unit.ends,
-        longest,
-        longest,
-        scale=scaling,
-        window_size=(-1, 0),
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
+    The operator itself: ``varlen_attn``, which stands on it, does not let key and value have fewer
+    heads in every version of torch.
+    """
+    longest, ends = int(unit.lengths.max()), unit.ends
+    found: torch.Tensor = torch.ops.aten._flash_attention_forward(
+        query, key, value, ends, ends, longest, longest, dropout, True, False, scale=scaling
+    )[0]
     return found
+
+
+class _Repeatable(torch.autograd.Function):  # type: ignore[misc]
+    """An attention whose gradients are the same bits every time.
+
+    On a GPU they are only while deterministic algorithms are insisted on, which elsewhere in a
+    model would refuse operations that have none. The graph of the attention is kept for that.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, attend: Callable[..., torch.Tensor], *given: Any) -> torch.Tensor:
+        parts = [part.detach().requires_grad_() for part in given[:3]]
+        with torch.enable_grad():
+            ctx.graph = attend(*parts, *given[3:]), parts
+        return ctx.graph[0].detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        found, parts = ctx.graph
+        del ctx.graph  # or it would stay as long as the loss does
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            grads = torch.autograd.grad(found, parts, grad)
+        finally:
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        return (None, *grads, None, None, None)
 
 
 @contextmanager

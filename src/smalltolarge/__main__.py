@@ -1,4 +1,4 @@
-"""``python -m smalltolarge.cli``."""
+"""``python -m smalltolarge``."""
 
 from smalltolarge.cli import main
 
