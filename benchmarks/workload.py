@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,10 @@ MODELS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "120m-qwen2": partial(_grouped, "qwen2", 896, 6, (14, 2), 4864, 32768),
 }
 """transformers' configurations by name; 70m and 410m are the shapes of Pythia."""
+
+
+LARGE = ("70m", "410m", "smollm2-135m", "120m-qwen2")
+"""Those of which a CPU scores a few hundred rows at most in a benchmark."""
 
 
 def proxy(model: str) -> Model:
@@ -211,8 +216,11 @@ def machine(device: torch.device, threads: int) -> str:
     """Say what is measured on."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text(encoding="utf-8").splitlines() if known.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return (
-        f"{platform.machine()}, {threads} of {os.cpu_count()} cores, "
+        f"{names[0] if names else platform.machine()}, {threads} of {os.cpu_count()} cores, "
         f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
     )
 
