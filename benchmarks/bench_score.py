@@ -11,6 +11,7 @@ matrix products measured here in each precision.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -40,16 +41,16 @@ def compare(model: str, n: int, threads: int, repeats: int, device: torch.device
     """Print one line a way, and the ratio."""
     prepared = workload.rows(n, model, device=str(device))
     plain = models.load(prepared.model, 0).to(device)
-    limits, found, ways = {}, {}, {}
-    ways["one at a time"] = lambda: workload.one_at_a_time(plain, prepared)
-    limits["one at a time"] = workload.peak_flops(device, torch.float32)
+    ways: dict[str, Callable[[], np.ndarray]] = {
+        "one at a time": partial(workload.one_at_a_time, plain, prepared)
+    }
+    limits = {"one at a time": workload.peak_flops(device, torch.float32)}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         fast = models.load(prepared.model, 0).to(device)
         losses = find_losses(prepared, fast, device, dtype == torch.bfloat16)
         ways[f"ours, {name}"] = partial(score, prepared, losses, device)
         limits[f"ours, {name}"] = workload.peak_flops(device, dtype)
-    for name, work in ways.items():
-        found[name] = work()
+    found = {name: work() for name, work in ways.items()}
     seconds = workload.alternating(ways, repeats, device)
     flops = prepared.plan.scoring_flops / len(prepared.plan.checkpoints)
     print(

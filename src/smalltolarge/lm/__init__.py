@@ -2,9 +2,9 @@
 
 import os
 
-# Read when torch loads OpenMP: threads that wait for each other soon make room for others. As it
-# comes they spin, and beside another busy process two of them then are slower than one.
-os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+# Read when torch loads OpenMP: threads that wait for each other sleep. As it comes they spin, and
+# beside another busy process two of them then are slower than one.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 from smalltolarge.lm.features import embed, score_alone
 from smalltolarge.lm.generation import Answerer, Completion
