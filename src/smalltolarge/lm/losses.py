@@ -163,7 +163,17 @@ class Losses:
         Units have no attention mask, and the loss of an answer is that of predicting it: both
         hold of causal attention alone. BERT and its like load as causal models and are none.
         """
-        earlier, changed = _with_another_end(probe)
+        units = _with_another_end(probe)
+        # twice: one that looks ahead does so every time, and nothing else may refuse a model
+        if self._end_moves(*units) and self._end_moves(*units):
+            raise DataError(
+                f"not a causal language model: {type(self.model).__name__} looks ahead; what it "
+                "says of a token changes with the tokens after it, so that an answer's loss says "
+                f"nothing. {_CAUSAL_WANTED}"
+            )
+
+    def _end_moves(self, earlier: Unit, changed: Unit) -> bool:
+        """Whether the logits of two units, which differ in last tokens alone, differ."""
         try:
             with _evaluating(self.model):
                 before, after = (
@@ -182,13 +192,8 @@ class Losses:
         finite = torch.isfinite(before) & torch.isfinite(after)  # others are refused as losses
         before, after = before[finite].float(), after[finite].float()
         if not before.numel():
-            return
-        if (after - before).abs().max() > _CAUSAL * before.abs().max():
-            raise DataError(
-                f"not a causal language model: {type(self.model).__name__} looks ahead; what it "
-                "says of a token changes with the tokens after it, so that an answer's loss says "
-                f"nothing. {_CAUSAL_WANTED}"
-            )
+            return False
+        return bool((after - before).abs().max() > _CAUSAL * before.abs().max())
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _head_agrees(self, probe: Unit) -> bool:
