@@ -426,3 +426,11 @@ def test_every_row_is_accounted_for_in_the_manifest(tmp_path: Path) -> None:
     assert chosen["rows"] + sum(chosen["excluded"].values()) == load["read"]
     assert sum(source["rows"] for source in chosen["sources"]) == chosen["rows"]
     assert sum(source["selected"] for source in chosen["sources"]) == chosen["selected"] == 24
+
+
+def test_a_run_goes_on_in_the_precision_it_began_with(data: Path, s2l: Cli) -> None:
+    s2l(*SELECT, "--precision", "bfloat16", "--run", "run")
+    assert "nothing to do" in s2l(*SELECT, "--run", "run").stderr
+    s2l(*SELECT, "--out", "other.jsonl", "--run", "other")
+    recipe = (data.parent / "other" / "recipe.yaml").read_text(encoding="utf-8")
+    assert "precision: float32" in recipe

@@ -156,7 +156,13 @@ def copies(home: Path) -> list[str]:
 def test_losses_are_those_of_transformers_and_fall_in_training(smollm2: str) -> None:
     examples = examples_of(CONVERSATIONS)
     settings = ProxySettings(
-        proxy=smollm2, checkpoints=2, epochs=1, batch_size=2, learning_rate=2e-4, threads=1
+        proxy=smollm2,
+        checkpoints=2,
+        epochs=1,
+        batch_size=2,
+        learning_rate=2e-4,
+        threads=1,
+        precision="float32",
     )
     prepared = lm.prepare(examples, settings, seed=1)
     assert prepared.template == "chat"
