@@ -25,6 +25,7 @@ import torch
 from corpus import documents, refuse_leaks
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from smalltolarge.examples import Message
 from smalltolarge.lm import models as lm_models
 from smalltolarge.lm.device import fixed
 from smalltolarge.lm.memory import Freed
@@ -121,7 +122,7 @@ def train_tokenizer(seed: int, vocabulary: int) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     texts = list(islice(documents(seed), 10_000))
     for row in training_rows(5_000, seed):
-        turns = [("user", row["instruction"]), ("assistant", row["output"])]
+        turns = [Message("user", row["instruction"]), Message("assistant", row["output"])]
         texts += [piece.text for piece in alpaca(turns)]
     tokenizer.train_from_iterator(
         texts,

@@ -34,6 +34,7 @@ from profile_record import busy
 
 from smalltolarge import wordproblems
 from smalltolarge.errors import S2LError
+from smalltolarge.examples import Message
 from smalltolarge.lm import models, record
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.generation import Answerer
@@ -324,7 +325,7 @@ def generate(run: Run) -> None:
     try:
         answerer = Answerer.load(run.model, settings)
         rows = wordproblems.training_rows(max(sizes), seed=0)
-        prompts = answerer.prompts([[("user", row["instruction"])] for row in rows])
+        prompts = answerer.prompts([[Message("user", row["instruction"])] for row in rows])
     except (S2LError, OSError, ImportError) as error:
         answerer, prompts = _random_answerer(run, settings, max(sizes))
         kind = f"random weights, {answerer.described.name}"

@@ -270,7 +270,7 @@ def _is_one_answer(turns: list[dict[str, str]]) -> bool:
 
 def _messages(found: Examples) -> list[list[dict[str, str]]]:
     return [
-        [{"role": role, "content": content} for role, content in turns]
+        [{"role": turn.role, "content": turn.content} for turn in turns]
         for turns in found.conversations()
     ]
 

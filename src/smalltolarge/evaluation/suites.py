@@ -14,6 +14,7 @@ from typing import Literal
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation.programs import NotArithmetic, run_program
 from smalltolarge.evaluation.task import Question, Task
+from smalltolarge.examples.table import Message
 from smalltolarge.wordproblems import PROGRAM_REQUEST
 
 _NUMBER = r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?"
@@ -75,7 +76,7 @@ class Suite(Task):
                     )
                 if self.answer_by == "program":
                     question = f"{question} {PROGRAM_REQUEST}"
-                found.append(Question((("user", question),), answer))
+                found.append(Question((Message("user", question),), answer))
         if not found:
             raise DataError(f"{printable(str(self.path), 200)} holds no questions")
         return found

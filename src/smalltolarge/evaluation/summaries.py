@@ -253,15 +253,15 @@ def _recognised(row: Mapping[str, Any], name: str) -> frozenset[str]:
 def _pair(row: dict[str, Any], columns: frozenset[str]) -> tuple[str, str]:
     layout = _LAYOUTS[columns]
     turns = ConversationReader(layout).read(row)
-    if [role for role, _ in turns] != ["user", "assistant"]:
-        roles = ", ".join(role for role, _ in turns)
+    if [turn.role for turn in turns] != ["user", "assistant"]:
+        roles = ", ".join(turn.role for turn in turns)
         raise Refused("not text", "", f"turns: {roles}", "one prompt and one reference")
     try:
         encode(turns)
     except UnicodeEncodeError as error:
         text = shown(error.object[max(error.start - 20, 0) : error.start + 20])
         raise Refused("not valid Unicode", "", f"a lone surrogate in {text}", "Unicode") from None
-    prompt, reference = (content for _, content in turns)
+    prompt, reference = (turn.content for turn in turns)
     if layout is not _NOTES:
         return prompt, reference
     return _asked_for(row.get(_SECTION), _unix(prompt)), _unix(reference)

@@ -206,7 +206,7 @@ def examine(
     waiting = list(range(len(pairs)))
     for one in task.forms(form):
         prompts: list[tuple[Message, ...]] = [
-            (("user", task.ask(pairs[row][0], one)),) for row in waiting
+            (Message("user", task.ask(pairs[row][0], one)),) for row in waiting
         ]
         completions = ask(prompts)
         texts = [text for text, _ in completions]

@@ -70,6 +70,9 @@ ROLES = {
 _HEADS = {
     role: bytes([len(role)]) + role.encode() for role in ("system", "user", "assistant", "tool")
 }
+_REASONING, _NOT_LEARNED = (
+    bytes([len(name)]) + name for name in (b"reasoning", b"assistant, not learned")
+)
 _TEXT = "a text that is not blank"
 _OPENAI, _SHAREGPT = ("role", "content"), ("from", "value")
 
@@ -77,10 +80,16 @@ _OPENAI, _SHAREGPT = ("role", "content"), ("from", "value")
 def encode(messages: list[Message]) -> bytes:
     """Encode turns unambiguously; ``UnicodeEncodeError`` for a lone surrogate."""
     parts: list[bytes] = []
-    for role, content in messages:
-        body = content.encode()
-        parts += (_HEADS[role], len(body).to_bytes(8, "little"), body)
+    for role, content, reasoning, learned in messages:
+        if reasoning:
+            parts += (_REASONING, *_sized(reasoning))
+        parts += (_HEADS[role] if learned else _NOT_LEARNED, *_sized(content))
     return b"".join(parts)
+
+
+def _sized(text: str) -> tuple[bytes, bytes]:
+    body = text.encode()
+    return len(body).to_bytes(8, "little"), body
 
 
 def example_id(encoded: bytes, occurrence: int) -> str:
@@ -124,30 +133,30 @@ class ConversationReader:
             if context:
                 prompt = f"{prompt}\n\n{context}"
         return [
-            ("user", prompt),
-            ("assistant", _filled(row, columns["output"], "empty completion")),
+            Message("user", prompt),
+            Message("assistant", _filled(row, columns["output"], "empty completion")),
         ]
 
     def _with_system(self, row: dict[str, Any], turns: list[Message], field: str) -> list[Message]:
         system = _optional(row, self.columns["system"]) if "system" in self.columns else ""
-        if turns[0][0] == "system":
-            if system and system != turns[0][1]:
+        if turns[0].role == "system":
+            if system and system != turns[0].content:
                 raise Refused(
                     "turns out of order",
                     field,
                     f"a system turn and another text in {self.columns['system']}",
                     "one system text",
                 )
-            system = turns[0][1]
+            system = turns[0].content
             turns = turns[1:]
         tools = _tools(row, self.columns["tools"]) if "tools" in self.columns else ""
         preface = f"{system}\n\n{tools}" if system and tools else system or tools
-        return [("system", preface), *turns] if preface else turns
+        return [Message("system", preface), *turns] if preface else turns
 
     def _in_order(self, turns: list[Message], field: str) -> list[Message]:
         last = 0
         begun = False
-        for number, (role, content) in enumerate(turns, 1):
+        for number, (role, content, *_) in enumerate(turns, 1):
             where = f"{field}, turn {number}"
             if role == "system":
                 if number > 1:
@@ -161,7 +170,7 @@ class ConversationReader:
                         "a user or system turn first",
                     )  # fmt: skip
                 last = number
-            elif role == "tool" and turns[number - 2][0] not in ("assistant", "tool"):
+            elif role == "tool" and turns[number - 2].role not in ("assistant", "tool"):
                 raise Refused(
                     "turns out of order", where, "a tool turn that follows no assistant turn",
                     "a tool turn after an assistant or tool turn",
@@ -171,13 +180,14 @@ class ConversationReader:
                 raise Refused(reason, where, shown(content), _TEXT)  # type: ignore[arg-type]
             begun = True
         if not last:
-            roles = ", ".join(role for role, _ in turns[:8])
+            roles = ", ".join(turn.role for turn in turns[:8])
             raise Refused("no assistant turn", field, f"turns: {roles}", "an assistant turn")
         if last < len(turns):
             self.cut += 1
             turns = turns[:last]
-        first, text = turns[0]
-        return turns[1:] if first == "system" and (not text or text.isspace()) else turns
+        first = turns[0]
+        blank = not first.content or first.content.isspace()
+        return turns[1:] if first.role == "system" and blank else turns
 
 
 def _refuse_duplicates(row: Duplicated, used: frozenset[str], field: str) -> None:
@@ -236,13 +246,14 @@ def _pair(row: Mapping[str, Any], prompt: str, completion: str) -> list[Message]
     turns = (
         _turns(row, prompt, _OPENAI)
         if isinstance(asked, list)
-        else [("user", _filled(row, prompt, "empty prompt"))]
+        else [Message("user", _filled(row, prompt, "empty prompt"))]
     )
     answer = row.get(completion)
     if not isinstance(answer, list):
-        return [*turns, ("assistant", _filled(row, completion, "empty completion"))]
+        answered = _filled(row, completion, "empty completion")
+        return [*turns, Message("assistant", answered)]
     answers = _turns(row, completion, _OPENAI)
-    for number, (role, _) in enumerate(answers, 1):
+    for number, (role, *_) in enumerate(answers, 1):
         if role not in ("assistant", "tool") or (number == 1 and role == "tool"):
             raise Refused(
                 "turns out of order", f"{completion}, turn {number}", f"a {role} turn",
@@ -285,7 +296,8 @@ def _turn(turn: object, where: str, keys: tuple[str, str]) -> Message:
         text = ""
     else:
         text = _parts(content, f"{where}, {keys[1]}")
-    return role, "\n".join([text, *calls] if text and not text.isspace() else calls or [text])
+    whole = [text, *calls] if text and not text.isspace() else calls or [text]
+    return Message(role, "\n".join(whole))
 
 
 def _allowed(keys: tuple[str, str]) -> str:
@@ -342,4 +354,9 @@ def _parsed(text: str) -> object:
 
 def repaired(messages: list[Message]) -> list[Message]:
     """Replace lone surrogates in every turn."""
-    return [(role, without_surrogates(content)) for role, content in messages]
+    return [
+        turn._replace(
+            content=without_surrogates(turn.content), reasoning=without_surrogates(turn.reasoning)
+        )
+        for turn in messages
+    ]

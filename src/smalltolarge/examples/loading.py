@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.conversation import ConversationReader, encode, example_id, repaired
-from smalltolarge.examples.json_rows import Row
+from smalltolarge.examples.json_rows import Row, without_surrogates
 from smalltolarge.examples.layout import Layout, Shapes, check_columns, recognise
 from smalltolarge.examples.occurrences import number_occurrences
 from smalltolarge.examples.overlap import without_overlaps
@@ -244,14 +244,15 @@ class _Rows:
         if self.settings.repair_text:
             self.mended += 1
             return repaired(messages)
-        for number, (role, content) in enumerate(messages, 1):
+        for number, turn in enumerate(messages, 1):
+            text = turn.reasoning + turn.content
             try:
-                content.encode()
+                text.encode()
             except UnicodeEncodeError as error:
                 raise Refused(
                     "not valid Unicode",
-                    f"turn {number} ({role})",
-                    f'a lone surrogate: "{printable(content[max(error.start - 20, 0) :], 50)}"',
+                    f"turn {number} ({turn.role})",
+                    f'a lone surrogate: "{printable(text[max(error.start - 20, 0) :], 50)}"',
                     "Unicode text, or --repair-text to replace what is not",
                 ) from None
         raise AssertionError("every turn can be encoded")
@@ -272,7 +273,7 @@ class _Rows:
                 source.encode()
             except UnicodeEncodeError:
                 if self.settings.repair_text:
-                    return repaired([("", source)])[0][1]
+                    return without_surrogates(source)
                 raise Refused(
                     "not valid Unicode", self.source, shown(source), "Unicode text, or null"
                 ) from None
@@ -285,8 +286,10 @@ class _Rows:
             return
         ids, rows, sources, *places = zip(*self.pending, strict=True)
         kind: Any = SCHEMA.field("messages").type
-        texts = [pa.array([turn[part] for row in rows for turn in row]) for part in (0, 1)]
-        turns = pa.StructArray.from_arrays(texts, fields=list(kind.value_type))
+        parts = zip(*(turn for row in rows for turn in row), strict=True)
+        turns = pa.StructArray.from_arrays(
+            [pa.array(part) for part in parts], fields=list(kind.value_type)
+        )
         ends = pa.array([0, *accumulate(map(len, rows))], pa.int32())
         columns: list[pa.Array[Any]] = [
             pa.array(ids, pa.string()),

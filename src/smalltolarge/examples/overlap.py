@@ -324,7 +324,7 @@ def without_overlaps(
 
 
 def _user_turns(messages: Sequence[Message]) -> list[str]:
-    return [content for role, content in messages if role == "user"]
+    return [turn.content for turn in messages if turn.role == "user"]
 
 
 def questions_of(examples: Examples) -> Iterator[Questions]:

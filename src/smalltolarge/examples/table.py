@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +13,27 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Message = tuple[str, str]
-"""(role, content); roles are system, user, assistant and tool."""
 
-_TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
+class Message(NamedTuple):
+    """One turn of a conversation."""
+
+    role: str
+    """system, user, assistant or tool."""
+    content: str
+    reasoning: str = ""
+    """What an assistant thought before it answered."""
+    learned: bool = True
+    """Whether an assistant's turn is to be learned, or only what others follow on."""
+
+
+_TURN = pa.struct(
+    [
+        ("role", pa.string()),
+        ("content", pa.string()),
+        ("reasoning", pa.string()),
+        ("learned", pa.bool_()),
+    ]
+)
 
 _FIELDS: list[pa.Field[Any]] = [
     pa.field("id", pa.string()),
@@ -63,8 +80,8 @@ class InputFile:
 class Examples:
     """n examples, the inputs they came from, and every row that was left out.
 
-    Always true: ids are unique, every example has an assistant turn, no assistant turn that is
-    learned is empty, and ``n_read == len(table) + len(excluded)``.
+    Always true: ids are unique, every example has an assistant turn that is learned, no assistant
+    turn is empty, and ``n_read == len(table) + len(excluded)``.
     """
 
     table: pa.Table
@@ -123,25 +140,27 @@ class Examples:
         return found
 
     def lengths(self) -> np.ndarray:
-        """Count the characters of every completion, all assistant turns together: int64 (n,)."""
+        """Count the characters of every completion, all learned turns together: int64 (n,)."""
         import pyarrow.compute as pc
 
         parts = []
         chunk: Any
         for chunk in self.table["messages"].chunks:
             turns: Any = chunk.flatten()
-            learned = pc.equal(turns.field("role"), pa.scalar("assistant"))
-            counts: Any = pc.utf8_length(turns.field("content"))
-            counts = pc.if_else(learned, counts.fill_null(0), 0)
-            characters = np.asarray(counts, dtype=np.int64)
+            answers = pc.equal(turns.field("role"), pa.scalar("assistant"))
+            learned = pc.and_(answers, turns.field("learned"))
+            counts: Any = pc.add(
+                pc.utf8_length(turns.field("content")), pc.utf8_length(turns.field("reasoning"))
+            )
+            characters = np.asarray(pc.if_else(learned, counts, 0), dtype=np.int64)
             ends = np.cumsum(pc.list_value_length(chunk).to_numpy())
             total = np.concatenate([[0], np.cumsum(characters)])
             parts.append(np.diff(total[ends], prepend=0))
         return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
     def conversations(self) -> Iterator[list[Message]]:
-        """Yield every example as a list of (role, content)."""
+        """Yield the turns of every example."""
         for batch in self.table.select(["messages"]).to_batches(max_chunksize=4096):
             conversations: list[Any] = batch.column(0).to_pylist()
             for messages in conversations:
-                yield [(turn["role"], turn["content"]) for turn in messages]
+                yield [Message(**turn) for turn in messages]

@@ -59,7 +59,7 @@ class Answerer:
         template = which_template(settings, tokenizer)
         if template == "chat":
             assert tokenizer.chat is not None
-            tokenizer.chat.probe([("user", "What is 2 + 3?"), ("assistant", "5")])
+            tokenizer.chat.probe([Message("user", "What is 2 + 3?"), Message("assistant", "5")])
         check_ids(tokenizer.size - 1, described.vocabulary, tokenizer.name, name)
         model = models.load(described, seed=0)
         return cls(model.to(find_device(settings.device)), described, tokenizer, template, settings)
@@ -83,7 +83,7 @@ class Answerer:
                     f"({printable(str(error), 200)}). Give --template alpaca."
                 ) from error
         else:
-            ending: Message = ("assistant", "")
+            ending = Message("assistant", "")
             texts = [
                 [piece.text for piece in alpaca([*turns, ending], self.settings.preamble)]
                 for turns in conversations

@@ -106,7 +106,7 @@ class HarnessModel(LM):  # type: ignore[misc]
 
 def _conversation(context: str) -> list[Message]:
     turns = json.loads(context)
-    return [(turn["role"], turn["content"]) for turn in turns]
+    return [Message(turn["role"], turn["content"]) for turn in turns]
 
 
 def _until(text: str, arguments: Mapping[str, Any]) -> str:

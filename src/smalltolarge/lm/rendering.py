@@ -45,7 +45,7 @@ def alpaca(conversation: Sequence[Message], preamble: str = "") -> list[Piece]:
     """
     text = preamble if not preamble or preamble.endswith("\n") else preamble + "\n\n"
     pieces = []
-    for role, content in conversation:
+    for role, content, *_ in conversation:
         if role == "assistant":
             text += "### Response:\n"
             pieces.append(Piece(text + content, ((len(text), len(text) + len(content)),), True))
@@ -73,7 +73,7 @@ class ChatTemplate:
         """Write turns by the template; ``prompt`` adds what comes before an answer."""
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        turns = [{"role": role, "content": content} for role, content in conversation]
+        turns = [{"role": turn.role, "content": turn.content} for turn in conversation]
         rendered, _ = render_jinja_template(
             [turns], chat_template=self.template, add_generation_prompt=prompt, **self.special
         )
@@ -90,12 +90,12 @@ class ChatTemplate:
         DataError
             The template raises, or changes earlier text when turns follow.
         """
-        last = max(i for i, (role, _) in enumerate(conversation) if role == "assistant")
+        last = max(i for i, turn in enumerate(conversation) if turn.role == "assistant")
         try:
             text = self.render(conversation[: last + 1])
             spans = []
-            for i, (role, _) in enumerate(conversation[: last + 1]):
-                if role != "assistant":
+            for i, turn in enumerate(conversation[: last + 1]):
+                if turn.role != "assistant":
                     continue
                 before = self.render(conversation[:i], prompt=True)
                 through = text if i == last else self.render(conversation[: i + 1])
@@ -125,7 +125,7 @@ class ChatTemplate:
         """
         import transformers.utils.chat_template_utils  # noqa: F401  here, not in the child's 2 s
 
-        short = [(role, content[:2000]) for role, content in conversation]
+        short = [turn._replace(content=turn.content[:2000]) for turn in conversation]
         if not _finishes(lambda: self.pieces(short)):
             raise RefusedForSafety(
                 f"the chat template of {self.name} did not finish within {_PROBE_SECONDS} s and "

@@ -17,7 +17,7 @@ import numpy as np
 import tokenizers
 
 from smalltolarge.errors import DataError, RecipeError, printable
-from smalltolarge.examples.table import Examples
+from smalltolarge.examples.table import Examples, Message
 from smalltolarge.lm.device import settled_precision, unit_tokens
 from smalltolarge.lm.models import (
     Model,
@@ -321,7 +321,10 @@ def _trained_tokenizer(
     """Train the vocabulary of a model from scratch on a sample of the rendered examples."""
     with progress.step("vocabulary", len(examples)) as step:
         characters = np.array(
-            [sum(len(content) for _, content in turns) for turns in examples.conversations()]
+            [
+                sum(len(turn.reasoning) + len(turn.content) for turn in turns)
+                for turns in examples.conversations()
+            ]
         )
         sample = training_sample(examples.ids, characters, TRAINING_BYTES)
         check()
@@ -331,7 +334,7 @@ def _trained_tokenizer(
                 rows = sample[start : start + _CHUNK]
                 messages: list[Any] = examples.table["messages"].take(rows).to_pylist()
                 for turns in messages:
-                    pieces = render([(turn["role"], turn["content"]) for turn in turns])
+                    pieces = render([Message(**turn) for turn in turns])
                     yield "".join(piece.text for piece in pieces)
                 step.advance(len(rows))
 
