@@ -64,8 +64,8 @@ def part(file: Path, model: str, threads: int, folder: Path, name: str, epochs: 
         run = bench_train.theirs(
             prepared,
             torch.device("cpu"),
-            grouped=True,
-            trl=False,
+            "grouped",
+            bfloat16=False,
             output_dir=str(folder),
             per_device_train_batch_size=32,
             max_steps=steps,

@@ -1,10 +1,13 @@
 """Train a proxy: ours against transformers' Trainer and TRL's SFTTrainer, same rows, in turn.
 
     python benchmarks/bench_train.py [--models 70m] [--rows N] [--threads 1 2] [--repeats R]
+                                     [--precisions float32 bfloat16] [--units 1024 4096] [--batch B]
+                                     [--others random grouped trl]
 
-All train in float32 on a CPU and bfloat16 on a GPU, with AdamW and dynamic padding, the prompt
-masked, in batches of 8, which is the default of both. Only the steps are timed, from the second on;
-tokens are real ones, without padding.
+All train with AdamW and dynamic padding, the prompt masked, in batches of 8, which is the default
+of both, in bfloat16 by autocast. Only the steps are timed, from the second on; tokens are real
+ones, without padding. Ours is timed with units of so many tokens (by default the usual ones). A
+name such as smollm2-135m stands for a real model with its own tokens.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,20 +25,24 @@ import torch
 import workload
 
 from smalltolarge.lm import models
-from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
+from smalltolarge.lm.device import find_device, fixed
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import Training
 
-_BATCH = 8
+OTHERS = {
+    "random": "Trainer",
+    "grouped": "Trainer, grouped by length",
+    "trl": "SFTTrainer",
+}
 
 
-def ours(prepared: Prepared, device: torch.device) -> Callable[[], float]:
+def ours(prepared: Prepared, device: torch.device, *, bfloat16: bool) -> Callable[[], float]:
     """Give a function that trains one epoch and gives tokens a second."""
-    model = models.load(prepared.model, 0).to(device)
-    losses = find_losses(prepared, model, device, uses_bfloat16("auto", device))
 
     def run() -> float:
+        model = models.load(prepared.model, 0).to(device)
+        losses = find_losses(prepared, model, device, bfloat16)
         training = Training(prepared, losses, device)
         training.advance()
         began, tokens = time.perf_counter(), 0
@@ -48,9 +57,9 @@ def ours(prepared: Prepared, device: torch.device) -> Callable[[], float]:
 
 
 def theirs(
-    prepared: Prepared, device: torch.device, *, grouped: bool, trl: bool, **more_options: Any
+    prepared: Prepared, device: torch.device, other: str, *, bfloat16: bool, **more_options: Any
 ) -> Callable[[], float]:
-    """Give the same for a trainer of transformers or TRL; ``more_options`` are its own."""
+    """Give the same for one of ``OTHERS``; ``more_options`` are its own."""
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
@@ -83,7 +92,7 @@ def theirs(
         data.append({"input_ids": tokens, "labels": labels, "attention_mask": [1] * len(tokens)})
     options: dict[str, Any] = {
         "output_dir": tempfile.mkdtemp(),
-        "per_device_train_batch_size": _BATCH,
+        "per_device_train_batch_size": prepared.order.batch_size,
         "max_steps": prepared.order.steps_per_epoch,
         "learning_rate": 2e-5,
         "lr_scheduler_type": "cosine",
@@ -93,11 +102,11 @@ def theirs(
         "report_to": "none",
         "disable_tqdm": True,
         "logging_steps": 1000,
-        "bf16": uses_bfloat16("auto", device),
+        "bf16": bfloat16,
         "use_cpu": device.type == "cpu",
         "remove_unused_columns": False,
     }
-    if grouped:
+    if other == "grouped":
         options["train_sampling_strategy"] = "group_by_length"
     options |= more_options
 
@@ -105,7 +114,7 @@ def theirs(
         model = models.load(prepared.model, 0)
         collator, clock = Counted(tokenizer=None), Clock()
         collator.batches = []
-        if trl:
+        if other == "trl":
             from trl import SFTConfig, SFTTrainer
 
             arguments = SFTConfig(
@@ -146,45 +155,60 @@ def _tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>", pad_token="<unk>")
 
 
-def compare(model: str, n: int, threads: int, repeats: int, device: torch.device) -> None:
-    """Print one line a way, and the ratios."""
-    prepared = workload.rows(n, model, batch_size=_BATCH, learning_rate=2e-5, device=str(device))
-    ways = {
-        "ours": ours(prepared, device),
-        "Trainer": theirs(prepared, device, grouped=False, trl=False),
-        "Trainer, grouped by length": theirs(prepared, device, grouped=True, trl=False),
-        "SFTTrainer": theirs(prepared, device, grouped=False, trl=True),
-    }
+def compare(model: str, n: int, threads: int, device: torch.device, given: Namespace) -> None:
+    """Print one line a way: ratios to ours in float32 with the first units, which come first."""
+    prepared = workload.rows(
+        n, model, batch_size=given.batch, learning_rate=2e-5, device=str(device)
+    )
+    ways: dict[str, Callable[[], float]] = {}
+    limits: dict[str, float] = {}
+    for precision in given.precisions:
+        bfloat16 = precision == "bfloat16"
+        limit = workload.peak_flops(device, torch.bfloat16 if bfloat16 else torch.float32)
+        for unit in [unit for unit in given.units if unit] or [prepared.order.unit_tokens]:
+            cut = replace(prepared, order=replace(prepared.order, unit_tokens=unit))
+            name = f"{precision}, ours, units of {unit:,}"
+            ways[name], limits[name] = ours(cut, device, bfloat16=bfloat16), limit
+        for other in given.others:
+            name = f"{precision}, {OTHERS[other]}"
+            ways[name], limits[name] = theirs(prepared, device, other, bfloat16=bfloat16), limit
     rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
+    for _ in range(1 if given.quick else given.repeats):
         for name, run in ways.items():
             rates[name].append(run())
-    limit = workload.peak_flops(device)
     flops = prepared.plan.training_flops / prepared.plan.training_tokens
     print(
-        f"\n{model}: {prepared.plan.parameters:,} weights; {n:,} rows, batches of {_BATCH}; "
+        f"\n{model}: {prepared.plan.parameters:,} weights; {n:,} rows, batches of {given.batch}; "
         f"{workload.machine(device, threads)}"
     )
-    print(f"  limit {limit / 1e9:.0f} GFLOP/s")
-    best = statistics.median(rates["ours"])
+    first = statistics.median(next(iter(rates.values())))
     for name, found in rates.items():
         median = statistics.median(found)
         print(
-            f"  {name:<27} {median:9,.0f} tokens/s ({min(found):,.0f} to {max(found):,.0f})  "
-            f"{median * flops / limit:6.1%} of the limit  ratio {best / median:.2f}",
+            f"  {name:<36} {median:9,.0f} tokens/s ({min(found):,.0f} to {max(found):,.0f})  "
+            f"{median * flops / limits[name]:6.1%} of {limits[name] / 1e9:,.0f} GFLOP/s  the first "
+            f"is {first / median:.2f} times as fast",
             flush=True,
         )
 
 
 def main() -> None:
     """Compare for every model and number of threads."""
-    given = workload.arguments(__doc__, models=["70m"], rows=0)
+    given = workload.arguments(
+        __doc__,
+        models=["70m"],
+        rows=0,
+        units=[0],
+        batch=8,
+        precisions=["float32", "bfloat16"],
+        others=list(OTHERS),
+    )
     device = find_device(given.device)
     for model in given.models:
-        n = given.rows or (64 if model in ("70m", "410m") else 4000) // (2 if given.quick else 1)
+        n = given.rows or (64 if workload.is_large(model) else 4000) // (2 if given.quick else 1)
         for threads in given.threads[-1 if given.quick else 0 :] if device.type == "cpu" else [1]:
             with fixed(threads, device):
-                compare(model, n, threads, 1 if given.quick else given.repeats, device)
+                compare(model, n, threads, device, given)
 
 
 if __name__ == "__main__":

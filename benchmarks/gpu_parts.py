@@ -44,9 +44,9 @@ from smalltolarge.settings import ModelSettings, cores
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = ("datasets", "faiss", "pydantic", "zstandard", "accelerate", "gguf", "triton", "pytest")
-SHAPES = {False: ("70m", "410m", "smollm2-135m"), True: ("0.1m", "0.1m-llama")}
+SHAPES = {False: ("70m", "410m", "135m-llama"), True: ("0.1m", "0.1m-llama")}
 FAMILIES = {
-    False: ("70m", "smollm2-135m", "120m-qwen2"),
+    False: ("70m", "135m-llama", "120m-qwen2"),
     True: ("0.1m", "0.1m-llama", "0.1m-qwen2"),
 }
 """Of GPT-NeoX, Llama and Qwen2; keyed by whether small shapes are asked for, as above."""
@@ -241,19 +241,12 @@ def _train(run: Run, model: str, batch: int, name: str, peak: float) -> None:
     steps = run.sized(96, 3)
     prepared = run.rows(batch * steps, model, batch_size=batch, learning_rate=2e-5)
     flops = prepared.plan.training_flops / prepared.plan.training_tokens
-    work = bench_train.ours(prepared, run.device)
+    work = bench_train.ours(prepared, run.device, bfloat16=run.bfloat16)
     rate = statistics.median(work() for _ in range(run.sized(3, 1)))
     run.add(f"{name}: ours", rate, unit="tokens/s", note=_memory(run))
     run.add(f"{name}: share of the matrix product", 100 * rate * flops / peak, unit="%")
     with run.trying(f"{name}: Trainer"):
-        work = bench_train.theirs(
-            prepared,
-            run.device,
-            grouped=True,
-            trl=False,
-            per_device_train_batch_size=batch,
-            bf16=run.bfloat16,
-        )
+        work = bench_train.theirs(prepared, run.device, "grouped", bfloat16=run.bfloat16)
         speed = work()
         run.add(f"{name}: Trainer, grouped by length", speed, unit="tokens/s")
         run.add(f"{name}: ours to Trainer", rate / speed)

@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from smalltolarge import wordproblems
+from smalltolarge.examples import load
 from smalltolarge.lm import products
 from smalltolarge.lm.device import unit_tokens, uses_bfloat16
 from smalltolarge.lm.models import Model, scratch_model, shape_of
 from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.tokenized import Tokenized
 from smalltolarge.lm.tokenizer import ModelTokenizer
-from smalltolarge.lm.tokens import Prepared
+from smalltolarge.lm.tokens import Prepared, prepare
 from smalltolarge.settings import ProxySettings
 
 
@@ -69,14 +71,16 @@ MODELS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "410m": partial(_gpt_neox, 1024, 24, 16, 50304),
     "0.1m-llama": partial(_grouped, "llama", 48, 2, (3, 1), 128, 1024),
     "0.1m-qwen2": partial(_grouped, "qwen2", 64, 2, (4, 2), 128, 1024),
-    "smollm2-135m": partial(_grouped, "llama", 576, 30, (9, 3), 1536, 49152),
+    "135m-llama": partial(_grouped, "llama", 576, 30, (9, 3), 1536, 49152),
     "120m-qwen2": partial(_grouped, "qwen2", 896, 6, (14, 2), 4864, 32768),
 }
-"""transformers' configurations by name; 70m and 410m are the shapes of Pythia."""
+"""transformers' configurations by name: 70m and 410m are the shapes of Pythia, 135m-llama that of
+SmolLM2-135M."""
 
 
-LARGE = ("70m", "410m", "smollm2-135m", "120m-qwen2")
-"""Those of which a CPU scores a few hundred rows at most in a benchmark."""
+def is_large(model: str) -> bool:
+    """Whether a CPU scores a few hundred rows at most in a benchmark."""
+    return model not in MODELS or int(model.partition("m")[0].partition(".")[0]) >= 70
 
 
 def proxy(model: str) -> Model:
@@ -104,8 +108,11 @@ def rows(
 ) -> Prepared:
     """Make n rows of random tokens, with the log-normal ``LENGTHS``, cut at 512 together.
 
-    ``length`` makes all rows that long instead, the half of each a completion.
+    ``length`` makes all rows that long instead, the half of each a completion. Of a model that is
+    not one of ``MODELS`` but the name of a real one the rows are word problems in its own tokens.
     """
+    if model not in MODELS:
+        return _word_problems(n, model, seed, **settings)
     random = np.random.default_rng(seed)
     prompt, prompt_spread, completion, completion_spread = LENGTHS[lengths]
     prompts = np.exp(random.normal(prompt, prompt_spread, n)).astype(np.int64) + 1
@@ -142,6 +149,13 @@ def rows(
         order=order,
         plan=Plan.of(order, n_tokens, shape_of(described), wanted),
     )
+
+
+def _word_problems(n: int, model: str, seed: int, **settings: Any) -> Prepared:
+    from datasets import Dataset
+
+    examples = load(Dataset.from_list(list(wordproblems.training_rows(n, seed))))
+    return prepare(examples, ProxySettings(proxy=model, precision="float32", **settings), seed)
 
 
 def one_at_a_time(
