@@ -13,6 +13,7 @@ here in each precision. A name such as smollm2-135m stands for a real model with
 from __future__ import annotations
 
 import statistics
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -40,9 +41,7 @@ def score(prepared: Prepared, losses: Losses, device: torch.device) -> np.ndarra
     return collected.fetched()
 
 
-def compare(
-    model: str, n: int, units: list[int], threads: int, repeats: int, device: torch.device
-) -> None:
+def compare(model: str, n: int, threads: int, device: torch.device, given: Namespace) -> None:
     """Print one line a way, and the ratio."""
     prepared = workload.rows(n, model, device=str(device))
     plain = models.load(prepared.model, 0).to(device)
@@ -54,12 +53,12 @@ def compare(
         fast = models.load(prepared.model, 0).to(device)
         losses = find_losses(prepared, fast, device, dtype == torch.bfloat16)
         limit = workload.peak_flops(device, dtype)
-        for unit in units or [prepared.order.unit_tokens]:
+        for unit in [unit for unit in given.units if unit] or [prepared.order.unit_tokens]:
             name = f"ours, {precision}, units of {unit:,}"
             cut = replace(prepared, order=replace(prepared.order, unit_tokens=unit))
             ways[name], limits[name] = partial(score, cut, losses, device), limit
     found = {name: work() for name, work in ways.items()}
-    seconds = workload.alternating(ways, repeats, device)
+    seconds = workload.alternating(ways, 1 if given.quick else given.repeats, device)
     flops = prepared.plan.scoring_flops / len(prepared.plan.checkpoints)
     print(
         f"\n{model}: {prepared.plan.parameters:,} weights; {n:,} rows, {prepared.plan.tokens:,} "
@@ -86,14 +85,7 @@ def main() -> None:
         n = given.rows or (128 if workload.is_large(model) else 2000) // (4 if given.quick else 1)
         for threads in given.threads[-1 if given.quick else 0 :] if device.type == "cpu" else [1]:
             with fixed(threads, device):
-                compare(
-                    model,
-                    n,
-                    [unit for unit in given.units if unit],
-                    threads,
-                    1 if given.quick else given.repeats,
-                    device,
-                )
+                compare(model, n, threads, device, given)
 
 
 if __name__ == "__main__":
