@@ -44,71 +44,44 @@ class Linear(nn.Linear):  # type: ignore[misc]
         elif _rounding():
             bias = None if self.bias is None else self.bias.to(torch.bfloat16)
             weight = self.weight if self.rounded is None else self.rounded
-            found = _RoundedProduct.apply(input, weight, bias)
+            found = _Product.apply(input, weight, bias, torch.bfloat16)
         elif input.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             found = super().forward(input)
-        elif torch.is_grad_enabled():
-            found = _Product.apply(input, self.weight, self.bias)
         else:
-            found = _product_of(input, self.weight, self.bias)
+            found = _Product.apply(input, self.weight, self.bias, torch.float32)
         return found
 
 
-def _product_of(
-    inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
-) -> torch.Tensor:
-    rows = inputs.reshape(-1, inputs.shape[-1])
-    return product(rows, weight, bias).view(*inputs.shape[:-1], len(weight))
-
-
 class _Product(torch.autograd.Function):  # type: ignore[misc]
-    """``product`` of tensors with leading dimensions, with its gradients."""
+    """``product`` in one type; gradients come in the types of what they are of."""
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
-    ) -> torch.Tensor:
-        ctx.save_for_backward(inputs, weight)
-        return _product_of(inputs, weight, bias)
-
-    @staticmethod
-    def backward(
-        ctx: Any, grad: torch.Tensor
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-        inputs, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
-        rows, grads = inputs.reshape(-1, inputs.shape[-1]), grad.reshape(-1, grad.shape[-1])
-        return (
-            product(grads, weight.t()).reshape(inputs.shape) if wanted[0] else None,
-            product(grads.t(), rows.t()) if wanted[1] else None,
-            grads.sum(0) if wanted[2] else None,
-        )
-
-
-class _RoundedProduct(torch.autograd.Function):  # type: ignore[misc]
-    """A linear layer in bfloat16; gradients come in the types of what they are of."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+        ctx: Any,
+        inputs: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        dtype: torch.dtype,
     ) -> torch.Tensor:
         ctx.dtypes = inputs.dtype, weight.dtype
         with torch.autocast("cpu", enabled=False):
-            inputs, weight = inputs.to(torch.bfloat16), weight.to(torch.bfloat16)
+            inputs, weight = inputs.to(dtype), weight.to(dtype)
             ctx.save_for_backward(inputs, weight)
-            return functional.linear(inputs, weight, bias)
+            rows = inputs.reshape(-1, inputs.shape[-1])
+            return product(rows, weight, bias).view(*inputs.shape[:-1], len(weight))
 
     @staticmethod
     def backward(
         ctx: Any, grad: torch.Tensor
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None, None]:
         inputs, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         rows, grads = inputs.reshape(-1, inputs.shape[-1]), grad.reshape(-1, grad.shape[-1])
         return (
-            (grads @ weight).view(inputs.shape).to(ctx.dtypes[0]) if wanted[0] else None,
-            (grads.t() @ rows).to(ctx.dtypes[1]) if wanted[1] else None,
+            product(grads, weight.t()).view(inputs.shape).to(ctx.dtypes[0]) if wanted[0] else None,
+            product(grads.t(), rows.t()).to(ctx.dtypes[1]) if wanted[1] else None,
             grads.sum(0) if wanted[2] else None,
+            None,
         )
 
 
