@@ -82,6 +82,25 @@ def test_parts_of_a_batch_change_nothing_even_where_one_is_empty(by_trl: Target)
     assert difference(train(whole), train(parts)) < 1e-5
 
 
+def test_trl_takes_a_batch_in_as_many_parts_as_a_unit_asks_for() -> None:
+    def parts(**settings: Any) -> int:
+        calls = 0
+
+        def count() -> None:
+            nonlocal calls
+            calls += 1
+
+        made = prepared_with(rows=16, trainer="trl", epochs=1, **settings)
+        assert [len(rows) for rows in made.order.batches()] == [16]
+        train(made, check=count)
+        return calls
+
+    longest = TargetSettings().max_length
+    whole = parts(accumulate=1)
+    assert parts(unit_tokens=2 * longest) == whole + 7
+    assert parts(unit_tokens=16 * longest) == whole
+
+
 def test_dropout_follows_from_the_step(tmp_path: Path) -> None:
     from transformers import GPTNeoXConfig
 

@@ -196,8 +196,9 @@ class TargetSettings(TrainingSettings):
     """Scale of the adapters. Default: twice the rank."""
     lora_modules: str = "all-linear"
     """Which layers get adapters: all-linear, or names separated by commas."""
-    accumulate: int = 1
-    """Parts that a batch is cut into, to need less memory (trl)."""
+    accumulate: int | None = None
+    """Parts that a batch is cut into, to need less memory (trl). Default: as many as keep a part
+    within unit_tokens."""
     gradient_checkpointing: bool = False
     """Compute activations twice to need less memory (trl)."""
     report_to: str = "none"
@@ -212,14 +213,14 @@ class TargetSettings(TrainingSettings):
                 _at_least(self, name, 1)
         asked = {
             "lora_rank": self.lora_rank is not None,
-            "accumulate": self.accumulate > 1,
+            "accumulate": self.accumulate not in (None, 1),
             "gradient_checkpointing": self.gradient_checkpointing,
             "report_to": self.report_to != "none",
         }
         wrong = [name for name, is_asked in asked.items() if is_asked]
         if self.trainer == "own" and wrong:
             raise RecipeError(f"{', '.join(wrong)}: only trainer trl can do that")
-        if self.batch_size is not None and self.batch_size % self.accumulate:
+        if self.batch_size is not None and self.batch_size % (self.accumulate or 1):
             raise RecipeError(
                 f"accumulate is {self.accumulate}: batch_size {self.batch_size} cannot be cut into "
                 "that many equal parts"

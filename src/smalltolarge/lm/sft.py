@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ def train_with_trl(
     Others as ``targets.train``.
     """
     _refuse_what_cannot_be(settings, folder)
+    settings = replace(settings, accumulate=_parts_of_batch(settings))
     device = find_device(settings.device)
     bfloat16 = uses_bfloat16(settings.precision, device)
     threads = settings.threads or cores()
@@ -342,7 +343,7 @@ def _arguments(
     """Give an SFTConfig."""
     from trl import SFTConfig
 
-    assert settings.batch_size is not None
+    assert settings.batch_size is not None and settings.accumulate is not None
     parts = settings.accumulate * _processes()
     with _on(device):
         arguments = SFTConfig(
@@ -378,6 +379,17 @@ def _arguments(
     return arguments
 
 
+def _parts_of_batch(settings: TargetSettings) -> int:
+    """Give how many equal parts each process takes its share of a batch in."""
+    if settings.accumulate is not None:
+        return settings.accumulate
+    assert settings.batch_size is not None and settings.unit_tokens is not None
+    needed = settings.batch_size * settings.max_length / (settings.unit_tokens * _processes())
+    sizes = range(1, settings.batch_size + 1)
+    equal = (parts for parts in sizes if settings.batch_size % parts == 0 and parts >= needed)
+    return next(equal, settings.batch_size)
+
+
 def _lora(settings: TargetSettings) -> Any:
     if settings.lora_rank is None:
         return None
@@ -400,6 +412,7 @@ def _parts(
 ) -> Iterator[list[int]]:
     """Yield the rows that this process takes at once: ``accumulate`` times for every step."""
     order, processes = prepared.order, arguments.world_size
+    assert settings.accumulate is not None
     for rows in islice(order.batches(), done, None):
         longest_first = np.concatenate(order.longest_first(rows))
         parts = np.array_split(longest_first, settings.accumulate * processes)
