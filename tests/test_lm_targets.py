@@ -96,7 +96,7 @@ def test_trl_takes_a_batch_in_as_many_parts_as_a_unit_asks_for() -> None:
         train(made, check=count)
         return calls
 
-    longest = TargetSettings().max_length
+    longest = SETTINGS["max_length"]
     whole = parts(accumulate=1)
     assert parts(unit_tokens=2 * longest) == whole + 7
     assert parts(unit_tokens=16 * longest) == whole
