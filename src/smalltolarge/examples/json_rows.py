@@ -137,8 +137,11 @@ def _parsed(
     return checked(value, line.count(b"{") + line.count(b"["))
 
 
-def checked(value: object, brackets: int) -> dict[str, Any] | Flaw:
-    """Give back an object that is not nested too deep, or what is wrong."""
+def checked(value: object, brackets: int = MAX_DEPTH + 1) -> dict[str, Any] | Flaw:
+    """Give back an object that is not nested too deep, or what is wrong.
+
+    ``brackets`` is how many open in its text: with few it cannot be deep.
+    """
     if brackets > MAX_DEPTH and too_deep(value):
         return _deep_flaw()
     if not isinstance(value, dict):

@@ -349,7 +349,7 @@ def read_questions(
         A file is not readable, or a row of it has no question.
     """
     settings = ReadingSettings(columns={"prompt": "problem"})  # read beside the usual columns
-    for one in resolve(name, settings):
+    for one in resolve(name, every_split=True):
         questions: Questions = []
         for line, _, _, row in one.rows(settings, Shapes(settings), lambda _: check(), None):
             where = place(one.name, one.kind, line, -1)

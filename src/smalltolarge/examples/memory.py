@@ -1,0 +1,95 @@
+"""Rows that are Python objects: what of them is read, what they are, and how they are written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from smalltolarge.errors import DataError
+from smalltolarge.examples.json_rows import Row, checked
+from smalltolarge.examples.problems import Flaw, shown
+
+Objects = Sequence[dict[str, Any]]
+
+_BATCH = 1000
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+
+
+class Digest:
+    """The digest of rows by what they hold, whatever holds them."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+
+    def take(self, row: object) -> None:
+        """Take one row in."""
+        try:
+            text = json.dumps(row, sort_keys=True, default=_said)
+        except (TypeError, ValueError, RecursionError):
+            text = _said(row)
+        self._sha256.update(text.encode() + b"\n")
+
+    def hexdigest(self) -> str:
+        """Give the digest of the rows so far."""
+        return self._sha256.hexdigest()
+
+
+def _said(value: object) -> str:
+    try:
+        return _ADDRESS.sub("", ascii(value))
+    except RecursionError:
+        return type(value).__name__
+
+
+def digest_of(rows: Objects) -> str:
+    """Give the digest of all rows."""
+    content = Digest()
+    for row in rows:
+        content.take(row)
+    return content.hexdigest()
+
+
+def object_rows(rows: Objects, advance: Callable[[int], None]) -> Iterator[Row]:
+    """Yield rows that are dicts; NaN in the place of a value is null, as pandas means it."""
+    for begin in range(0, len(rows), _BATCH):
+        part = rows[begin : begin + _BATCH]
+        for number, row in enumerate(part, begin + 1):
+            yield number, -1, -1, _checked(row)
+        advance(len(part))
+
+
+def _checked(row: object) -> dict[str, Any] | Flaw:
+    found = checked(row)
+    if isinstance(found, Flaw):
+        return found
+    for name in found:
+        if type(name) is not str:
+            return Flaw("not text", "", f"a key that is {shown(name)}", "names of columns")
+    return {
+        name: None if isinstance(value, float) and value != value else value
+        for name, value in found.items()
+    }
+
+
+def as_json(row: dict[str, Any], number: int) -> bytes:
+    """Write a row as JSON, on one line.
+
+    Raises
+    ------
+    DataError
+        It holds something that JSON does not.
+    """
+    try:
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"row {number} cannot be written as JSON ({error}). Give the output the suffix "
+            ".parquet, or no suffix."
+        ) from error
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate: only an escape can hold it
+        return json.dumps(row, allow_nan=False).encode()
