@@ -82,29 +82,52 @@ def _odd(field: pa.Field[Any]) -> str | None:
 
 def _is_json(field: pa.Field[Any]) -> bool:
     """Tell JSON text from text: by the type, or by what is written beside text."""
-    kind = field.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return kind.extension_name == _JSON
-    return bool(field.metadata) and field.metadata.get(_EXTENSION) == _JSON.encode()
+    if isinstance(field.type, pa.BaseExtensionType):
+        return field.type.extension_name == _JSON
+    return (field.metadata or {}).get(_EXTENSION) == _JSON.encode()
 
 
 def _decoder(field: pa.Field[Any]) -> Decoder | None:
     """Give what puts its values in the place of JSON texts; None where there are none."""
-    kind, name = field.type, field.name
+    kind: Any = field.type
+    name = field.name
     if _is_json(field):
         return lambda text: None if text is None else decoded(text, name, "JSON text")
+    if not pa.types.is_nested(kind) or pa.types.is_union(kind):
+        return None
     if pa.types.is_struct(kind):
-        inner = {part.name: _decoder(part) for part in kind.fields}
-        parts = [(key, one) for key, one in inner.items() if one]
-        if parts:
-            return lambda found: found and found | {key: one(found[key]) for key, one in parts}
-    elif pa.types.is_map(kind):
-        if one := _decoder(kind.item_field):
-            return lambda found: found and {key: one(value) for key, value in found.items()}
-    elif pa.types.is_nested(kind) and not pa.types.is_union(kind):
-        if one := _decoder(kind.value_field):
-            return lambda found: found and [one(value) for value in found]
-    return None
+        parts = [(part.name, one) for part in kind.fields if (one := _decoder(part)) is not None]
+        if not parts:
+            return None
+        return lambda found: found and found | {key: decode(found[key]) for key, decode in parts}
+    inner = kind.item_field if pa.types.is_map(kind) else kind.value_field
+    decode = _decoder(inner)
+    if decode is None:
+        return None
+    if pa.types.is_map(kind):
+        return lambda found: found and {key: decode(value) for key, value in found.items()}
+    return lambda found: found and [decode(value) for value in found]
+
+
+def plain_types(table: pa.Table) -> pa.Table:
+    """Give the same values without views and dictionaries, which not all that writes can write."""
+    return table.cast(pa.schema([f.with_type(_plain(f.type)) for f in table.schema]))
+
+
+def _plain(kind: Any) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([part.with_type(_plain(part.type)) for part in kind.fields])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = kind.value_field
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return make(inner.with_type(_plain(inner.type)))
+    return kind
 
 
 def open_parquet(path: Path, name: str) -> pq.ParquetFile:
@@ -136,7 +159,7 @@ def parquet_rows(
             raise damaged(
                 name, f"damaged after row {row} ({printable(str(error), 120)})"
             ) from error
-        for value in _python_rows(batch):
+        for value in python_rows(batch):
             row += 1
             yield row, -1, -1, value
         advance(batch.num_rows)
@@ -146,8 +169,10 @@ def parquet_rows(
         yield from ((number, -1, -1, {}) for number in range(1, file.metadata.num_rows + 1))
 
 
-def _python_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | Flaw]:
+def python_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | Flaw]:
+    """Yield rows as Python objects, with what JSON texts of JSON columns say."""
     decoders = [(f.name, one) for f in batch.schema if (one := _decoder(f)) is not None]
+    rows: Sequence[dict[str, Any] | Flaw]
     try:
         rows = batch.to_pylist(maps_as_pydicts="strict")
     except (ValueError, OverflowError, KeyError):
@@ -196,7 +221,7 @@ def dataset_rows(
     try:
         for table in plain.iter(batch_size=_BATCH):
             rest = {one: held_values(table[one]) for one in table.column_names if content}
-            for place, value in enumerate(_python_rows(table.select(columns))):
+            for place, value in enumerate(python_rows(table.select(columns))):
                 row += 1
                 if content is not None:
                     content.take({one: values[place] for one, values in rest.items()})

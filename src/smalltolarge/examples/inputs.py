@@ -107,5 +107,3 @@ def folder_digest(folder: Path) -> tuple[int, str]:
     """Give the size and SHA-256 of a folder."""
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return size, store.digest(folder)
-
-

@@ -95,7 +95,8 @@ class Shapes:
         known = self._known.get(keys) or self._meet(keys)
         kinds = tuple(
             [
-                "text" if type(value := row[name]) is str and value[:1] not in _MAY_BE_TURNS
+                "text"
+                if type(value := row[name]) is str and value[:1] not in _MAY_BE_TURNS
                 else _kind(value)
                 for name in known[0]
             ]
@@ -351,9 +352,9 @@ def _not_recognised(shapes: Shapes, data: str) -> DataError:
     for name in CONVERSATIONS:
         if shapes.having((name, "text"))[0]:
             return DataError(
-                f"{data}: its column {name} holds text that is not the JSON text of a list of turns "
-                "with role and content, or from and value. Write it with json.dumps, or as JSONL "
-                "or Parquet with real lists."
+                f"{data}: its column {name} holds text that is not the JSON text of a list of "
+                "turns with role and content, or from and value. Write it with json.dumps, or as "
+                "JSONL or Parquet with real lists."
             )
     asked = "" if shapes.settings.format == "auto" else f" as {shapes.settings.format}"
     fitting = ""

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import accumulate
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.conversation import ConversationReader, encode, example_id, repaired
+from smalltolarge.examples.inputs import Input
 from smalltolarge.examples.json_rows import Row, without_surrogates
 from smalltolarge.examples.layout import Layout, Shapes, check_columns, recognise
 from smalltolarge.examples.occurrences import number_occurrences
 from smalltolarge.examples.overlap import without_overlaps
 from smalltolarge.examples.problems import BadRows, Flaw, Refused, place, shown
-from smalltolarge.examples.inputs import Input
 from smalltolarge.examples.sources import input_names, resolve
 from smalltolarge.examples.table import SCHEMA, Examples, Message
 from smalltolarge.progress import Progress
 from smalltolarge.settings import ReadingSettings
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from smalltolarge.examples.sources import Source
 
 log = logging.getLogger("smalltolarge")
 
@@ -34,7 +33,7 @@ _BATCH_CHARACTERS = 100_000_000
 
 
 def load(
-    source: str | Path | Sequence[str | Path] | Dataset,
+    source: Source,
     *,
     settings: ReadingSettings = ReadingSettings(),  # noqa: B008  (frozen)
     progress: Progress | None = None,
@@ -43,7 +42,8 @@ def load(
     """Read fine-tuning data of any accepted kind and layout into one table of examples.
 
     ``source`` is a path, a folder, a glob pattern, a list of paths, the name of a Hugging Face
-    dataset ("owner/name" or "owner/name:config"; an existing path wins), or a dataset in memory.
+    dataset ("owner/name" or "owner/name:config"; an existing path wins), or rows in memory: a list
+    of dicts, a data frame, an Arrow table, or a data set of Hugging Face ``datasets``.
     ``check`` is called now and then; it may raise to stop the reading.
 
     Raises

@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from smalltolarge.errors import DataError
+from smalltolarge.errors import DataError, StaleArtifact, printable
 from smalltolarge.examples.json_rows import Row, checked
 from smalltolarge.examples.problems import Flaw, shown
+from smalltolarge.examples.table import Examples
 
 Objects = Sequence[dict[str, Any]]
 
@@ -68,13 +69,34 @@ def _checked(row: object) -> dict[str, Any] | Flaw:
     for name in found:
         if type(name) is not str:
             return Flaw("not text", "", f"a key that is {shown(name)}", "names of columns")
+    return _without_nan(found)
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
     return {
         name: None if isinstance(value, float) and value != value else value
-        for name, value in found.items()
+        for name, value in row.items()
     }
 
 
-def as_json(row: dict[str, Any], number: int) -> bytes:
+def objects_again(examples: Examples, places: Sequence[int]) -> list[dict[str, Any]]:
+    """Give the rows at ``places`` (from 0), which must all be as they were read.
+
+    Raises
+    ------
+    StaleArtifact
+        They were changed since.
+    """
+    assert examples.objects is not None
+    if digest_of(examples.objects) != examples.inputs[0].sha256:
+        raise StaleArtifact(
+            "the rows in memory are no longer those that were read: their content has changed. "
+            "Load them again."
+        )
+    return [_without_nan(examples.objects[place]) for place in places]
+
+
+def as_json(row: dict[str, Any]) -> bytes:
     """Write a row as JSON, on one line.
 
     Raises
@@ -86,8 +108,8 @@ def as_json(row: dict[str, Any], number: int) -> bytes:
         text = json.dumps(row, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"row {number} cannot be written as JSON ({error}). Give the output the suffix "
-            ".parquet, or no suffix."
+            f"a row cannot be written as JSON ({printable(str(error), 120)}). Give the output the "
+            "suffix .parquet, or no suffix."
         ) from error
     try:
         return text.encode()

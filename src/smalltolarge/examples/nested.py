@@ -110,4 +110,5 @@ def text_or_turns(value: object, column: str) -> Any:
         turns = decoded(value, column, "")
     except Refused:
         return value
-    return turns if all(isinstance(turn, dict) and turn.keys() >= _TURN for turn in turns) else value
+    are_turns = all(isinstance(turn, dict) and turn.keys() >= _TURN for turn in turns)
+    return turns if are_turns else value

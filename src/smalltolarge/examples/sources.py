@@ -10,16 +10,27 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from smalltolarge.errors import DataError, printable
+from smalltolarge.examples.arrow_rows import plain_types
 from smalltolarge.examples.inputs import Input
 from smalltolarge.examples.sniff import ACCEPTED, KIND_OF_SUFFIX, PACKED, kind_of, suffix_of
 from smalltolarge.examples.splits import DEFAULT, Splits, by_name, fits, splits_of
 from smalltolarge.examples.table import Split
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+
+    class ArrowStream(Protocol):
+        """A pyarrow table, a pandas or polars data frame, or anything else of columns."""
+
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
+
+    Source: TypeAlias = (
+        str | Path | Sequence[str | Path] | Sequence[dict[str, Any]] | ArrowStream
+        | Dataset | DatasetDict | IterableDataset | IterableDatasetDict
+    )  # fmt: skip
 
 log = logging.getLogger("smalltolarge")
 
@@ -95,8 +106,9 @@ class _Asked(NamedTuple):
 def _listed(items: Sequence[object]) -> list[Input]:
     if not items:
         raise DataError("the list is empty: give the paths of files, or rows")
-    if all(isinstance(item, dict) for item in items):
-        return [Input("rows in memory", "rows", objects=list(items))]
+    rows = [item for item in items if isinstance(item, dict)]
+    if len(rows) == len(items):
+        return [Input("rows in memory", "rows", objects=rows)]
     files = []
     for item in items:
         if not isinstance(item, str | Path):
@@ -224,9 +236,7 @@ def _data_files(folder: Path) -> list[str]:
 
 
 def _is_named_as_data(name: str) -> bool:
-    return (
-        name[0] not in "._" and name not in _ABOUT and suffix_of(Path(name))[0] in KIND_OF_SUFFIX
-    )
+    return name[0] not in "._" and name not in _ABOUT and suffix_of(Path(name))[0] in KIND_OF_SUFFIX
 
 
 def _saved(path: Path, name: str, ask: _Asked) -> list[Input]:
@@ -243,9 +253,7 @@ def _saved(path: Path, name: str, ask: _Asked) -> list[Input]:
         folder = path / wanted
         if not folder.resolve().is_relative_to(path.resolve()):
             raise DataError(f"{said}: the split {printable(wanted)} lies outside it.")
-        found.append(
-            Input(name, "saved-dataset", path, dataset=_opened(folder, said), split=split)
-        )
+        found.append(Input(name, "saved-dataset", path, dataset=_opened(folder, said), split=split))
     return found
 
 
@@ -295,7 +303,7 @@ def _in_memory(source: object, ask: _Asked) -> list[Input]:
         return [Input("rows in memory", "rows", objects=list(source))]
     if not isinstance(source, Dataset) and hasattr(source, "__arrow_c_stream__"):
         try:
-            source = Dataset(pa.table(source))
+            source = Dataset(plain_types(pa.table(source)))
         except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
             raise DataError(
                 f"the {type(source).__name__} cannot become an Arrow table "
