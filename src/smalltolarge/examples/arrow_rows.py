@@ -124,10 +124,10 @@ def _plain(kind: Any) -> pa.DataType:
     if pa.types.is_struct(kind):
         return pa.struct([part.with_type(_plain(part.type)) for part in kind.fields])
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        inner = kind.value_field
-        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
-        return make(inner.with_type(_plain(inner.type)))
-    return kind
+        inner = kind.value_field.with_type(_plain(kind.value_type))
+        return pa.list_(inner) if pa.types.is_list(kind) else pa.large_list(inner)
+    same: pa.DataType = kind
+    return same
 
 
 def open_parquet(path: Path, name: str) -> pq.ParquetFile:
@@ -193,9 +193,7 @@ def _python_row(one: pa.RecordBatch | pa.Table) -> dict[str, Any] | Flaw:
     except UnicodeDecodeError as error:
         near = printable(error.object[: error.end + 20].decode("utf-8", "backslashreplace"), 80)
         return Flaw("not valid Unicode", "", f'"{near}"', "UTF-8 text")
-    except KeyError as error:
-        return Flaw("duplicate key", "", printable(str(error.args[0]), 80), "every key once")
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, KeyError) as error:
         return Flaw("not text", "", printable(str(error), 80), "values that Python can hold")
 
 

@@ -306,7 +306,7 @@ def _in_memory(source: object, ask: _Asked) -> list[Input]:
             source = Dataset(plain_types(pa.table(source)))
         except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
             raise DataError(
-                f"the {type(source).__name__} cannot become an Arrow table "
+                f"the {type(source).__name__} cannot be held as an Arrow table or a data set "
                 f"({printable(str(error), 200)}). Give its rows as a list of dicts."
             ) from error
     if not isinstance(source, Dataset):

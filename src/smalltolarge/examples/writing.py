@@ -163,11 +163,15 @@ def rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
         refuse_changed_folder(examples.inputs[0])
         place = rows["row"].to_numpy() - 1
         return cast("Dataset", examples.dataset.select(place, keep_in_memory=True))
-    kind = examples.inputs[0].kind
-    if kind == "parquet":
+    if examples.inputs[0].kind == "parquet":
         tables = list(parquet_parts(examples, rows))
         schema = pq.read_schema(unchanged(examples.inputs[0]))
-        return Dataset(pa.concat_tables(tables) if tables else schema.empty_table())
+        try:
+            return Dataset(pa.concat_tables(tables) if tables else schema.empty_table())
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise DataError(
+                f"the rows cannot become a dataset ({printable(str(error))})"
+            ) from error
     if examples.objects is not None:
         found = objects_again(examples, (rows["row"].to_numpy() - 1).tolist())
     else:
@@ -178,11 +182,20 @@ def rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
         try:
             return Dataset.from_dict(columns)
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            return Dataset.from_dict(columns, on_mixed_types="use_json")
+            return Dataset(pa.table({name: _column(values) for name, values in columns.items()}))
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"the rows cannot become a dataset: a column changes its type ({printable(str(error))})"
         ) from error
+
+
+def _column(values: list[Any]) -> pa.Array[Any]:
+    """Hold values of several types as JSON."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        texts = [None if value is None else json.dumps(value) for value in values]
+        return pa.array(texts, pa.json_())
 
 
 def _checked(examples: Examples, indices: np.ndarray) -> pa.Table:
