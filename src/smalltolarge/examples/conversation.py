@@ -12,7 +12,8 @@ prompt-completion
 messages, sharegpt
     The turns, with their roles in our words (``ROLES``). ``content`` may be a list of text parts,
     which are joined. Tool calls of an assistant turn follow its text, each on a line of its own, as
-    ``{"name": ..., "arguments": ...}`` with the arguments' keys sorted. Turns after the last
+    ``{"name": ..., "arguments": ...}`` with the arguments' keys sorted and what ``nested`` says of
+    padding. A list of turns may be held as JSON text. Turns after the last
     assistant turn teach nothing and are left out; how many rows had some is logged.
 system, tools
     A system column that is not blank becomes the first turn, as system; a tools column with
