@@ -238,13 +238,13 @@ def test_what_is_missing_in_a_data_frame_is_null(tmp_path: Path) -> None:
 
 def test_what_is_no_data_in_memory_is_refused_with_what_is() -> None:
     with pytest.raises(DataError, match="cannot be read from a list_iterator.*a list of dicts"):
-        load(iter(ROWS))  # type: ignore[arg-type]
+        load(iter(ROWS))
     with pytest.raises(DataError, match="rows that are all dicts; it holds a int"):
-        load([1])  # type: ignore[list-item]
+        load([1])
     with pytest.raises(DataError, match="the list is empty"):
         load([])
     with pytest.raises(DataError, match="rows in memory, row 1: not text; found a key that is"):
-        load([{1: "x", "prompt": "q", "completion": "a"}])  # type: ignore[dict-item]
+        load([{1: "x", "prompt": "q", "completion": "a"}])
     with pytest.raises(DataError, match="DataFrame cannot be held as an Arrow.*list of dicts"):
         load(pd.DataFrame({"prompt": ["q", 1], "completion": ["a", "b"]}))
     deep: list[Any] = []
@@ -387,7 +387,8 @@ def test_tools_as_text_are_as_the_list_they_hold() -> None:
 
     assert first(tools) == first(json.dumps(tools)) == '[{"name": "f", "parameters": {"b": 1}}]'
     assert first("no JSON: f(x)") == "no JSON: f(x)"
-    for nothing in (None, "", "[]", " {} ", "null", []):
+    blank: list[object] = [None, "", "[]", " {} ", "null", []]
+    for nothing in blank:
         assert first(nothing) == "q0"
 
 

@@ -113,10 +113,11 @@ def test_files_of_no_split_beside_those_of_splits_are_named(
 def test_a_split_of_what_has_none_is_refused(way: str, tmp_path: Path) -> None:
     folder = write(tmp_path / "d", "a.jsonl", "b.jsonl")
     Dataset.from_list([{"prompt": "q", "completion": "a"}]).save_to_disk(tmp_path / "saved")
-    source: str | Path | Sequence[Path] = {
+    ways: dict[str, str | Path | Sequence[Path]] = {
         "file": folder / "a.jsonl", "folder": folder, "list": [folder / "a.jsonl"],
         "pattern": str(folder / "*.jsonl"), "saved": tmp_path / "saved",
-    }[way]  # fmt: skip
+    }  # fmt: skip
+    source = ways[way]
     load(source)
     with pytest.raises(DataError, match="has no splits, so there is none to choose with --split"):
         load(source, settings=ReadingSettings(split="train"))

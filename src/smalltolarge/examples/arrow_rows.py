@@ -218,11 +218,13 @@ def dataset_rows(
     row = 0
     try:
         for table in plain.iter(batch_size=_BATCH):
-            rest = {one: held_values(table[one]) for one in table.column_names if content}
+            others = [one for one in table.column_names if one not in columns] if content else []
+            rest = {one: held_values(table[one]) for one in others}
             for place, value in enumerate(python_rows(table.select(columns))):
                 row += 1
                 if content is not None:
-                    content.take({one: values[place] for one, values in rest.items()})
+                    beside = {one: values[place] for one, values in rest.items()}
+                    content.take(value if isinstance(value, Flaw) else value | beside)
                 yield row, -1, -1, value
             advance(table.num_rows)
     except _READ_ERRORS as error:

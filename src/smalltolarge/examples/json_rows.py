@@ -59,6 +59,8 @@ def too_deep(value: object) -> bool:
     """Tell whether objects and lists are nested more than ``MAX_DEPTH`` deep."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
+        if not level:
+            return False
         level = [
             inner
             for outer in level

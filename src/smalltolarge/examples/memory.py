@@ -28,7 +28,7 @@ class Digest:
     def take(self, row: object) -> None:
         """Take one row in."""
         try:
-            text = json.dumps(row, sort_keys=True, default=_said)
+            text = _ENCODE(row)
         except (TypeError, ValueError, RecursionError):
             text = _said(row)
         self._sha256.update(text.encode() + b"\n")
@@ -43,6 +43,9 @@ def _said(value: object) -> str:
         return _ADDRESS.sub("", ascii(value))
     except RecursionError:
         return type(value).__name__
+
+
+_ENCODE = json.JSONEncoder(sort_keys=True, default=_said).encode
 
 
 def digest_of(rows: Objects) -> str:

@@ -191,11 +191,13 @@ def rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
 
 def _column(values: list[Any]) -> pa.Array[Any]:
     """Hold values of several types as JSON."""
+    column: pa.Array[Any]
     try:
-        return pa.array(values)
+        column = pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         texts = [None if value is None else json.dumps(value) for value in values]
-        return pa.array(texts, pa.json_())
+        column = pa.array(texts, pa.json_())
+    return column
 
 
 def _checked(examples: Examples, indices: np.ndarray) -> pa.Table:
