@@ -138,7 +138,7 @@ def test_a_layout_not_seen_in_the_first_rows_is_found(tmp_path: Path) -> None:
         ({"text": "all in one"}, "no boundary between prompt and completion"),
         ({"instruction": "q", "instances": [{"input": "", "output": "a"}]}, "nested lists"),
         ({"prompt": "q", "completion": "a", "label": True}, "column label that is true or false"),
-        ({"messages": "[]", "id": "y"}, "holds text, where a list of turns is needed"),
+        ({"messages": "[]", "id": "y"}, "holds text that is not the JSON text of a list"),
         ({"a": "x", "b": "y"}, "no layout fits its columns (a, b)"),
     ],
 )
@@ -593,9 +593,9 @@ def test_an_output_that_a_later_reading_would_take_in_is_known(
     assert would_read([given_], Path(out)) is wanted
     if given_ in ("saved", "owner/name"):
         return
-    before = {one.name for one in resolve(given_, ReadingSettings())}
+    before = {one.name for one in resolve(given_)}
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     jsonl(Path(out), [PLAIN["alpaca"]])
     with suppress(DataError):  # the suffix is of another kind, which is told apart by content
-        after = {one.name for one in resolve(given_, ReadingSettings())}
+        after = {one.name for one in resolve(given_)}
         assert bool(after - before) is wanted

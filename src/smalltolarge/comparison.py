@@ -317,7 +317,13 @@ class _Scorer:
     def _hold_out(self, name: str, path: str, how: ReadingSettings) -> None:
         if name in self.held_out:
             raise RecipeError(f"evaluation: two sets of held-out data are named {printable(name)}")
-        self.held_out[name] = reading.load(path, settings=how, check=self.watch.check)
+        found = reading.load(path, settings=how, check=self.watch.check)
+        if found.split is not None:
+            raise RecipeError(
+                f"evaluation: held-out {printable(path, 200)} has the splits "
+                f"{', '.join(map(printable, found.split.among))}. Name the files of one."
+            )
+        self.held_out[name] = found
 
     def asked(self) -> dict[str, list[Questions]]:
         """Give the questions of every suite, and the prompts of held-out data, by name."""

@@ -27,7 +27,7 @@ def refuse_input(inputs: list[dict[str, Any]], recipe: RecordRecipe, out: Path) 
     if out.resolve() in {Path(entry["path"]).resolve() for entry in inputs}:
         raise RecipeError(f"--out {out} is an input; the data is never written over")
     read = (*recipe.data, *recipe.reading.exclude_overlap)
-    if reading.would_read(read, out):
+    if reading.would_read(read, out, recipe.reading.split):
         raise RecipeError(
             f"--out {out} lies where the data is read from ({', '.join(read)}): the next run would "
             "read it as data. Write it elsewhere, or name the files."

@@ -37,8 +37,9 @@ class ReadingSettings:
     """Replace bytes and characters that are not valid Unicode by U+FFFD instead of refusing."""
     max_line_bytes: int = 64_000_000
     """Longest line or record read, in bytes."""
-    split: str = "train"
-    """Split read from a Hugging Face dataset."""
+    split: str | None = None
+    """Which split is read of a Hugging Face data set, or of a folder whose files or sub-folders are
+    named by split. Default: train. Refused where there are no splits."""
     exclude_overlap: tuple[str, ...] = ()
     """Files or folders of test questions: rows whose prompt is one of them, or shares a run of
     words with one, are left out before anything is trained. May be repeated."""

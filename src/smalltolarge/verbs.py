@@ -28,11 +28,10 @@ from smalltolarge.settings import ReadingSettings
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
+    from smalltolarge.examples.sources import Source
     from smalltolarge.lm import Prepared
 
-    Data: TypeAlias = str | PathLike[str] | list[str] | list[PathLike[str]] | Dataset | Examples
+    Data: TypeAlias = Source | PathLike[str] | list[PathLike[str]] | Examples
 
 
 def load(data: Data, *, progress: Progress | None = None, **settings: Any) -> Examples:
@@ -40,7 +39,9 @@ def load(data: Data, *, progress: Progress | None = None, **settings: Any) -> Ex
 
     Parameters
     ----------
-    data : a file, a folder, several of them, a hub name, or a ``datasets.Dataset``
+    data : a file, several of them, a folder, a hub name; or rows: a list of dicts, a pandas or
+        polars data frame, an Arrow table, or a data set of Hugging Face ``datasets`` (one that is
+        iterated is read once and kept in memory)
     settings : fields of ``ReadingSettings``
 
     Raises

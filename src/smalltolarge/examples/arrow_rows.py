@@ -11,13 +11,18 @@ import pyarrow.parquet as pq
 
 from smalltolarge.errors import DataError, printable
 from smalltolarge.examples.json_rows import Row
-from smalltolarge.examples.problems import Flaw
+from smalltolarge.examples.memory import Digest
+from smalltolarge.examples.nested import decoded
+from smalltolarge.examples.problems import Flaw, Refused
 from smalltolarge.examples.stream import damaged
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Decoder = Callable[[Any], Any]
+
 _BATCH = 1000
+_EXTENSION, _JSON = b"ARROW:extension:name", "arrow.json"
 _READ_ERRORS = (pa.ArrowException, OSError, EOFError)
 _PLAIN = (
     pa.types.is_null,
@@ -56,8 +61,10 @@ def refuse_odd_types(schema: pa.Schema, name: str) -> None:
 
 def _odd(field: pa.Field[Any]) -> str | None:
     kind = field.type
-    if field.metadata and b"ARROW:extension:name" in field.metadata:
-        return field.metadata[b"ARROW:extension:name"].decode("utf-8", "replace")
+    if _is_json(field):
+        return None
+    if field.metadata and _EXTENSION in field.metadata:
+        return field.metadata[_EXTENSION].decode("utf-8", "replace")
     if isinstance(kind, pa.BaseExtensionType):
         return str(kind)
     if any(is_plain(kind) for is_plain in _PLAIN):
@@ -71,6 +78,56 @@ def _odd(field: pa.Field[Any]) -> str | None:
                 return inner
         return None
     return str(kind)
+
+
+def _is_json(field: pa.Field[Any]) -> bool:
+    """Tell JSON text from text: by the type, or by what is written beside text."""
+    if isinstance(field.type, pa.BaseExtensionType):
+        return field.type.extension_name == _JSON
+    return (field.metadata or {}).get(_EXTENSION) == _JSON.encode()
+
+
+def _decoder(field: pa.Field[Any]) -> Decoder | None:
+    """Give what puts its values in the place of JSON texts; None where there are none."""
+    kind: Any = field.type
+    name = field.name
+    if _is_json(field):
+        return lambda text: None if text is None else decoded(text, name, "JSON text")
+    if not pa.types.is_nested(kind) or pa.types.is_union(kind):
+        return None
+    if pa.types.is_struct(kind):
+        parts = [(part.name, one) for part in kind.fields if (one := _decoder(part)) is not None]
+        if not parts:
+            return None
+        return lambda found: found and found | {key: decode(found[key]) for key, decode in parts}
+    inner = kind.item_field if pa.types.is_map(kind) else kind.value_field
+    decode = _decoder(inner)
+    if decode is None:
+        return None
+    if pa.types.is_map(kind):
+        return lambda found: found and {key: decode(value) for key, value in found.items()}
+    return lambda found: found and [decode(value) for value in found]
+
+
+def plain_types(table: pa.Table) -> pa.Table:
+    """Give the same values without views and dictionaries, which not all that writes can write."""
+    return table.cast(pa.schema([f.with_type(_plain(f.type)) for f in table.schema]))
+
+
+def _plain(kind: Any) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([part.with_type(_plain(part.type)) for part in kind.fields])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = kind.value_field.with_type(_plain(kind.value_type))
+        return pa.list_(inner) if pa.types.is_list(kind) else pa.large_list(inner)
+    same: pa.DataType = kind
+    return same
 
 
 def open_parquet(path: Path, name: str) -> pq.ParquetFile:
@@ -102,7 +159,7 @@ def parquet_rows(
             raise damaged(
                 name, f"damaged after row {row} ({printable(str(error), 120)})"
             ) from error
-        for value in _python_rows(batch):
+        for value in python_rows(batch):
             row += 1
             yield row, -1, -1, value
         advance(batch.num_rows)
@@ -112,35 +169,71 @@ def parquet_rows(
         yield from ((number, -1, -1, {}) for number in range(1, file.metadata.num_rows + 1))
 
 
-def _python_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Flaw]:
+def python_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | Flaw]:
+    """Yield rows as Python objects, with what JSON texts of JSON columns say."""
+    decoders = [(f.name, one) for f in batch.schema if (one := _decoder(f)) is not None]
+    rows: Sequence[dict[str, Any] | Flaw]
     try:
-        yield from batch.to_pylist()
-        return
-    except UnicodeDecodeError:
-        pass
-    for place in range(batch.num_rows):
+        rows = batch.to_pylist(maps_as_pydicts="strict")
+    except (ValueError, OverflowError, KeyError):
+        rows = [_python_row(batch.slice(place, 1)) for place in range(batch.num_rows)]
+    for row in rows:
+        if not decoders or isinstance(row, Flaw):
+            yield row
+            continue
         try:
-            yield batch.slice(place, 1).to_pylist()[0]
-        except UnicodeDecodeError as error:
-            near = printable(error.object[: error.end + 20].decode("utf-8", "backslashreplace"), 80)
-            yield Flaw("not valid Unicode", "", f'"{near}"', "UTF-8 text")
+            yield row | {name: decode(row[name]) for name, decode in decoders}
+        except Refused as refused:
+            yield refused.flaw
+
+
+def _python_row(one: pa.RecordBatch | pa.Table) -> dict[str, Any] | Flaw:
+    try:
+        return one.to_pylist(maps_as_pydicts="strict")[0]
+    except UnicodeDecodeError as error:
+        near = printable(error.object[: error.end + 20].decode("utf-8", "backslashreplace"), 80)
+        return Flaw("not valid Unicode", "", f'"{near}"', "UTF-8 text")
+    except (ValueError, OverflowError, KeyError) as error:
+        return Flaw("not text", "", printable(str(error), 80), "values that Python can hold")
 
 
 def dataset_rows(
-    dataset: Dataset, name: str, columns: Sequence[str], advance: Callable[[int], None]
+    dataset: Dataset,
+    name: str,
+    columns: Sequence[str],
+    advance: Callable[[int], None],
+    content: Digest | None = None,
 ) -> Iterator[Row]:
-    """Yield the rows of a Hugging Face dataset, with ``columns`` alone."""
-    if not columns:
-        for row in range(1, dataset.num_rows + 1):
-            yield row, -1, -1, {}
+    """Yield the rows of a Hugging Face dataset, with ``columns`` alone.
+
+    ``content`` takes in every row, with all its columns.
+    """
+    if not columns and content is None:
+        yield from ((row, -1, -1, {}) for row in range(1, dataset.num_rows + 1))
         return
-    plain = dataset.with_format(None).select_columns(list(columns))
+    refuse_odd_types(pa.schema([dataset.data.schema.field(one) for one in columns]), name)
+    plain = dataset.with_format("arrow")
+    if content is None:
+        plain = plain.select_columns(list(columns))
     row = 0
     try:
-        for batch in plain.iter(batch_size=_BATCH):
-            for values in zip(*(batch[column] for column in columns), strict=True):
+        for table in plain.iter(batch_size=_BATCH):
+            others = [one for one in table.column_names if one not in columns] if content else []
+            rest = {one: held_values(table[one]) for one in others}
+            for place, value in enumerate(python_rows(table.select(columns))):
                 row += 1
-                yield row, -1, -1, dict(zip(columns, values, strict=True))
-            advance(len(batch[columns[0]]))
-    except (*_READ_ERRORS, UnicodeDecodeError) as error:
+                if content is not None:
+                    beside = {one: values[place] for one, values in rest.items()}
+                    content.take(value if isinstance(value, Flaw) else value | beside)
+                yield row, -1, -1, value
+            advance(table.num_rows)
+    except _READ_ERRORS as error:
         raise damaged(name, f"damaged after row {row} ({printable(str(error), 120)})") from error
+
+
+def held_values(column: pa.ChunkedArray[Any]) -> Sequence[object]:
+    """Give a column as Python objects; nothing where Python cannot hold one of them."""
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError):
+        return [None] * len(column)

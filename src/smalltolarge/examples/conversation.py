@@ -12,7 +12,8 @@ prompt-completion
 messages, sharegpt
     The turns, with their roles in our words (``ROLES``). ``content`` may be a list of text parts,
     which are joined. Tool calls of an assistant turn follow its text, each on a line of its own, as
-    ``{"name": ..., "arguments": ...}`` with the arguments' keys sorted. Turns after the last
+    ``{"name": ..., "arguments": ...}`` with the arguments' keys sorted and what ``nested`` says of
+    padding. A list of turns may be held as JSON text. Turns after the last
     assistant turn teach nothing and are left out; how many rows had some is logged.
 system, tools
     A system column that is not blank becomes the first turn, as system; a tools column with
@@ -40,8 +41,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from smalltolarge.examples.json_rows import Duplicated, without_surrogates
+from smalltolarge.examples.json_rows import DECODER, Duplicated, without_surrogates
 from smalltolarge.examples.layout import Layout
+from smalltolarge.examples.nested import canonical, decoded, text_or_turns
 from smalltolarge.examples.problems import Refused, shown
 from smalltolarge.examples.table import Message
 
@@ -224,35 +226,27 @@ def _tools(row: Mapping[str, Any], column: str) -> str:
     if not tools:
         return ""
     if type(tools) is str:
-        return "" if tools.strip() in ("", "[]", "{}", "null") else tools
+        said = _parsed(tools)
+        if not isinstance(said, list | dict):
+            return "" if tools.strip() in ("", "null") else tools
+        tools = said
     if isinstance(tools, list | dict):
-        return canonical(tools, column)
+        return canonical(tools, column) if tools else ""
     raise Refused("not text", column, shown(tools), "a JSON text, a list or null")
 
 
-def canonical(value: object, field: str) -> str:
-    """Write JSON with sorted keys; ``Refused`` where it holds what JSON cannot."""
-    try:
-        return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
-    except (ValueError, TypeError) as error:
-        raise Refused(
-            "not text", field, "a number that JSON cannot hold (NaN, Infinity or too long)",
-            "JSON values",
-        ) from error  # fmt: skip
-
-
 def _pair(row: Mapping[str, Any], prompt: str, completion: str) -> list[Message]:
-    asked = row.get(prompt)
+    asked = text_or_turns(row.get(prompt), prompt)
     turns = (
-        _turns(row, prompt, _OPENAI)
+        _turns({prompt: asked}, prompt, _OPENAI)
         if isinstance(asked, list)
         else [Message("user", _filled(row, prompt, "empty prompt"))]
     )
-    answer = row.get(completion)
+    answer = text_or_turns(row.get(completion), completion)
     if not isinstance(answer, list):
         answered = _filled(row, completion, "empty completion")
         return [*turns, Message("assistant", answered)]
-    answers = _turns(row, completion, _OPENAI)
+    answers = _turns({completion: answer}, completion, _OPENAI)
     for number, (role, *_) in enumerate(answers, 1):
         if role not in ("assistant", "tool") or (number == 1 and role == "tool"):
             raise Refused(
@@ -265,6 +259,8 @@ def _pair(row: Mapping[str, Any], prompt: str, completion: str) -> list[Message]
 def _turns(row: Mapping[str, Any], column: str, keys: tuple[str, str]) -> list[Message]:
     given = row.get(column)
     wanted = f"a list of objects with {keys[0]} and {keys[1]}"
+    if type(given) is str and given:
+        given = decoded(given, column, f"{wanted}, or the JSON text of one")
     if given is None:
         found = "null" if column in row else "no such field"
         raise Refused("missing", column, found, wanted)
@@ -331,7 +327,7 @@ def _calls(turn: Mapping[str, Any], where: str) -> list[str]:
     lines = []
     for number, call in enumerate(calls, 1):
         field = f"{where}, tool_calls, call {number}"
-        inner = call.get("function", call) if isinstance(call, dict) else None
+        inner = (call.get("function") or call) if isinstance(call, dict) else None
         name = inner.get("name") if isinstance(inner, dict) else None
         if not isinstance(inner, dict) or type(name) is not str:
             raise Refused(
@@ -347,7 +343,7 @@ def _calls(turn: Mapping[str, Any], where: str) -> list[str]:
 
 def _parsed(text: str) -> object:
     try:
-        return json.loads(text)
+        return DECODER.decode(text)
     except (ValueError, RecursionError):
         return text
 

@@ -59,6 +59,8 @@ def too_deep(value: object) -> bool:
     """Tell whether objects and lists are nested more than ``MAX_DEPTH`` deep."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
+        if not level:
+            return False
         level = [
             inner
             for outer in level
@@ -137,8 +139,11 @@ def _parsed(
     return checked(value, line.count(b"{") + line.count(b"["))
 
 
-def checked(value: object, brackets: int) -> dict[str, Any] | Flaw:
-    """Give back an object that is not nested too deep, or what is wrong."""
+def checked(value: object, brackets: int = MAX_DEPTH + 1) -> dict[str, Any] | Flaw:
+    """Give back an object that is not nested too deep, or what is wrong.
+
+    ``brackets`` is how many open in its text: with few it cannot be deep.
+    """
     if brackets > MAX_DEPTH and too_deep(value):
         return _deep_flaw()
     if not isinstance(value, dict):

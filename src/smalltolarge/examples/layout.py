@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smalltolarge.errors import DataError, RecipeError, printable
+from smalltolarge.examples.nested import first_turn
 from smalltolarge.settings import ReadingSettings
 
 CONVERSATIONS = ("messages", "conversations", "conversation", "dialog", "turns", "chat")
@@ -55,6 +56,7 @@ _LAYOUTS = """Accepted layouts:
   sharegpt              conversations: [{"from": "human", "value": ...}, {"from": "gpt", ...}]"""
 _MOST_NAMES = 40
 _MOST_KEPT = 10_000  # columns and sets of columns, should every row have its own
+_MAY_BE_TURNS = "[ \t\r\n"  # how JSON text of a list may begin; "" is in it, too
 _Counts = dict[tuple[str, ...], list[Any]]
 
 
@@ -93,7 +95,9 @@ class Shapes:
         known = self._known.get(keys) or self._meet(keys)
         kinds = tuple(
             [
-                "text" if type(value := row[name]) is str and value else _kind(value)
+                "text"
+                if type(value := row[name]) is str and value[:1] not in _MAY_BE_TURNS
+                else _kind(value)
                 for name in known[0]
             ]
         )
@@ -136,14 +140,15 @@ def _fits(found: str | None, wanted: str) -> bool:
 def _kind(value: object) -> str:
     if value is None or value == "" or value == []:
         return ""
+    if type(value) is str:
+        turn = first_turn(value)
+        return "text" if turn is None else _kind([turn])
     if type(value) is list and isinstance(value[0], dict):
         turn = value[0]
         if turn.get("from") is not None or turn.get("value") is not None:
             return "from/value"
         if turn.get("role") is not None or turn.get("content") is not None:
             return "role/content"
-    if type(value) is str:
-        return "text"
     return "yes or no" if type(value) is bool else "other"
 
 
@@ -347,8 +352,9 @@ def _not_recognised(shapes: Shapes, data: str) -> DataError:
     for name in CONVERSATIONS:
         if shapes.having((name, "text"))[0]:
             return DataError(
-                f"{data}: its column {name} holds text, where a list of turns is needed. Write it "
-                "as JSONL or Parquet with real lists; CSV cannot hold conversations."
+                f"{data}: its column {name} holds text that is not the JSON text of a list of "
+                "turns with role and content, or from and value. Write it with json.dumps, or as "
+                "JSONL or Parquet with real lists."
             )
     asked = "" if shapes.settings.format == "auto" else f" as {shapes.settings.format}"
     fitting = ""

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import accumulate
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.conversation import ConversationReader, encode, example_id, repaired
+from smalltolarge.examples.inputs import Input
 from smalltolarge.examples.json_rows import Row, without_surrogates
 from smalltolarge.examples.layout import Layout, Shapes, check_columns, recognise
 from smalltolarge.examples.occurrences import number_occurrences
 from smalltolarge.examples.overlap import without_overlaps
 from smalltolarge.examples.problems import BadRows, Flaw, Refused, place, shown
-from smalltolarge.examples.sources import Input, input_names, resolve
+from smalltolarge.examples.sources import input_names, resolve
 from smalltolarge.examples.table import SCHEMA, Examples, Message
 from smalltolarge.progress import Progress
 from smalltolarge.settings import ReadingSettings
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from smalltolarge.examples.sources import Source
 
 log = logging.getLogger("smalltolarge")
 
@@ -33,7 +33,7 @@ _BATCH_CHARACTERS = 100_000_000
 
 
 def load(
-    source: str | Path | Sequence[str | Path] | Dataset,
+    source: Source,
     *,
     settings: ReadingSettings = ReadingSettings(),  # noqa: B008  (frozen)
     progress: Progress | None = None,
@@ -42,7 +42,8 @@ def load(
     """Read fine-tuning data of any accepted kind and layout into one table of examples.
 
     ``source`` is a path, a folder, a glob pattern, a list of paths, the name of a Hugging Face
-    dataset ("owner/name" or "owner/name:config"; an existing path wins), or a dataset in memory.
+    dataset ("owner/name" or "owner/name:config"; an existing path wins), or rows in memory: a list
+    of dicts, a data frame, an Arrow table, or a data set of Hugging Face ``datasets``.
     ``check`` is called now and then; it may raise to stop the reading.
 
     Raises
@@ -54,7 +55,7 @@ def load(
     """
     check_columns(settings)
     progress = progress or Progress()
-    inputs = resolve(source, settings)
+    inputs = resolve(source, settings.split)
     shapes = Shapes(settings)
     layout, rows = _read(inputs, settings, progress, check, shapes, None)
     if rows is None:  # the rows told more than the first of them did: read again, knowing it
@@ -97,13 +98,13 @@ def _read(
     rows = _Rows(settings, layout) if layout else None
     suggested = layout
     trial: list[tuple[int, Input, Row]] = []
-    of_dataset = inputs[0].dataset is not None
+    of_files = inputs[0].dataset is None and inputs[0].objects is None
     fixed, observe = layout is not None, shapes.observe
     total = sum(one.size() for one in inputs)
     n_read = 0
     flawed = BadRows(exclude=False)
     fixed_texts: list[str] = []
-    with progress.step("reading", total, "rows" if of_dataset else "bytes") as step:
+    with progress.step("reading", total, "bytes" if of_files else "rows") as step:
 
         def advance(amount: int) -> None:
             check()
@@ -330,12 +331,14 @@ class _Rows:
             format=layout.format,
             columns=columns,
             dataset=inputs[0].dataset,
+            objects=inputs[0].objects,
+            split=inputs[0].split,
         )
         return number_occurrences(examples, self.later)
 
 
 def describe(examples: Examples) -> str:
-    """Say in one line what was read: layout, columns, rows and source column."""
+    """Say in one line what was read: split, layout, columns, rows and source column."""
     columns = dict(examples.columns)
     source = columns.pop("source", None)
     layout = examples.format
@@ -343,4 +346,8 @@ def describe(examples: Examples) -> str:
     excluded = examples.excluded.num_rows
     left_out = f" ({excluded:,} more left out)" if excluded else ""
     origin = f"source column: {printable(source, 60)}" if source else "no source column"
-    return f"{layout}: {names}; {len(examples):,} rows{left_out}; {origin}"
+    split = ""
+    if examples.split is not None:
+        name, among = examples.split
+        split = f"split {printable(name, 60)} of {', '.join(printable(s, 60) for s in among)}; "
+    return f"{split}{layout}: {names}; {len(examples):,} rows{left_out}; {origin}"

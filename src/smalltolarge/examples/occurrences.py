@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
 
+from smalltolarge.examples.arrow_rows import held_values
 from smalltolarge.examples.originals import parquet_parts, row_bytes
 from smalltolarge.examples.table import Examples
 
@@ -41,7 +42,9 @@ def _digests(examples: Examples, rows: list[int]) -> Iterator[bytes]:
 
 def _contents(examples: Examples, places: pa.Table) -> Iterator[bytes]:
     """Yield each row's own bytes, or a canonical form of a row that has none."""
-    if examples.dataset is not None:
+    if examples.objects is not None:
+        yield from (_as_text(examples.objects[row.as_py() - 1]) for row in places["row"])
+    elif examples.dataset is not None:
         chosen = examples.dataset.select(places["row"].to_numpy() - 1, keep_in_memory=True)
         yield from _canonical(chosen.with_format("arrow")[:])
     elif examples.inputs[0].kind == "parquet":
@@ -53,14 +56,11 @@ def _contents(examples: Examples, places: pa.Table) -> Iterator[bytes]:
 
 
 def _canonical(rows: pa.Table) -> Iterator[bytes]:
-    columns = {name: _values(rows[name]) for name in sorted(rows.column_names)}
+    columns = {name: held_values(rows[name]) for name in rows.column_names}
     for row in range(rows.num_rows):
-        # ascii, not repr: what repr escapes follows Python's version of Unicode
-        yield ascii([(name, values[row]) for name, values in columns.items()]).encode()
+        yield _as_text({name: values[row] for name, values in columns.items()})
 
 
-def _values(column: pa.ChunkedArray[Any]) -> Sequence[object]:
-    try:
-        return column.to_pylist()
-    except (ValueError, OverflowError):  # a date or text Python cannot hold: it cannot decide
-        return [None] * len(column)
+def _as_text(row: Mapping[str, object]) -> bytes:
+    # ascii, not repr: what repr escapes follows Python's version of Unicode
+    return ascii(sorted(row.items(), key=itemgetter(0))).encode()

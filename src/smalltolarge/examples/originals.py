@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from smalltolarge import store
 from smalltolarge.errors import DataError, StaleArtifact, printable
-from smalltolarge.examples.sources import folder_digest
+from smalltolarge.examples.inputs import folder_digest
 from smalltolarge.examples.stream import ByteStream
 from smalltolarge.examples.table import Examples, InputFile
 

@@ -30,6 +30,7 @@ import numpy as np
 from smalltolarge.errors import DataError, MissingArtifact, printable
 from smalltolarge.examples.conversation import ROLES
 from smalltolarge.examples.layout import CONVERSATIONS, INPUTS, Shapes
+from smalltolarge.examples.nested import text_or_turns
 from smalltolarge.examples.problems import Flaw, place
 from smalltolarge.examples.sources import resolve
 from smalltolarge.examples.table import Examples, Message
@@ -349,7 +350,7 @@ def read_questions(
         A file is not readable, or a row of it has no question.
     """
     settings = ReadingSettings(columns={"prompt": "problem"})  # read beside the usual columns
-    for one in resolve(name, settings):
+    for one in resolve(name, every_split=True):
         questions: Questions = []
         for line, _, _, row in one.rows(settings, Shapes(settings), lambda _: check(), None):
             where = place(one.name, one.kind, line, -1)
@@ -368,14 +369,15 @@ def read_questions(
 def _asked(row: dict[str, Any]) -> list[str]:
     """Give the user turns of a row; none where there is no question."""
     for column in QUESTIONS:
-        value = row.get(column)
+        value = text_or_turns(row.get(column), column)
         if isinstance(value, str) and value.strip():
             context = next((row[c] for c in INPUTS if isinstance(row.get(c), str) and row[c]), "")
             return [f"{value}\n\n{context}" if context and column not in INPUTS else value]
         if isinstance(value, list) and (turns := _turns(value)):
             return turns
     for column in CONVERSATIONS:
-        if isinstance(value := row.get(column), list) and (turns := _turns(value)):
+        value = text_or_turns(row.get(column), column)
+        if isinstance(value, list) and (turns := _turns(value)):
             return turns
     return []
 

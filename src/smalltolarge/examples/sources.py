@@ -1,31 +1,36 @@
-"""From what a person names to a list of inputs that can be read."""
+"""From what a person names or gives to a list of inputs that can be read."""
 
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import logging
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-from smalltolarge import store
 from smalltolarge.errors import DataError, printable
-from smalltolarge.examples.arrow_rows import dataset_rows, open_parquet, parquet_rows
-from smalltolarge.examples.csv_rows import CsvRows
-from smalltolarge.examples.json_rows import Row, array_rows, jsonl_rows
-from smalltolarge.examples.layout import Shapes
+from smalltolarge.examples.arrow_rows import plain_types
+from smalltolarge.examples.inputs import Input
 from smalltolarge.examples.sniff import ACCEPTED, KIND_OF_SUFFIX, PACKED, kind_of, suffix_of
-from smalltolarge.examples.stream import ByteStream
-from smalltolarge.examples.table import InputFile
-from smalltolarge.settings import ReadingSettings
+from smalltolarge.examples.splits import DEFAULT, Splits, by_name, fits, splits_of
+from smalltolarge.examples.table import Split
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+
+    class ArrowStream(Protocol):
+        """A pyarrow table, a pandas or polars data frame, or anything else of columns."""
+
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
+
+    Source: TypeAlias = (
+        str | Path | Sequence[str | Path] | Sequence[dict[str, Any]] | ArrowStream
+        | Dataset | DatasetDict | IterableDataset | IterableDatasetDict
+    )  # fmt: skip
 
 log = logging.getLogger("smalltolarge")
 
@@ -33,101 +38,31 @@ _HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:[\w.-]+)?")
 _FILE_LIKE = {*KIND_OF_SUFFIX, *PACKED, ".txt", ".arrow", ".zip", ".xlsx", ".xls", ".md", ".html",
               ".yaml", ".yml", ".tar", ".bz2", ".xz"}  # fmt: skip
 _SAVED = ("state.json", "dataset_dict.json")
+_ABOUT = frozenset({*_SAVED, "config.json", "dataset_info.json", "dataset_infos.json"})
+"""Files beside data that are no data."""
 
 
-@dataclass
-class Input:
-    """One input before and while it is read; ``record`` is what is kept of it afterwards."""
+def resolve(source: object, split: str | None = None, *, every_split: bool = False) -> list[Input]:
+    """Find the inputs that ``source`` names or is; all are of one kind.
 
-    name: str
-    kind: str
-    path: Path | None = None
-    compression: str | None = None
-    dataset: Dataset | None = None
-    record: InputFile | None = None
-    header: tuple[str, list[str]] | None = None
-    """Delimiter and column names of a CSV file."""
-    schema: Any = None
-    """Arrow schema of a Parquet file."""
-
-    def size(self) -> int:
-        """Give what there is to read: bytes, or rows of a dataset."""
-        if self.dataset is not None:
-            return int(self.dataset.num_rows)
-        return self.path.stat().st_size if self.path else 0
-
-    def rows(
-        self,
-        settings: ReadingSettings,
-        shapes: Shapes,
-        advance: Callable[[int], None],
-        repaired: list[int] | None,
-    ) -> Iterator[Row]:
-        """Yield the rows; ``record`` is set when the last one is out."""
-        if self.dataset is not None:
-            columns = shapes.note(self.dataset.column_names)
-            yield from dataset_rows(self.dataset, self.name, columns, advance)
-            self.record = self._dataset_record()
-            return
-        assert self.path is not None
-        if self.kind == "parquet":
-            yield from self._parquet(self.path, shapes, advance)
-            return
-        stream = ByteStream(self.path, self.name, self.compression, advance)
-        if self.kind == "jsonl":
-            yield from jsonl_rows(stream, settings.max_line_bytes, repaired)
-        elif self.kind == "json":
-            yield from array_rows(stream, settings.max_line_bytes, repaired)
-        else:
-            records = CsvRows(stream, settings.max_line_bytes, repaired)
-            for row in records.rows():
-                self.header = (records.delimiter, records.header)
-                yield row
-            shapes.note(records.header)
-            self.header = (records.delimiter, records.header)
-        self.record = InputFile(self.name, self.kind, self.compression, stream.size, stream.sha256)
-
-    def _parquet(self, path: Path, shapes: Shapes, advance: Callable[[int], None]) -> Iterator[Row]:
-        size, sha256 = path.stat().st_size, store.digest(path)
-        file = open_parquet(path, self.name)
-        self.schema = file.schema_arrow
-        share = size / max(file.metadata.num_rows, 1)
-        columns = shapes.note(file.schema_arrow.names)
-        with file:
-            yield from parquet_rows(file, self.name, columns, lambda n: advance(int(n * share)))
-        self.record = InputFile(self.name, self.kind, None, size, sha256)
-
-    def _dataset_record(self) -> InputFile:
-        if self.path is not None:
-            size, sha256 = folder_digest(self.path)
-            return InputFile(self.name, "saved-dataset", None, size, sha256)
-        fingerprint = str(getattr(self.dataset, "_fingerprint", ""))
-        digest = hashlib.sha256(fingerprint.encode()).hexdigest()
-        return InputFile(self.name, "dataset", None, 0, digest)
-
-
-def folder_digest(folder: Path) -> tuple[int, str]:
-    """Give the size and SHA-256 of a folder."""
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return size, store.digest(folder)
-
-
-def resolve(source: object, settings: ReadingSettings) -> list[Input]:
-    """Find the inputs that ``source`` names; all are of one kind.
+    Parameters
+    ----------
+    split : the split to read where there are several, "train" when it is None
+    every_split : read all of them instead
 
     Raises
     ------
     DataError
-        Nothing is there, it is not readable data, or the kinds differ.
+        Nothing is there, it is not readable data, the kinds differ, or a split is asked for that is
+        not there.
     """
+    ask = _Asked(split, every_split)
     if isinstance(source, str | Path):
-        found = _named(source, settings)
+        found = _named(source, ask)
     elif isinstance(source, list | tuple):
-        found = [one for item in source for one in _named_in_list(item)]
-        if not found:
-            raise DataError("the list of files is empty")
+        found = _listed(source)
     else:
-        found = [_in_memory(source, settings)]
+        found = _in_memory(source, ask)
     first = found[0]
     for other in found[1:]:
         if other.kind != first.kind:
@@ -136,19 +71,83 @@ def resolve(source: object, settings: ReadingSettings) -> list[Input]:
                 f"{first.kind}, {printable(other.name, 200)} is {other.kind}. Give files of one "
                 "kind."
             )
+    if split is not None and first.split is None:
+        raise DataError(
+            f"{input_names(found)} has no splits, so there is none to choose with --split "
+            f"{printable(split)}. Leave it out; it is for data sets, and for folders whose files "
+            "are named by split."
+        )
     return found
 
 
-def _named_in_list(item: object) -> list[Input]:
-    if not isinstance(item, str | Path):
-        rows = isinstance(item, dict)
-        todo = " Rows in memory go in as datasets.Dataset.from_list(rows)." if rows else ""
-        raise DataError(f"a list of paths is needed; it holds a {type(item).__name__}.{todo}")
-    path = Path(item)
-    return [_file(path, str(item))]
+class _Asked(NamedTuple):
+    """Which split is wanted."""
+
+    split: str | None
+    every: bool
+
+    @property
+    def name(self) -> str:
+        return self.split or DEFAULT
+
+    def of(self, splits: Iterable[str], said: str) -> list[tuple[str, Split | None]]:
+        """Choose among the splits there are."""
+        among = tuple(map(str, splits))
+        if self.every:
+            return [(name, None) for name in among]
+        if self.name in among:
+            return [(self.name, Split(self.name, among))]
+        raise DataError(
+            f"{said} has no split {printable(self.name)}; it has "
+            f"{', '.join(map(printable, among)) or 'none'}. Choose with --split."
+        )
 
 
-def _named(source: str | Path, settings: ReadingSettings) -> list[Input]:
+def _listed(items: Sequence[object]) -> list[Input]:
+    if not items:
+        raise DataError("the list is empty: give the paths of files, or rows")
+    rows = [item for item in items if isinstance(item, dict)]
+    if len(rows) == len(items):
+        return [Input("rows in memory", "rows", objects=rows)]
+    files = []
+    for item in items:
+        if not isinstance(item, str | Path):
+            raise DataError(
+                "a list of paths is needed, or of rows that are all dicts; it holds a "
+                f"{type(item).__name__}."
+            )
+        files.append(_file(Path(item), str(item)))
+    _warn_of_splits([one.name for one in files])
+    return files
+
+
+def _warn_of_splits(files: list[str]) -> None:
+    """Say so where files that were named one by one are of other splits beside."""
+    base = os.path.commonpath([Path(file).absolute().parent for file in files])
+    inside = {Path(file).absolute().relative_to(base).as_posix(): file for file in files}
+    splits = by_name(inside)
+    others = {
+        split: [inside[file] for file in found]
+        for split, found in splits.items()
+        if split != DEFAULT and len(found) < len(inside)
+    }
+    if others:
+        log.warning(
+            "by their names some of these files are of splits that are not for training (%s), and "
+            "all of them are read. Give the others alone to keep those rows out.",
+            _with_files(others),
+        )
+
+
+def _with_files(splits: Splits) -> str:
+    return "; ".join(
+        f"{printable(split)}: {printable(found[0], 100)}"
+        + (f" and {len(found) - 1:,} more" if len(found) > 1 else "")
+        for split, found in splits.items()
+    )
+
+
+def _named(source: str | Path, ask: _Asked) -> list[Input]:
     name, path = str(source), Path(source).expanduser()
     if not name or "\0" in name:
         raise DataError(f"{printable(name)!r} is no file name.")
@@ -157,19 +156,20 @@ def _named(source: str | Path, settings: ReadingSettings) -> list[Input]:
     except OSError as error:
         raise DataError(f"{printable(name, 200)} cannot be read: {error.strerror}.") from error
     if folder:
-        return _folder(path, name, settings)
+        return _folder(path, name, ask)
     if there:
         return [_file(path, name)]
     if glob.has_magic(name):
         matched = sorted(p for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
         if not matched:
             raise DataError(f"{printable(name, 200)}: no file matches this pattern.")
+        _warn_of_splits(matched)
         return [_file(Path(match), match) for match in matched]
     suffix = Path(name.partition(":")[0]).suffix.lower()
     in_folder = "/" in name and Path(name).parent.is_dir()
     hub_like = isinstance(source, str) and _HUB.fullmatch(name) and suffix not in _FILE_LIKE
     if hub_like and not in_folder:
-        return [_hub(name, settings)]
+        return _hub(name, ask)
     raise DataError(f"{printable(name, 200)}: no such file. Check the spelling and the folder.")
 
 
@@ -178,130 +178,183 @@ def _file(path: Path, name: str) -> Input:
     return Input(name, kind, path, compression)
 
 
-def _folder(path: Path, name: str, settings: ReadingSettings) -> list[Input]:
+def _folder(path: Path, name: str, ask: _Asked) -> list[Input]:
     if any((path / mark).is_file() for mark in _SAVED):
-        return [_saved(path, name, settings)]
+        return _saved(path, name, ask)
+    said = printable(name, 200)
     try:
         entries = sorted(path.iterdir())
+        files = _data_files(path)
     except OSError as error:
-        raise DataError(f"{printable(name, 200)} cannot be read: {error.strerror}.") from error
-    files = [entry for entry in entries if entry.is_file() and _is_named_as_data(entry)]
-    if not files:
+        raise DataError(f"{said} cannot be read: {error.strerror}.") from error
+    splits = splits_of(path, files)
+    direct = [file for file in files if "/" not in file]
+    if not splits and not direct:
         shown = ", ".join(printable(entry.name, 40) for entry in entries[:8]) or "nothing"
         raise DataError(
-            f"{printable(name, 200)}: no data file in this folder (it holds {shown}). "
-            f"Accepted: {ACCEPTED}."
+            f"{said}: no data file in this folder (it holds {shown}). Accepted: {ACCEPTED}."
         )
-    ignored = [entry.name for entry in entries if entry not in files]
-    if ignored:
-        log.info(
-            "%s: %d data files are read, %d other entries are not (%s)",
-            printable(name, 200), len(files), len(ignored),
-            ", ".join(printable(entry, 40) for entry in ignored[:5]),
+    if not splits:
+        ignored = [entry.name for entry in entries if entry.name not in direct]
+        if ignored:
+            log.info(
+                "%s: %d data files are read, %d other entries are not (%s)",
+                said, len(direct), len(ignored),
+                ", ".join(printable(entry, 40) for entry in ignored[:5]),
+            )  # fmt: skip
+        return [_file(path / file, str(path / file)) for file in direct]
+    taken = {file for found in splits.values() for file in found}
+    loose = [file for file in direct if file not in taken]
+    if loose:
+        log.warning(
+            "%s: its files are named by split; %s, by name of no split, %s not read",
+            said, _few(loose), "is" if len(loose) == 1 else "are",
         )  # fmt: skip
-    return [_file(file, str(file)) for file in files]
+    return [
+        replace(_file(path / file, str(path / file)), split=split)
+        for chosen, split in ask.of(splits, f"{said} ({_with_files(splits)})")
+        for file in splits[chosen]
+    ]
 
 
-def _is_named_as_data(path: Path) -> bool:
-    return path.name[0] not in "._" and suffix_of(path)[0] in KIND_OF_SUFFIX
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(printable(name, 40) for name in names[:3]) + more
 
 
-def _saved(path: Path, name: str, settings: ReadingSettings) -> Input:
-    from datasets import load_from_disk
+def _data_files(folder: Path) -> list[str]:
+    """Name the data files of a folder and its sub-folders, from it, with slashes, sorted."""
 
+    def stop(error: OSError) -> None:
+        raise error
+
+    found = []
+    for place, inner, names in os.walk(folder, onerror=stop):
+        inner[:] = [name for name in inner if not name.startswith((".", "__"))]
+        found += [Path(place, name) for name in names if _is_named_as_data(name)]
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
+
+
+def _is_named_as_data(name: str) -> bool:
+    return name[0] not in "._" and name not in _ABOUT and suffix_of(Path(name))[0] in KIND_OF_SUFFIX
+
+
+def _saved(path: Path, name: str, ask: _Asked) -> list[Input]:
     said = printable(name, 200)
-    folder = path
-    if (path / "dataset_dict.json").is_file():
-        try:
-            splits = json.loads((path / "dataset_dict.json").read_bytes())["splits"]
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise DataError(f"{said}: its dataset_dict.json cannot be read ({error}).") from error
-        if settings.split not in splits:
-            raise DataError(
-                f"{said} has no split {printable(settings.split)}; it has "
-                f"{', '.join(printable(str(split)) for split in splits)}. Choose with --split."
-            )
-        folder = path / settings.split
-        if not folder.resolve().is_relative_to(path.resolve()):
-            raise DataError(f"{said}: the split {printable(settings.split)} lies outside it.")
+    if not (path / "dataset_dict.json").is_file():
+        return [Input(name, "saved-dataset", path, dataset=_opened(path, said))]
     try:
-        dataset = load_from_disk(str(folder))
+        splits = json.loads((path / "dataset_dict.json").read_bytes())["splits"]
+        chosen = ask.of(splits, said)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise DataError(f"{said}: its dataset_dict.json cannot be read ({error}).") from error
+    found = []
+    for wanted, split in chosen:
+        folder = path / wanted
+        if not folder.resolve().is_relative_to(path.resolve()):
+            raise DataError(f"{said}: the split {printable(wanted)} lies outside it.")
+        found.append(Input(name, "saved-dataset", path, dataset=_opened(folder, said), split=split))
+    return found
+
+
+def _opened(folder: Path, said: str) -> Dataset:
+    from datasets import Dataset
+
+    try:
+        return Dataset.load_from_disk(str(folder))
     except Exception as error:
         raise DataError(
             f"{said} looks like a folder of save_to_disk but cannot be read "
             f"({printable(f'{type(error).__name__}: {error}', 200)}). Save it again."
         ) from error
-    return Input(name, "saved-dataset", path, dataset=dataset)
 
 
-def _hub(name: str, settings: ReadingSettings) -> Input:
+def _hub(name: str, ask: _Asked) -> list[Input]:
     from datasets import load_dataset
 
     owner, _, config = name.partition(":")
+    wanted = None if ask.every else ask.name
     try:
-        dataset = load_dataset(owner, config or None, split=settings.split)
+        found = load_dataset(owner, config or None, split=wanted)
     except Exception as error:
         raise DataError(
             f"{printable(name)}: there is no such file or folder here, and no data set of this "
-            f"name, split {printable(settings.split)}, could be loaded from the Hugging Face hub "
+            f"name, split {printable(ask.name)}, could be loaded from the Hugging Face hub "
             f"({printable(f'{type(error).__name__}: {error}', 300)})."
         ) from error
-    return Input(name, "dataset", dataset=dataset)
+    if wanted is None:
+        return [Input(name, "dataset", dataset=one) for one in found.values()]
+    split = Split(wanted, tuple(found.info.splits or (wanted,)))
+    return [Input(name, "dataset", dataset=found, split=split)]
 
 
-def _in_memory(source: object, settings: ReadingSettings) -> Input:
-    from datasets import Dataset, DatasetDict
+def _in_memory(source: object, ask: _Asked) -> list[Input]:
+    import pyarrow as pa
+    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
-    if isinstance(source, DatasetDict):
-        if settings.split not in source:
+    if isinstance(source, DatasetDict | IterableDatasetDict):
+        chosen = ask.of(source, f"the {type(source).__name__}")
+        return [
+            replace(one, split=split)
+            for name, split in chosen
+            for one in _in_memory(source[name], ask)
+        ]
+    if isinstance(source, IterableDataset):
+        return [Input("rows in memory", "rows", objects=list(source))]
+    if not isinstance(source, Dataset) and hasattr(source, "__arrow_c_stream__"):
+        try:
+            source = Dataset(plain_types(pa.table(source)))
+        except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
             raise DataError(
-                f"the DatasetDict has no split {printable(settings.split)}; it has "
-                f"{', '.join(printable(str(split)) for split in source)}."
-            )
-        source = source[settings.split]
+                f"the {type(source).__name__} cannot be held as an Arrow table or a data set "
+                f"({printable(str(error), 200)}). Give its rows as a list of dicts."
+            ) from error
     if not isinstance(source, Dataset):
         raise DataError(
             f"examples cannot be read from a {type(source).__name__}. Give a path, a list of "
-            "paths, a hub name or a datasets.Dataset."
+            "paths, a hub name, a list of dicts, a data frame, an Arrow table, or a data set of "
+            "Hugging Face datasets."
         )
-    return Input("dataset in memory", "dataset", dataset=source)
+    return [Input("dataset in memory", "dataset", dataset=source)]
 
 
-def would_read(given: Sequence[str], out: Path) -> bool:
-    """Tell whether ``load(given)`` would read ``out`` too, once it is written there.
+def would_read(given: Sequence[str], out: Path, split: str | None = None) -> bool:
+    """Tell whether ``load(given)`` would read something else once ``out`` is written.
 
     It would where ``out`` is to lie in a folder that is read, or fits a pattern.
     """
     place = out.parent.resolve() / out.name
-    return any(_takes_in(name, place) for name in given if "\0" not in name)
+    return any(_takes_in(name, place, split) for name in given if "\0" not in name)
 
 
-def _takes_in(name: str, out: Path) -> bool:
+def _takes_in(name: str, out: Path, split: str | None) -> bool:
     path = Path(name).expanduser()
     if path.is_dir():
         folder = path.resolve()
+        if not out.is_relative_to(folder):
+            return False
         if any((folder / mark).is_file() for mark in _SAVED):
-            return out.is_relative_to(folder)
-        return out.parent == folder and _is_named_as_data(out)
+            return True
+        files = _data_files(folder)
+        more = out.relative_to(folder).as_posix()
+        visible = not any(part.startswith((".", "__")) for part in Path(more).parent.parts)
+        if more in files or not (visible and _is_named_as_data(out.name)):
+            return more in _read_of(folder, files, split)
+        return _read_of(folder, files, split) != _read_of(folder, sorted([*files, more]), split)
     if path.exists() or not glob.has_magic(name):
         return False
     parts = path.parts
     fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
     folder = Path(*parts[:fixed]).resolve()
-    return out.is_relative_to(folder) and _fits(out.relative_to(folder).parts, parts[fixed:])
+    return out.is_relative_to(folder) and fits(out.relative_to(folder).parts, parts[fixed:])
 
 
-def _fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Tell what ``glob.glob`` would, for a file that need not be there yet."""
-    if not pattern:
-        return not parts
-    if pattern[0] == "**" and _fits(parts, pattern[1:]):
-        return True
-    if not parts or (parts[0].startswith(".") and not pattern[0].startswith(".")):
-        return False
-    if pattern[0] == "**":
-        return _fits(parts[1:], pattern)
-    return fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+def _read_of(folder: Path, files: list[str], split: str | None) -> list[str]:
+    """Name which of its data files a folder is read as."""
+    splits = splits_of(folder, files)
+    if not splits:
+        return [file for file in files if "/" not in file]
+    return splits.get(split or DEFAULT, [])
 
 
 def input_names(inputs: Sequence[Input]) -> str:

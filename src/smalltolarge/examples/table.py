@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -67,13 +67,20 @@ class InputFile:
     path: str
     """As given by the user; a hub name for a hub dataset."""
     kind: str
-    """jsonl, json, csv, parquet, saved-dataset or dataset."""
+    """jsonl, json, csv, parquet, saved-dataset, dataset, or rows that are Python objects."""
     compression: str | None
     """gz, zst or None."""
     size: int
     """Bytes on disk; 0 for a dataset in memory."""
     sha256: str
-    """Digest of the bytes on disk, or of the dataset's fingerprint."""
+    """Digest of the bytes on disk, or of all that is in the rows in memory."""
+
+
+class Split(NamedTuple):
+    """The part of a data set that was read, of the parts that it has."""
+
+    name: str
+    among: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +100,10 @@ class Examples:
     """Which column plays which part."""
     dataset: Dataset | None = None
     """The Hugging Face dataset the rows came from, when they came from one."""
+    objects: Sequence[dict[str, Any]] | None = None
+    """The Python objects the rows are, when they came as such."""
+    split: Split | None = None
+    """Which split was read; None where the data has none."""
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

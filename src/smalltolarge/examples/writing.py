@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,10 @@ import zstandard
 
 from smalltolarge import store
 from smalltolarge.errors import DataError, RecipeError, printable
+from smalltolarge.examples.arrow_rows import python_rows
 from smalltolarge.examples.csv_rows import CsvRows
 from smalltolarge.examples.json_rows import DECODER
+from smalltolarge.examples.memory import as_json, objects_again
 from smalltolarge.examples.originals import (
     changed,
     open_again,
@@ -27,6 +30,7 @@ from smalltolarge.examples.originals import (
     row_bytes,
     unchanged,
 )
+from smalltolarge.examples.problems import Flaw
 from smalltolarge.examples.sniff import suffix_of
 from smalltolarge.examples.table import Examples, InputFile
 
@@ -40,6 +44,7 @@ _FITTING = {
     "parquet": (".parquet",),
     "saved-dataset": (".jsonl", ".json", ".csv", ".parquet", ""),
     "dataset": (".jsonl", ".json", ".csv", ".parquet", ""),
+    "rows": (".jsonl", ".json", ".csv", ".parquet", ""),
 }
 
 
@@ -104,25 +109,41 @@ def write_subset(examples: Examples, indices: np.ndarray, out: Path) -> int:
     check_output(examples, out)
     rows = _checked(examples, indices)
     kind = examples.inputs[0].kind
-    if examples.dataset is not None and not suffix_of(out)[0]:
+    in_memory = examples.dataset is not None or examples.objects is not None
+    suffix = suffix_of(out)[0]
+    if in_memory and not suffix:
         return _save_folder(rows_as_dataset(examples, indices), out)
     with store.atomic_write(out) as raw, _packed(raw, suffix_of(out)[1]) as file:
-        if examples.dataset is not None:
-            _export(rows_as_dataset(examples, indices), suffix_of(out)[0], file)
+        if examples.dataset is not None or (in_memory and suffix in (".parquet", ".csv")):
+            _export(rows_as_dataset(examples, indices), suffix, file)
         elif kind == "parquet":
             _write_parquet(examples, rows, file)
         elif kind == "csv":
             file.write(_header(examples.inputs[0]) + b"\n")
             for record in row_bytes(examples, rows):
                 file.write(record + b"\n")
-        elif kind == "jsonl":
-            for line in row_bytes(examples, rows):
-                file.write(line + b"\n")
         else:
-            for place, item in enumerate(row_bytes(examples, rows)):
-                file.write((b",\n" if place else b"[\n") + item)
-            file.write(b"\n]\n" if len(rows) else b"[]\n")
+            in_file = examples.objects is None
+            items = row_bytes(examples, rows) if in_file else _items(examples, rows)
+            _write_items(items, file, array=suffix == ".json" and kind != "jsonl")
     return out.stat().st_size
+
+
+def _items(examples: Examples, rows: pa.Table) -> Iterator[bytes]:
+    places = (rows["row"].to_numpy() - 1).tolist()
+    return (as_json(row) for row in objects_again(examples, places))
+
+
+def _write_items(items: Iterator[bytes], file: BinaryIO, *, array: bool) -> None:
+    if not array:
+        for item in items:
+            file.write(item + b"\n")
+        return
+    begin = b"[\n"
+    for item in items:
+        file.write(begin + item)
+        begin = b",\n"
+    file.write(b"[]\n" if begin == b"[\n" else b"\n]\n")
 
 
 def rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
@@ -142,19 +163,41 @@ def rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
         refuse_changed_folder(examples.inputs[0])
         place = rows["row"].to_numpy() - 1
         return cast("Dataset", examples.dataset.select(place, keep_in_memory=True))
-    kind = examples.inputs[0].kind
-    if kind == "parquet":
+    if examples.inputs[0].kind == "parquet":
         tables = list(parquet_parts(examples, rows))
         schema = pq.read_schema(unchanged(examples.inputs[0]))
-        return Dataset(pa.concat_tables(tables) if tables else schema.empty_table())
-    found = list(_rows_again(examples, row_bytes(examples, rows)))
+        try:
+            return Dataset(pa.concat_tables(tables) if tables else schema.empty_table())
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise DataError(
+                f"the rows cannot become a dataset ({printable(str(error))})"
+            ) from error
+    if examples.objects is not None:
+        found = objects_again(examples, (rows["row"].to_numpy() - 1).tolist())
+    else:
+        found = list(_rows_again(examples, row_bytes(examples, rows)))
     names = dict.fromkeys(name for row in found for name in row)
+    columns = {name: [row.get(name) for row in found] for name in names}
     try:
-        return Dataset.from_dict({name: [row.get(name) for row in found] for name in names})
+        try:
+            return Dataset.from_dict(columns)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            return Dataset(pa.table({name: _column(values) for name, values in columns.items()}))
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"the rows cannot become a dataset: a column changes its type ({printable(str(error))})"
         ) from error
+
+
+def _column(values: list[Any]) -> pa.Array[Any]:
+    """Hold values of several types as JSON."""
+    column: pa.Array[Any]
+    try:
+        column = pa.array(values)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        texts = [None if value is None else json.dumps(value) for value in values]
+        column = pa.array(texts, pa.json_())
+    return column
 
 
 def _checked(examples: Examples, indices: np.ndarray) -> pa.Table:
@@ -242,11 +285,31 @@ def _export(dataset: Dataset, suffix: str, file: BinaryIO) -> None:
         if suffix == ".parquet":
             dataset.to_parquet(file)
         elif suffix == ".csv":
-            dataset.to_csv(file, index=False)
+            _with_json_text(dataset).to_csv(file, index=False)
         elif suffix == ".jsonl":
             dataset.to_json(file, lines=True, force_ascii=False)
         else:
             dataset.to_json(file, lines=False, orient="records", force_ascii=False)
+
+
+def _with_json_text(dataset: Dataset) -> Dataset:
+    """Hold lists and objects as JSON text, since CSV has only texts."""
+    from datasets import Dataset
+
+    table: pa.Table = dataset.with_format("arrow")[:].replace_schema_metadata(None)
+    for place, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type) or isinstance(field.type, pa.BaseExtensionType):
+            texts = [_json_text(row, field.name) for row in python_rows(table.select([place]))]
+            column = pa.chunked_array([pa.array(texts, pa.string())])
+            table = table.set_column(place, field.name, column)
+    return Dataset(table)
+
+
+def _json_text(row: dict[str, Any] | Flaw, column: str) -> str | None:
+    if isinstance(row, Flaw):
+        raise DataError(f"column {printable(column)}: {row.reason}; found {row.found}")
+    value = row[column]
+    return None if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _save_folder(dataset: Dataset, out: Path) -> int:
