@@ -59,8 +59,8 @@ def digest(path: Path) -> str:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open ``path`` for writing so that it appears whole, durable, or not at all.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give an empty file to fill that becomes ``path``, whole and durable, or never appears.
 
     Missing parent folders are made. A link is written through, not replaced.
 
@@ -70,29 +70,39 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         The disk is full, over its quota, or failing; what was there before is untouched.
     """
     path = Path(os.path.realpath(path))
-    temporary: str | None = None
+    aside: Path | None = None
     try:
         with naming_space(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(_ASIDE, f".{path.name[:40]}.", path.parent)
-            with os.fdopen(handle, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-            temporary = None
+            handle, name = tempfile.mkstemp(_ASIDE, f".{path.name[:40]}.", path.parent)
+            os.close(handle)
+            aside = Path(name)
+            yield aside
+            _sync(aside)
+            os.chmod(aside, 0o666 & ~_umask())
+            os.replace(aside, path)
+            aside = None
             _sync(path.parent)
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        if aside is not None:
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open ``path`` for writing so that it appears whole, durable, or not at all.
+
+    Otherwise as ``atomic_file``.
+    """
+    with atomic_file(path) as aside, aside.open("wb") as file:
+        yield file
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a new folder to fill that becomes ``path``, whole and durable, or never appears.
 
-    Raises as ``atomic_write``.
+    Raises as ``atomic_file``.
     """
     aside: Path | None = None
     try:
@@ -203,10 +213,11 @@ def read_parquet(path: Path) -> pa.Table:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    """Write torch tensors as one safetensors file, whole or not at all."""
-    from safetensors.torch import save
+    """Write torch tensors as one safetensors file, whole or not at all; no copy is held."""
+    from safetensors.torch import save_file
 
-    write_bytes(path, save(dict(tensors), dict(metadata)))
+    with atomic_file(path) as aside:
+        save_file(dict(tensors), aside, dict(metadata))
 
 
 def remove_folder(path: Path) -> None:
