@@ -25,7 +25,7 @@ from smalltolarge.examples.sources import resolve
 from smalltolarge.progress import Progress
 from smalltolarge.settings import ReadingSettings
 
-from .conftest import LAYOUTS
+from .conftest import LAYOUTS, said
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -42,7 +42,7 @@ def read(tmp_path: Path, rows: Sequence[object], **how: Any) -> Examples:
 
 
 def turns(tmp_path: Path, row: object, **how: Any) -> list[tuple[str, str]]:
-    return next(read(tmp_path, [row], **how).conversations())
+    return said(read(tmp_path, [row], **how))[0]
 
 
 def refusal(tmp_path: Path, row: object, **how: Any) -> str:
@@ -99,7 +99,7 @@ def test_rows_that_fit_two_layouts_are_read_as_asked(one: str, other: str, tmp_p
     for name in (one, other):
         how = choice.get(name, {"format": name})
         examples = read(tmp_path, [both] * 2, **how)
-        assert next(examples.conversations())[-1] == ("assistant", "A")
+        assert said(examples)[0][-1] == ("assistant", "A")
 
 
 def test_the_verdict_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_verdict_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> Non
     assert forward.columns == backward.columns
     assert forward.columns["input"] == "input" and forward.columns["system"] == "system"
     assert set(forward.ids.tolist()) == set(backward.ids.tolist())
-    assert list(forward.conversations())[599] == [
+    assert said(forward)[599] == [
         ("system", "S"),
         ("user", "Q599\n\nlate"),
         ("assistant", "A"),
@@ -160,7 +160,7 @@ def test_columns_say_which_column_is_which(tmp_path: Path) -> None:
     path.write_text('id,section_text,dialogue\n1,note,"a\nb"\n', "utf-8")
     how = ReadingSettings(columns={"prompt": "dialogue", "completion": "section_text"})
     examples = load(path, settings=how)
-    assert next(examples.conversations()) == [("user", "a\nb"), ("assistant", "note")]
+    assert said(examples)[0] == [("user", "a\nb"), ("assistant", "note")]
     assert examples.table["row"].to_pylist() == [2]
 
 
@@ -235,7 +235,7 @@ def test_a_blank_input_or_system_adds_nothing(blank: str | None, tmp_path: Path)
         {"instruction": "Q", "input": blank, "system": blank, "output": "A"},
         {"instruction": "Q", "input": "X", "system": "S", "output": "A"},
     ]
-    first, second = read(tmp_path, rows).conversations()
+    first, second = said(read(tmp_path, rows))
     assert first == [("user", "Q"), ("assistant", "A")]
     assert second == [("system", "S"), ("user", "Q\n\nX"), ("assistant", "A")]
 
@@ -404,7 +404,7 @@ def test_different_turns_have_different_ids(tmp_path: Path, given_: list[Any]) -
     ]
     examples = read(tmp_path, rows)
     assert len(set(examples.ids.tolist())) == len(rows)
-    assert list(examples.conversations()) == [
+    assert said(examples) == [
         [(turn["role"], turn["content"]) for turn in row["messages"]] for row in rows
     ]
 
@@ -458,7 +458,7 @@ def test_folders_globs_lists_and_datasets_are_read(tmp_path: Path) -> None:
     wanted = [[("user", "a"), ("assistant", "a")], [("user", "b"), ("assistant", "b")]]
     for source in (folder, str(folder), str(folder / "*.jsonl"), sorted(folder.glob("*.jsonl"))):
         examples = load(source)
-        assert list(examples.conversations()) == wanted
+        assert said(examples) == wanted
         assert examples.table["file"].to_pylist() == [0, 1]
     rows = [{"prompt": name, "completion": name, "n": 1} for name in ("a", "b")]
     dataset = Dataset.from_list(rows)
@@ -466,7 +466,7 @@ def test_folders_globs_lists_and_datasets_are_read(tmp_path: Path) -> None:
     DatasetDict({"train": dataset}).save_to_disk(tmp_path / "splits")
     for other in (dataset, tmp_path / "saved", tmp_path / "splits"):
         examples = load(other)
-        assert list(examples.conversations()) == wanted
+        assert said(examples) == wanted
         assert examples.inputs[0].kind == ("dataset" if other is dataset else "saved-dataset")
     with pytest.raises(DataError, match="no split test; it has train"):
         load(tmp_path / "splits", settings=ReadingSettings(split="test"))

@@ -11,6 +11,7 @@ import yaml
 
 from smalltolarge import examples
 from smalltolarge.errors import RecipeError, StaleArtifact
+from smalltolarge.examples import Message
 from smalltolarge.export import _ALPACA, export
 from tests.conftest import LAYOUTS, Cli
 from tests.lm_samples import SMALL, model_folder
@@ -105,7 +106,7 @@ def test_the_headings_are_those_of_the_proxy() -> None:
 
     from smalltolarge.lm.rendering import alpaca
 
-    turns = [(turn["role"], turn["content"]) for turn in WITH_ROLES["messages"]]
+    turns = [Message(turn["role"], turn["content"]) for turn in WITH_ROLES["messages"]]
     ours = "".join(piece.text + "</s>" for piece in alpaca(turns))
     theirs, _ = render_jinja_template(
         [WITH_ROLES["messages"]], chat_template=_ALPACA, eos_token="</s>"
