@@ -314,7 +314,7 @@ def talk(*roles: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("roles", "words"),
     [
-        (("assistant",), "turn 1: turns out of order"),
+        (("assistant",), "nothing to learn; found an answer to nothing"),
         (("user", "system", "assistant"), "turn 2: turns out of order"),
         (("user", "tool", "assistant"), "turn 2: turns out of order"),
         (("user", "narrator"), "turn 2, role: unknown role"),
