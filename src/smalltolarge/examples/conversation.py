@@ -455,7 +455,9 @@ _TEXTS = {
 
 def _calls(turn: Mapping[str, Any], where: str) -> list[str]:
     calls, old = turn.get("tool_calls"), turn.get("function_call")
+    key = "tool_calls"
     if is_empty(calls):
+        key = "function_call"
         calls = [] if is_empty(old) else [old]
     elif not is_empty(old):
         raise Refused("not honoured", f"{where}, function_call", shown(old), "tool_calls alone")
@@ -463,7 +465,7 @@ def _calls(turn: Mapping[str, Any], where: str) -> list[str]:
         raise Refused("not a conversation", f"{where}, tool_calls", shown(calls), "a list of calls")
     lines = []
     for number, call in enumerate(calls, 1):
-        field = f"{where}, tool_calls, call {number}"
+        field = f"{where}, {key}, call {number}"
         inner = call.get("function", call) if isinstance(call, dict) else None
         name = inner.get("name") if isinstance(inner, dict) else None
         if not isinstance(inner, dict) or type(name) is not str:

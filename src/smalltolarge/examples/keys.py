@@ -261,7 +261,7 @@ TABLE = (
         means="true or false: whether this row is learned; a number: some model's loss on it",
         done="false is honoured: the row has nothing to learn",
         nothing="all but false",
-        is_nothing=lambda value, role: value is not False,
+        is_nothing=lambda value, role: str(value).strip().lower() != "false",
         act=_mark,
     ),
     Key(
@@ -366,8 +366,10 @@ TABLE = (
         places=("row",),
         means="the tools there are",
         done="read beside a list of turns, and where `--columns` names it; else refused",
-        nothing='empty, `"[]"`, `"{}"`, `"null"`',
-        is_nothing=lambda value, role: is_empty(value) or value in ("[]", "{}", "null"),
+        nothing='null, blank, 0, false, `[]`, `{}`; `"[]"`, `"{}"`, `"null"`',
+        is_nothing=lambda value, role: (
+            not value or (type(value) is str and value.strip() in ("", "[]", "{}", "null"))
+        ),
         act=_refuse("not honoured", "a field named by --columns tools=tools, or none"),
     ),
     Key(

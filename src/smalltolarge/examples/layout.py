@@ -68,30 +68,29 @@ _LAYOUTS = """Accepted layouts:
   prompt-completion     prompt, completion (texts, or lists of messages)
   messages              messages: [{"role": "user", "content": ...}, {"role": "assistant", ...}]
   sharegpt              conversations: [{"from": "human", "value": ...}, {"from": "gpt", ...}]"""
-_FOREIGN = (
+_FOREIGN: tuple[tuple[tuple[tuple[str, str], ...], str], ...] = (
     (
-        ("input_ids",),
-        "these rows are tokens already, which belong to one model. Give the texts that they were "
-        "made from, for example as prompt and completion.",
+        (("input_ids", ""),),
+        "tokens, which belong to one model. Give the texts that they were made from, for example "
+        "as prompt and completion.",
     ),
     (
-        ("segments",),
-        "these rows are pieces of text, each with a label that says whether it is learned. Write "
-        "what comes before a learned piece as prompt, and the piece as completion; or the pieces "
-        'as messages, those not to be learned with "train": false.',
+        (("segments", ""),),
+        "pieces of text, each with a label that says whether it is learned. Write what comes "
+        "before a learned piece as prompt, and the piece as completion.",
     ),
     (
-        ("replies",),
-        "these rows are trees of messages. Write every path from a first message to an answer as "
-        "one row with messages, as role and content.",
+        (("replies", "other"),),
+        "a tree of messages. Write every path from a first message to an answer as one row with "
+        "messages, as role and content.",
     ),
     (
-        ("parent_id", "text"),
-        "these rows are single messages of trees. Write every path from a first message to an "
-        "answer as one row with messages, as role and content.",
+        (("parent_id", "?"), ("text", "text")),
+        "one message of a tree. Write every path from a first message to an answer as one row "
+        "with messages, as role and content.",
     ),
 )
-"""Columns of data that no layout reads, and what to do."""
+"""What no layout reads (columns and their kinds), and what to do."""
 _MOST_NAMES = 40
 _MOST_KEPT = 10_000  # columns and sets of columns, should every row have its own
 _Counts = dict[tuple[str, ...], list[Any]]
@@ -238,11 +237,21 @@ def recognise(shapes: Shapes, data: str) -> Layout:
         found = [] if pairs_of_answers else _candidates(shapes, "?")
     if not found:
         raise _not_recognised(shapes, data)
-    if len(found) == 2 and ["messages" in layout.columns for layout in found] == [True, False]:
+    if len(found) == 2 and _may_be_twins(shapes, *found):
         return replace(found[0], twin=found[1])
     if len(found) > 1:
         raise _ambiguous(shapes, data, found)
     return found[0]
+
+
+def _may_be_twins(shapes: Shapes, turns: Layout, pair: Layout) -> bool:
+    """Tell whether every row of a pair of columns has turns as well."""
+    column = turns.columns.get("messages")
+    if column is None or "messages" in pair.columns:
+        return False
+    texts = [(name, "") for role, name in _parts(pair).items() if role != "input"]
+    kind = "role/content" if turns.format == "messages" else "from/value"
+    return shapes.having((column, kind), *texts)[0] == shapes.having(*texts)[0]
 
 
 def _candidates(shapes: Shapes, content: str) -> list[Layout]:
@@ -384,10 +393,10 @@ def _not_recognised(shapes: Shapes, data: str) -> DataError:
             "Supervised fine-tuning learns one completion per row. To learn the chosen answers "
             f"alone, add {_choosing(shapes)}."
         )
-    for names, words in _FOREIGN:
-        count, first = shapes.having(*((name, "") for name in names))
+    for columns, words in _FOREIGN:
+        count, first = shapes.having(*columns)
         if count:
-            return DataError(f"{data}, {', '.join(names)} ({first}): {words}")
+            return DataError(f"{first}, {', '.join(name for name, _ in columns)}: {words}")
     if shapes.having(("instances", "other"))[0]:
         return DataError(
             f"{data} has nested lists: each row's column instances holds several examples. Write "
@@ -406,9 +415,9 @@ def _not_recognised(shapes: Shapes, data: str) -> DataError:
         count, first = shapes.having((name, "other"))
         if count:
             return DataError(
-                f"{data}: its column {name} holds something other than turns ({first}), such as "
-                "texts of which nobody knows who says them. Write every turn as an object with its "
-                'role: [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}].'
+                f"{first}, {name}: no turns with a role, perhaps texts of which nobody knows who "
+                'says them. Write them as [{"role": "user", "content": ...}, {"role": '
+                '"assistant", "content": ...}].'
             )
         if shapes.having((name, "text"))[0]:
             return DataError(
