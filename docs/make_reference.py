@@ -63,15 +63,16 @@ def refreshed(page: str) -> str:
 
 def with_keys(page: str) -> str:
     """Give ``page`` with the table of keys as the code has it now."""
-    heading = (
-        "| Key | Stands in | Meaning | What is done | Means nothing |\n|---|---|---|---|---|\n"
-    )
-    rows = [
-        f"| {', '.join(f'`{name}`' for name in key.names)} | {', '.join(key.places)} | "
-        f"{key.means} | {key.done} | {key.nothing} |"
-        for key in TABLE
+    table = [
+        "| Key | Stands in | Meaning | What is done | Carries nothing |",
+        "|---|---|---|---|---|",
     ]
-    return _KEYS.sub(lambda found: f"{found[1]}\n{heading}{chr(10).join(rows)}\n\n{found[2]}", page)
+    for key in TABLE:
+        names = ", ".join(f"`{name}`" for name in key.names)
+        places = ", ".join(key.places)
+        table.append(f"| {names} | {places} | {key.means} | {key.done} | {key.nothing} |")
+    rows = "\n".join(table)
+    return _KEYS.sub(lambda found: f"{found[1]}\n{rows}\n\n{found[2]}", page)
 
 
 def _parameters(command: Callable[..., Any]) -> list[inspect.Parameter]:
