@@ -83,7 +83,7 @@ def is_empty(value: Value) -> bool:
         return all(map(is_empty, value.values()))
     if isinstance(value, list):
         return all(map(is_empty, value))
-    return value is None or value is False or (type(value) is str and not value.strip())
+    return value is None or (type(value) is str and not value.strip())
 
 
 def take_reasoning(said: Said, value: Value, where: str) -> None:
@@ -115,6 +115,10 @@ def _blank(value: Value, role: str = "") -> bool:
 
 def _empty(value: Value, role: str) -> bool:
     return is_empty(value)
+
+
+def _none_given(value: Value, role: str) -> bool:
+    return value is False or is_empty(value)
 
 
 def _no(value: Value, role: str) -> bool:
@@ -330,7 +334,7 @@ TABLE = (
         means="something to see or to hear that the text is about",
         done="refused",
         nothing="empty, false",
-        is_nothing=_empty,
+        is_nothing=_none_given,
         act=_refuse("not only text", "text alone: images, sounds and videos are not read"),
     ),
     Key(
@@ -339,7 +343,7 @@ TABLE = (
         means="the same",
         done="refused",
         nothing="empty, false",
-        is_nothing=_empty,
+        is_nothing=_none_given,
         act=_refuse("not only text", "text alone: images, sounds and videos are not read"),
     ),
     Key(
