@@ -327,6 +327,13 @@ def test_what_is_not_one_text_to_learn_is_refused_by_name(
     assert "rows.jsonl" in said
 
 
+def test_tools_are_read_beside_lists_of_turns(tmp_path: Path) -> None:
+    first, last = answer()["messages"]
+    row = {"prompt": [first], "completion": [last], "tools": [{"name": "f"}]}
+    assert turns(tmp_path, row) == [Message("system", '[{"name": "f"}]'), USER, ANSWER]
+    assert turns(tmp_path, pair(tools=[]))[:1] == [USER]
+
+
 def test_padding_and_provenance_mean_nothing(tmp_path: Path) -> None:
     plain = read(tmp_path, [answer()]).ids.tolist()
     row = chat(

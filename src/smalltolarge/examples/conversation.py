@@ -42,7 +42,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from smalltolarge.examples.json_rows import Duplicated, without_surrogates
@@ -127,13 +127,15 @@ def example_id(encoded: bytes, occurrence: int) -> str:
 class ConversationReader:
     """Turns rows of one layout into turns.
 
-    ``cut`` counts rows with turns that teach nothing, ``opened`` those that an assistant opens.
+    Keys of the names ``besides`` mean nothing. ``cut`` counts rows with turns that teach nothing,
+    ``opened`` those that an assistant opens.
     """
 
     def __init__(
         self,
         layout: Layout,
         settings: ReadingSettings = ReadingSettings(),  # noqa: B008  (frozen)
+        besides: Iterable[str] = (),
     ) -> None:
         self.columns = layout.columns
         self.cut = 0
@@ -143,7 +145,7 @@ class ConversationReader:
         self._plain = not {"system", "tools"} & layout.columns.keys()
         self._last_alone = settings.learn == "last"
         self._explicit = settings.format != "auto"
-        self._besides = no_keys(self._used)
+        self._besides = no_keys(self._used).union(besides)
         self._watched = IN_ROWS - self._besides
 
     def read(self, row: dict[str, Any]) -> list[Message]:

@@ -327,7 +327,8 @@ def _with_extras(shapes: Shapes, columns: dict[str, str]) -> dict[str, str]:
     taken = tuple(columns.values())
     system = given.get("system") or _first_filled(shapes, SYSTEMS, taken)
     tools = given.get("tools")
-    if tools is None and "messages" in columns:
+    turns = "messages" in columns or shapes.having((columns.get("prompt", ""), "role/content"))[0]
+    if tools is None and turns:
         tools = _first_filled(shapes, ("tools",), taken)
     source = given.get("source") or _first_filled(shapes, ("source",), taken)
     extras = {"system": system, "tools": tools, "source": source}
