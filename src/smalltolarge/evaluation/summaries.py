@@ -252,7 +252,7 @@ def _recognised(row: Mapping[str, Any], name: str) -> frozenset[str]:
 
 def _pair(row: dict[str, Any], columns: frozenset[str]) -> tuple[str, str]:
     layout = _LAYOUTS[columns]
-    turns = ConversationReader(layout).read(row)
+    turns = ConversationReader(layout, besides=["split"]).read(row)
     if [turn.role for turn in turns] != ["user", "assistant"]:
         roles = ", ".join(turn.role for turn in turns)
         raise Refused("not text", "", f"turns: {roles}", "one prompt and one reference")
