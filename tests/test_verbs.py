@@ -88,9 +88,12 @@ def test_a_budget_that_cannot_be_met_is_refused_before_training(
         smalltolarge.select(data, budget=budget, **SMALL)
 
 
-def test_rows_in_a_list_are_answered_with_how_to_give_them() -> None:
-    with pytest.raises(DataError, match=r"it holds a dict.*datasets.Dataset.from_list"):
-        smalltolarge.load([{"prompt": "Q", "completion": "A"}])
+def test_rows_in_a_list_are_read_and_give_a_dataset_of_the_chosen() -> None:
+    rows = [{"prompt": f"q{n}", "completion": "a", "n": n} for n in range(10)]
+    chosen = smalltolarge.select(rows, budget=3, method="random")
+    assert chosen.to_dataset().to_list() == [rows[n] for n in chosen.indices]
+    with pytest.raises(DataError, match="rows that are all dicts; it holds a int"):
+        smalltolarge.load([1])
 
 
 def test_reading_settings_beside_examples_are_refused(data: Path) -> None:
