@@ -106,10 +106,8 @@ def test_the_headings_are_those_of_the_proxy() -> None:
     from smalltolarge.examples.table import Message
     from smalltolarge.lm.rendering import alpaca
 
-    turns = [(turn["role"], turn["content"]) for turn in WITH_ROLES["messages"]]
-    ours = "".join(
-        piece.text + "</s>" for piece in alpaca([Message(*turn) for turn in turns]).pieces
-    )
+    turns = [Message(turn["role"], turn["content"]) for turn in WITH_ROLES["messages"]]
+    ours = "".join(piece.text + "</s>" for piece in alpaca(turns).pieces)
     theirs, _ = render_jinja_template(
         [WITH_ROLES["messages"]], chat_template=_ALPACA, eos_token="</s>"
     )
