@@ -84,14 +84,15 @@ class ChatTemplate:
         RecipeError
             It reads no such name.
         """
-        from jinja2 import TemplateSyntaxError
-        from jinja2.meta import find_undeclared_variables
+        from jinja2 import TemplateSyntaxError, nodes
 
-        try:
-            read = find_undeclared_variables(self._environment.parse(self.template))
-        except TemplateSyntaxError:
-            return replace(self, arguments=arguments)  # refused when it is to write a row
-        known = sorted(read - {*self._environment.globals, *_OURS})
+        names: dict[str, set[str]] = {"load": set(), "store": set(), "param": set()}
+        # Not compiled: that alone may fill the memory, so it is tried in a child first.
+        with contextlib.suppress(TemplateSyntaxError):  # which is an error of the first row
+            for found in self._environment.parse(self.template).find_all(nodes.Name):
+                names[found.ctx].add(found.name)
+        ours = {*self._environment.globals, *_OURS, *names["param"], *names["store"]}
+        known = sorted(names["load"] - ours)
         for name in arguments:
             if name not in known:
                 raise RecipeError(
