@@ -86,18 +86,25 @@ class ChatTemplate:
         """
         from jinja2 import TemplateSyntaxError, nodes
 
-        names: dict[str, set[str]] = {"load": set(), "store": set(), "param": set()}
-        # Not compiled: that alone may fill the memory, so it is tried in a child first.
-        with contextlib.suppress(TemplateSyntaxError):  # which is an error of the first row
-            for found in self._environment.parse(self.template).find_all(nodes.Name):
-                names[found.ctx].add(found.name)
-        ours = {*self._environment.globals, *_OURS, *names["param"], *names["store"]}
-        known = sorted(names["load"] - ours)
+        # Parsed, not compiled: that may fill the memory, so it is tried in a child first.
+        try:
+            tree = self._environment.parse(self.template)
+        except TemplateSyntaxError:  # an error of the first row
+            return replace(self, arguments=arguments)
+        used = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "load"}
+        used -= {*self._environment.globals, *_OURS}
+        own = {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
+        asked = {  # a template may set what it was not given
+            test.node.name
+            for test in tree.find_all(nodes.Test)
+            if test.name == "defined" and isinstance(test.node, nodes.Name)
+        }
         for name in arguments:
-            if name not in known:
+            if name not in used:
+                known = ", ".join(sorted(used - own | used & asked)) or "none"
                 raise RecipeError(
                     f"template_arg {printable(name)}: the chat template of {self.name} reads no "
-                    f"such name; it reads {', '.join(known) or 'none'}"
+                    f"such name; it reads {known}"
                 )
         return replace(self, arguments=arguments)
 
