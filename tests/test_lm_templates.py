@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,10 @@ def prepared_with(
     conversations: list[list[Message]],
     tokenizer: Path | None,
     folder: Path | None = None,
-    **to: Any,
+    **given: Any,
 ) -> Prepared:
     name = None if tokenizer is None else str(tokenizer)
-    chosen = ProxySettings(tokenizer=name, threads=1, **to)
+    chosen = ProxySettings(tokenizer=name, threads=1, **given)
     return prepare(examples_of(conversations), chosen, 0, folder=folder)
 
 
@@ -54,7 +53,8 @@ def test_what_the_template_leaves_out_is_said_once_also_when_tokens_are_used_aga
     for _ in range(2):
         caplog.clear()
         prepared_with(rows, folder, tmp_path / "kept").keep_tokens(tmp_path / "kept")
-        texts.append([r.getMessage() for r in caplog.records if "does not write" in r.message])
+        said = [record.getMessage() for record in caplog.records]
+        texts.append([line for line in said if "does not write" in line])
     [note] = texts[0]
     assert "system turns left out in 2 examples (first: sums.jsonl, row 21, id" in note
     assert "reasoning left out in 2 examples" in note and "--fold-system" in note
@@ -170,10 +170,4 @@ def test_trl_learns_the_same_answers(name: str, tmp_path: Path) -> None:
     for row, found in enumerate(trainer.train_dataset):
         theirs = [token for token in found["labels"] if token != -100]
         text = tokenizer.decode(theirs, skip_special_tokens=False)
-        if name == "dated":
-            assert learned(prepared, row).strip() == text.strip()
         assert learned(prepared, row) == text.rstrip()
-
-
-def test_a_chat_template_is_given_like_any_setting() -> None:
-    assert replace(ModelSettings(), template="a.jinja").template == "a.jinja"
