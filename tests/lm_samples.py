@@ -28,8 +28,11 @@ CHATML = (
 )
 
 
-def examples_of(conversations: Sequence[Sequence[Message]]) -> Examples:
-    """Make the table of some conversations; their ids follow from their content."""
+def examples_of(conversations: Sequence[Sequence[Any]]) -> Examples:
+    """Make the table of some conversations, of messages or of (role, content).
+
+    Their ids follow from their content.
+    """
     rows = [
         {
             "id": hashlib.blake2b(repr(turns).encode(), digest_size=16).hexdigest(),
@@ -51,7 +54,7 @@ def examples_of(conversations: Sequence[Sequence[Message]]) -> Examples:
     )
 
 
-def sums(n: int) -> list[list[Message]]:
+def sums(n: int) -> list[list[Any]]:
     """Give n different short conversations of uneven length."""
     return [
         [

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,6 +141,7 @@ def test_a_template_that_looks_at_the_texts_is_traced_by_them() -> None:
         (CHATML.replace("m.content", "m.content[:20]"), "left out"),
         (CHATML.replace("m.content", "m.content | replace('e', 'E')"), "changed"),
         (SILENT.replace("{{ m.content }}{{ eos_token }}", "{{ eos_token }}"), "left out"),
+        (CHATML.replace("m.content", "m.content | map(attribute='text') | join"), "left out"),
     ],
 )
 def test_an_answer_that_the_template_does_not_write_as_it_is_is_a_loss(text: str, how: str) -> None:
@@ -171,6 +174,36 @@ def test_the_date_is_the_same_on_every_day() -> None:
     assert "Today is 01 Jan 2025." in ran.stdout
     [note] = template(DATED).notes((), str)
     assert "01 January 2025" in note and template(CHATML).notes((), str) == []
+
+
+def shipped() -> list[Path]:
+    """The chat templates that TRL ships, as they are and with marks for training.
+
+    Without those of models that see: they read a text from a list of parts.
+    """
+    found = find_spec("trl")
+    if found is None or found.origin is None:
+        return []
+    files = sorted((Path(found.origin).parent / "chat_templates").glob("*.jinja"))
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    reads = ["image" not in text or "is string" in text for text in texts]
+    return [file for file, is_read in zip(files, reads, strict=True) if is_read]
+
+
+@pytest.mark.parametrize("file", shipped(), ids=lambda file: file.stem)
+def test_templates_that_are_in_use_are_traced(file: Path) -> None:
+    chat = template(file.read_text())
+    found = chat.rendering(TWO[1:])
+    assert found.dropped == ()
+    [piece] = found.pieces
+    text = "|".join(learned(found))
+    assert re.findall(r"[12]\.", text) == ["1.", "2."]
+    assert "One?" not in text and "Two?" not in text
+    plain = file.with_name(file.name.replace("_training", ""))
+    if plain != file and plain.is_file():
+        [traced] = template(plain.read_text()).rendering(TWO[1:]).pieces
+        closed = {len(piece.text[:end].rstrip()) for _, end in piece.spans}
+        assert traced.text != piece.text or {end for _, end in traced.spans} <= closed
 
 
 @pytest.mark.parametrize("chance", ["{{ [1, 2] | random }}", "{{ lipsum() }}"])

@@ -217,7 +217,11 @@ class Edges:
         ends = region[: _common(closed, region)].rstrip()
         if ends or not closed.strip() or until == len(self.turns):
             return len(ends)
-        # The end differs when turns follow: it is what comes before the header of the next turn.
+        # The end differs when turns follow: it is what comes before the header of the next turn,
+        # which begins like an answer's, or like a conversation of the next turn alone.
+        opens = _UNIT.match(self._header())
+        if opens is not None and len(opens[0]) > 1 and opens[0] in region:
+            return len(region[: region.index(opens[0])].rstrip())
         opened = self._before(until)
         rest = region[: len(region) - _common(opened, region, from_end=True)] if opened else ""
         return len(rest.rstrip())

@@ -74,7 +74,13 @@ class ChatTemplate:
     @cached_property
     def reasoning_key(self) -> str | None:
         """Under which key of a turn the template reads reasoning; None where under none."""
-        return next((key for key in _REASONING if re.search(rf"\b{key}\b", self.template)), None)
+        from jinja2 import nodes
+
+        read: set[object] = set()
+        if (tree := self._parsed) is not None:
+            read |= {found.attr for found in tree.find_all(nodes.Getattr)}
+            read |= {found.value for found in tree.find_all(nodes.Const)}
+        return next((key for key in _REASONING if key in read), None)
 
     def with_arguments(self, arguments: Mapping[str, Any]) -> ChatTemplate:
         """Give the template with what it is to read beside the conversation.
@@ -84,12 +90,9 @@ class ChatTemplate:
         RecipeError
             It reads no such name.
         """
-        from jinja2 import TemplateSyntaxError, nodes
+        from jinja2 import nodes
 
-        # Parsed, not compiled: that may fill the memory, so it is tried in a child first.
-        try:
-            tree = self._environment.parse(self.template)
-        except TemplateSyntaxError:  # an error of the first row
+        if (tree := self._parsed) is None:
             return replace(self, arguments=arguments)
         used = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "load"}
         used -= {*self._environment.globals, *_OURS}
@@ -157,8 +160,22 @@ class ChatTemplate:
         return _compile_jinja_template("").environment
 
     @cached_property
+    def _parsed(self) -> Any:
+        """Its syntax tree, None where it has none: the first row then says so.
+
+        Not compiled: that may fill the memory, so it is tried in a child first.
+        """
+        from jinja2 import TemplateSyntaxError
+
+        try:
+            return self._environment.parse(self.template)
+        except TemplateSyntaxError:
+            return None
+
+    @cached_property
     def _compiled(self) -> Any:
-        _refuse_chance(self._environment.parse(self.template))
+        if self._parsed is not None:
+            _refuse_chance(self._parsed)
         ours = {"strftime_now": _TODAY.strftime}
         return self._environment.from_string(self.template, globals=ours)
 

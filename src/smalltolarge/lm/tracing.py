@@ -20,6 +20,7 @@ from smalltolarge.lm.skeletons import Edges, Marking, Place, Skeleton, Text, Wri
 
 _PRIVATE = range(0xE000, 0xF900)
 """Characters that mean nothing: no template looks for them, changes their case or strips them."""
+_ALONE = Marking(chr(_PRIVATE[0]), alone=True)
 _MOST_FORMS = 4096
 
 
@@ -34,12 +35,11 @@ class Tracer:
     def trace(self, conversation: Sequence[Message]) -> Rendering:
         """Write a conversation once, and find its answers in that text."""
         text, _ = self._write(conversation, False)
-        marking = Marking(chr(_PRIVATE[0]), alone=True)
-        turns, texts = marking.put(conversation)
+        turns, texts = _ALONE.put(conversation)
         if turns not in self._skeletons:
             if len(self._skeletons) == _MOST_FORMS:
                 self._skeletons.clear()
-            self._skeletons[turns] = self._derived(turns, texts, marking, self._edges)
+            self._skeletons[turns] = self._derived(turns, texts, _ALONE, self._edges)
         skeleton = self._skeletons[turns]
         if skeleton is not None:
             cores = [texts[slot].core for slot in skeleton.slots]
