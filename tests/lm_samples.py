@@ -28,12 +28,15 @@ CHATML = (
 )
 
 
-def examples_of(conversations: Sequence[Sequence[Message]]) -> Examples:
-    """Make the table of some conversations; their ids follow from their turns."""
+def examples_of(conversations: Sequence[Sequence[Any]]) -> Examples:
+    """Make the table of some conversations, of messages or of (role, content).
+
+    Their ids follow from their turns.
+    """
     rows = [
         {
             "id": _id(turns),
-            "messages": [turn._asdict() for turn in turns],
+            "messages": [Message(*turn)._asdict() for turn in turns],
             "source": None,
             "file": 0,
             "row": place + 1,
@@ -51,12 +54,12 @@ def examples_of(conversations: Sequence[Sequence[Message]]) -> Examples:
     )
 
 
-def _id(turns: Sequence[Message]) -> str:
+def _id(turns: Sequence[Any]) -> str:
     short = [turn[:2] if turn[2:] == ("", True) else turn for turn in turns]
     return hashlib.blake2b(repr(short).encode(), digest_size=16).hexdigest()
 
 
-def sums(n: int) -> list[list[Message]]:
+def sums(n: int) -> list[list[Any]]:
     """Give n different short conversations of uneven length."""
     return [
         [
