@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -153,6 +153,13 @@ class Prepared:
         return self._with(
             tokenized, ids, Order.of(ids, tokenized.lengths, self.settings, self.seed)
         )
+
+    def tokenise(self, conversation: Sequence[Message]) -> tuple[np.ndarray, np.ndarray]:
+        """Give one conversation's tokens, int32 (l,), and which are learned, bool (l,), uncut."""
+        pieces = _renderer(self.settings, self.tokenizer)[1](conversation)
+        encode = self.tokenizer.encoder(special=self.template == "chat")
+        found = encode([piece.text for piece in pieces])
+        return join(pieces, found, self.tokenizer.prefix, self.tokenizer.eos)
 
     def without_prompts(self) -> Prepared:
         """Give the completions alone: of what comes before one, a single token is kept."""

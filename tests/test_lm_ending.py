@@ -1,0 +1,206 @@
+"""What a trained folder takes along: where its answers end, and its template."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smalltolarge import headings
+from smalltolarge.examples.table import Message
+from smalltolarge.lm import Answerer, Prepared, Target, prepare, train
+from smalltolarge.lm.ending import learned_ends, own_template
+from smalltolarge.lm.rendering import ChatTemplate, alpaca
+from smalltolarge.settings import ModelSettings, TargetSettings
+from tests.lm_samples import CHATML, SMALL, examples_of, model_folder
+
+ROWS = [
+    [Message("user", "What comes after one?"), Message("assistant", "It is two.")],
+    [Message("user", "Red and blue make"), Message("assistant", "purple")],
+]
+QUESTIONS = [turns[:1] for turns in ROWS]
+ANSWERS = [turns[1].content for turns in ROWS]
+TALKS = [[*ROWS[0], *ROWS[1]], ROWS[0]]
+OLMO = (  # turns end in <|im_end|>, the last one in the end of text
+    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}"
+    "{% if loop.last and m['role'] == 'assistant' %}{{ eos_token }}{% else %}<|im_end|>\n"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+BARE = (  # an answer ends in nothing
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+HARD: dict[str, Any] = {
+    "epochs": 40, "batch_size": 2, "learning_rate": 1e-2, "max_length": 96, "threads": 1,
+    "device": "cpu",
+}  # fmt: skip
+
+
+def base(path: Path, **tokenizer: Any) -> str:
+    from transformers import GPTNeoXConfig
+
+    config = GPTNeoXConfig(**SMALL, bos_token_id=None, eos_token_id=1)
+    return str(model_folder(path, config, **{"chat": CHATML, **tokenizer}))
+
+
+def prepared_for(target: str, rows: list[list[Message]] | None = None, **settings: Any) -> Prepared:
+    return prepare(
+        examples_of(rows or ROWS), TargetSettings(target=target, **(HARD | settings)), seed=1
+    )
+
+
+def trained_in(folder: Path, target: str, **settings: Any) -> Target:
+    trained = train(prepared_for(target, **settings))
+    trained.save(folder)
+    return trained
+
+
+def asked(answerer: Answerer) -> list[tuple[str, bool]]:
+    found = answerer.answers(QUESTIONS, max_new_tokens=32, batch_size=4)
+    return [(one.text, one.is_cut) for one in found]
+
+
+def stops_of(folder: Path) -> list[int]:
+    known = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+    return known if isinstance(known, list) else [known]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"trainer": "own"}, {"trainer": "trl"}, {"trainer": "trl", "lora_rank": 16, "epochs": 120}],
+)
+def test_a_model_whose_turns_end_unlike_its_texts_stops(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    trained = trained_in(tmp_path / "target", base(tmp_path / "base"), **settings)
+    wanted = [(answer, False) for answer in ANSWERS]
+    assert asked(trained.answerer) == wanted
+    assert asked(Answerer.load(str(tmp_path / "target"), ModelSettings(threads=1))) == wanted
+    assert stops_of(tmp_path / "target")[0] == 3  # <|im_end|>
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "target")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "target")
+    for question, answer in zip(QUESTIONS, ANSWERS, strict=True):
+        turns = [{"role": turn.role, "content": turn.content} for turn in question]
+        prompt = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        found = model.generate(**prompt, max_new_tokens=32, do_sample=False)
+        ids = found[0, prompt["input_ids"].shape[1] :]
+        assert tokenizer.decode(ids, skip_special_tokens=True) == answer
+
+
+def test_a_model_that_was_not_trained_stops_where_its_template_ends_an_answer(
+    tmp_path: Path,
+) -> None:
+    # trained without its generation settings saying so, as a folder of another program may be
+    trained_in(tmp_path / "target", base(tmp_path / "base"), trainer="own")
+    file = tmp_path / "target" / "generation_config.json"
+    file.write_text(json.dumps({"eos_token_id": 1}))
+    found = asked(Answerer.load(str(tmp_path / "target"), ModelSettings(threads=1)))
+    assert found == [(answer, False) for answer in ANSWERS]
+
+
+@pytest.mark.parametrize(
+    ("chat", "rows", "ends"),
+    [
+        (CHATML, ROWS, [3]),
+        (OLMO, ROWS, [1]),
+        (OLMO, TALKS, [1, 3]),
+        (BARE, ROWS, []),
+        (None, TALKS, [1]),
+    ],
+)
+def test_what_ends_a_turn_is_what_was_learned_last(
+    chat: str | None, rows: list[list[Message]], ends: list[int], tmp_path: Path
+) -> None:
+    assert learned_ends(prepared_for(base(tmp_path, chat=chat), rows)) == ends
+
+
+def test_what_is_cut_off_or_stands_inside_answers_ends_none(tmp_path: Path) -> None:
+    said = "one<|im_start|> two<|im_start|>"
+    rows = [[Message("user", "Count."), Message("assistant", said)], *ROWS]
+    target = base(tmp_path, chat=BARE)
+    assert learned_ends(prepared_for(target, rows)) == []
+    longest = int(prepared_for(target, rows).order.lengths.max())
+    assert learned_ends(prepared_for(target, rows, max_length=longest - 2)) == []
+
+
+@pytest.mark.parametrize("trainer", ["own", "trl"])
+def test_a_folder_trained_under_headings_is_asked_under_headings(
+    trainer: str, tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"template": "alpaca", "preamble": 'Answer "shortly".'}
+    trained = trained_in(tmp_path / "target", base(tmp_path / "base"), trainer=trainer, **how)
+    auto = Answerer.load(str(tmp_path / "target"), ModelSettings(threads=1))
+    assert [ids.tolist() for ids in auto.prompts(QUESTIONS)] == [
+        ids.tolist() for ids in trained.answerer.prompts(QUESTIONS)
+    ]
+    assert asked(auto) == [(answer, False) for answer in ANSWERS]
+    config = json.loads((tmp_path / "target/tokenizer_config.json").read_text())
+    assert "chat_template" not in config
+    assert config["eos_token"] == "</s>"
+
+
+def test_a_model_from_scratch_takes_its_headings_along(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    prepared = prepared_for("scratch-0.1m", epochs=1)
+    train(prepared).save(tmp_path / "target")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "target")
+    turns = [{"role": role, "content": content} for role, content, *_ in ROWS[0]]
+    tokens, _ = prepared.tokenise(ROWS[0])
+    assert tokenizer.apply_chat_template(turns, return_dict=False) == tokens.tolist()
+
+
+TOKENIZERS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "with BOS": {"bos": "<s>", "adds_bos": True},
+    "no end": {"eos": "none"},
+    "end not named": {"eos": None},
+}
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+TURNS = st.lists(st.tuples(st.sampled_from(["user", "tool", "system"]), TEXTS, TEXTS), max_size=3)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("bases")
+    return {name: base(folder / name, chat=None, **how) for name, how in TOKENIZERS.items()}
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@given(turns=TURNS, preamble=TEXTS)
+def test_the_template_of_a_folder_gives_the_tokens_of_the_training(
+    folders: dict[str, str], kind: str, turns: list[tuple[str, str, str]], preamble: str
+) -> None:
+    prepared = prepared_for(folders[kind], preamble=preamble)
+    tokenizer = prepared.tokenizer
+    talk = [Message("user", "Begin."), Message("assistant", "Yes.")]
+    for role, said, answer in turns:
+        talk += [Message(role, said), Message("assistant", answer)]
+    jinja = ChatTemplate(own_template(prepared), "folder", {})
+    text = jinja.render(talk)
+    tokens, _ = prepared.tokenise(talk)
+    assert tokenizer.encoder(special=True)([text])[0].ids == tokens.tolist()
+
+
+@given(TEXTS)
+def test_any_text_can_be_written_into_a_template(text: str) -> None:
+    for said in (text, text + '"}}{% raw %}\\', "{{" + text):
+        assert ChatTemplate(headings.written(said), "", {}).render([]) == said
+
+
+def test_the_headings_are_those_of_the_proxy() -> None:
+    talk = [
+        Message("system", "S"), Message("user", "Q"), Message("assistant", "A"),
+        Message("tool", "T"), Message("assistant", "B"),
+    ]  # fmt: skip
+    for preamble in ("", "P", "P\n"):
+        ours = "".join(piece.text + "<end>" for piece in alpaca(talk, preamble))
+        assert ChatTemplate(headings.template(preamble, "<end>"), "", {}).render(talk) == ours
