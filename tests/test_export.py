@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from smalltolarge import examples, headings
+from smalltolarge import examples, jinja
 from smalltolarge.errors import RecipeError, StaleArtifact
 from smalltolarge.export import export
 from tests.conftest import LAYOUTS, Cli
@@ -108,7 +108,7 @@ def test_the_headings_are_those_of_the_proxy() -> None:
     turns = [(turn["role"], turn["content"]) for turn in WITH_ROLES["messages"]]
     ours = "".join(piece.text + "</s>" for piece in alpaca(turns))
     theirs, _ = render_jinja_template(
-        [WITH_ROLES["messages"]], chat_template=headings.TEMPLATE, eos_token="</s>"
+        [WITH_ROLES["messages"]], chat_template=jinja.HEADINGS, eos_token="</s>"
     )
     assert theirs[0] == ours
 

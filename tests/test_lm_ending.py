@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smalltolarge import headings
+from smalltolarge import jinja
 from smalltolarge.examples.table import Message
 from smalltolarge.lm import Answerer, Prepared, Target, prepare, train
 from smalltolarge.lm.ending import learned_ends, own_template
@@ -184,8 +184,7 @@ def test_the_template_of_a_folder_gives_the_tokens_of_the_training(
     talk = [Message("user", "Begin."), Message("assistant", "Yes.")]
     for role, said, answer in turns:
         talk += [Message(role, said), Message("assistant", answer)]
-    jinja = ChatTemplate(own_template(prepared), "folder", {})
-    text = jinja.render(talk)
+    text = ChatTemplate(own_template(prepared), "folder", {}).render(talk)
     tokens, _ = prepared.tokenise(talk)
     assert tokenizer.encoder(special=True)([text])[0].ids == tokens.tolist()
 
@@ -193,7 +192,7 @@ def test_the_template_of_a_folder_gives_the_tokens_of_the_training(
 @given(TEXTS)
 def test_any_text_can_be_written_into_a_template(text: str) -> None:
     for said in (text, text + '"}}{% raw %}\\', "{{" + text):
-        assert ChatTemplate(headings.written(said), "", {}).render([]) == said
+        assert ChatTemplate(jinja.written(said), "", {}).render([]) == said
 
 
 def test_the_headings_are_those_of_the_proxy() -> None:
@@ -203,4 +202,4 @@ def test_the_headings_are_those_of_the_proxy() -> None:
     ]  # fmt: skip
     for preamble in ("", "P", "P\n"):
         ours = "".join(piece.text + "<end>" for piece in alpaca(talk, preamble))
-        assert ChatTemplate(headings.template(preamble, "<end>"), "", {}).render(talk) == ours
+        assert ChatTemplate(jinja.headings(preamble, "<end>"), "", {}).render(talk) == ours

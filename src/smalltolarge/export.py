@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import yaml
 
-from smalltolarge import examples, headings, store
+from smalltolarge import examples, jinja, store
 from smalltolarge.errors import DataError, RecipeError, StaleArtifact, printable
 from smalltolarge.examples import Examples
 
@@ -84,7 +84,7 @@ def _trl(found: Examples, subset: Path, model: str, template: str) -> dict[Path,
     """TRL, "SFT Trainer" and "Dataset formats": prompt and completion as lists of messages are
     learned in the completion alone; conversations of several answers need assistant_only_loss.
     """
-    copy, jinja = _beside(subset, "trl.jsonl"), _beside(subset, "alpaca.jinja")
+    copy, headings = _beside(subset, "trl.jsonl"), _beside(subset, "alpaca.jinja")
     conversations = _messages(found)
     one_answer = all(_is_one_answer(turns) for turns in conversations)
     rows = (
@@ -95,7 +95,7 @@ def _trl(found: Examples, subset: Path, model: str, template: str) -> dict[Path,
     settings = {
         "model_name_or_path": model,
         "datasets": [{"path": "json", "data_files": str(copy), "split": "train"}],
-        **({"chat_template_path": str(jinja)} if template == "alpaca" else {}),
+        **({"chat_template_path": str(headings)} if template == "alpaca" else {}),
         **({} if one_answer else {"assistant_only_loss": True}),
         "max_length": 512,
         "packing": False,
@@ -112,7 +112,7 @@ def _trl(found: Examples, subset: Path, model: str, template: str) -> dict[Path,
     }
     file = _beside(subset, "trl.yaml")
     files = {copy: _lines(rows), file: _yaml(settings, f"trl sft --config {file}")}
-    return files | ({jinja: headings.TEMPLATE.encode()} if template == "alpaca" else {})
+    return files | ({headings: jinja.HEADINGS.encode()} if template == "alpaca" else {})
 
 
 def _llamafactory(found: Examples, subset: Path, model: str, template: str) -> dict[Path, bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from smalltolarge import headings
+from smalltolarge import jinja
 from smalltolarge.examples.table import Message
 from smalltolarge.lm.rendering import ChatTemplate
 from smalltolarge.lm.tokenizer import ModelTokenizer
@@ -71,9 +71,9 @@ def own_template(prepared: Prepared) -> str:
         template = tokenizer.chat.template
     else:
         end = "" if tokenizer.eos is None else str(names.id_to_token(tokenizer.eos))
-        template = headings.template(prepared.settings.preamble, end)
+        template = jinja.headings(prepared.settings.preamble, end)
     begin = "".join(str(names.id_to_token(token)) for token in tokenizer.prefix)
-    begun = headings.written(begin) + template
+    begun = jinja.written(begin) + template
     trained_on, _ = prepared.tokenise(_ASKED)
     special = {} if tokenizer.chat is None else tokenizer.chat.special
     text = ChatTemplate(begun, tokenizer.name, special).render(_ASKED)
