@@ -169,24 +169,26 @@ TURNS = st.lists(st.tuples(st.sampled_from(["user", "tool", "system"]), TEXTS, T
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def under_headings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Prepared]:
     folder = tmp_path_factory.mktemp("bases")
-    return {name: base(folder / name, chat=None, **how) for name, how in TOKENIZERS.items()}
+    return {
+        name: prepared_for(base(folder / name, chat=None, **how), preamble='Say {{ "it" }} \\')
+        for name, how in TOKENIZERS.items()
+    }
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-@given(turns=TURNS, preamble=TEXTS)
+@given(turns=TURNS)
 def test_the_template_of_a_folder_gives_the_tokens_of_the_training(
-    folders: dict[str, str], kind: str, turns: list[tuple[str, str, str]], preamble: str
+    under_headings: dict[str, Prepared], kind: str, turns: list[tuple[str, str, str]]
 ) -> None:
-    prepared = prepared_for(folders[kind], preamble=preamble)
-    tokenizer = prepared.tokenizer
+    prepared = under_headings[kind]
     talk = [Message("user", "Begin."), Message("assistant", "Yes.")]
     for role, said, answer in turns:
         talk += [Message(role, said), Message("assistant", answer)]
     text = ChatTemplate(own_template(prepared), "folder", {}).render(talk)
     tokens, _ = prepared.tokenise(talk)
-    assert tokenizer.encoder(special=True)([text])[0].ids == tokens.tolist()
+    assert prepared.tokenizer.encoder(special=True)([text])[0].ids == tokens.tolist()
 
 
 @given(TEXTS)

@@ -76,8 +76,8 @@ class Shown:
             if number is None:
                 kept.append(Stretch("…\n", False))
                 continue
-            line = range(starts[number], min(starts[number + 1], len(text)))
-            for place in _ends(line, _CHARACTERS):
+            characters = range(starts[number], min(starts[number + 1], len(text)))
+            for place in _ends(characters, _CHARACTERS):
                 kept.append(
                     Stretch(" … ", kept[-1].is_learned)
                     if place is None
