@@ -14,7 +14,8 @@ from smalltolarge import jinja
 from smalltolarge.examples.table import Message
 from smalltolarge.lm import Answerer, Prepared, Target, prepare, train
 from smalltolarge.lm.ending import learned_ends, own_template
-from smalltolarge.lm.rendering import ChatTemplate, alpaca
+from smalltolarge.lm.rendering import alpaca
+from smalltolarge.lm.templates import ChatTemplate
 from smalltolarge.settings import ModelSettings, TargetSettings
 from tests.lm_samples import CHATML, SMALL, examples_of, model_folder
 
@@ -154,7 +155,7 @@ def test_a_model_from_scratch_takes_its_headings_along(tmp_path: Path) -> None:
     train(prepared).save(tmp_path / "target")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "target")
     turns = [{"role": role, "content": content} for role, content, *_ in ROWS[0]]
-    tokens, _ = prepared.tokenise(ROWS[0])
+    tokens, _ = prepared.writer.tokens(prepared.writer.rendering(ROWS[0]))
     assert tokenizer.apply_chat_template(turns, return_dict=False) == tokens.tolist()
 
 
@@ -187,7 +188,7 @@ def test_the_template_of_a_folder_gives_the_tokens_of_the_training(
     for role, said, answer in turns:
         talk += [Message(role, said), Message("assistant", answer)]
     text = ChatTemplate(own_template(prepared), "folder", {}).render(talk)
-    tokens, _ = prepared.tokenise(talk)
+    tokens, _ = prepared.writer.tokens(prepared.writer.rendering(talk))
     assert prepared.tokenizer.encoder(special=True)([text])[0].ids == tokens.tolist()
 
 
@@ -203,5 +204,5 @@ def test_the_headings_are_those_of_the_proxy() -> None:
         Message("tool", "T"), Message("assistant", "B"),
     ]  # fmt: skip
     for preamble in ("", "P", "P\n"):
-        ours = "".join(piece.text + "<end>" for piece in alpaca(talk, preamble))
+        ours = "".join(piece.text + "<end>" for piece in alpaca(talk, preamble).pieces)
         assert ChatTemplate(jinja.headings(preamble, "<end>"), "", {}).render(talk) == ours

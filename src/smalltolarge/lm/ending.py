@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from smalltolarge import jinja
 from smalltolarge.examples.table import Message
-from smalltolarge.lm.rendering import ChatTemplate
+from smalltolarge.lm.templates import ChatTemplate
 from smalltolarge.lm.tokenizer import ModelTokenizer
 from smalltolarge.lm.tokens import Prepared
 
@@ -31,7 +31,7 @@ def learned_ends(prepared: Prepared) -> list[int]:
     last[prepared.offsets[1:][cut] - 1] = False
     size = prepared.tokenizer.size
     at_end, within = (np.bincount(tokens[at], minlength=size) for at in (last, inside))
-    ends = [end for end in _special(prepared.tokenizer) if at_end[end] > within[end]]
+    ends = [end for end in special_tokens(prepared.tokenizer) if at_end[end] > within[end]]
     return sorted(ends, key=lambda end: (-at_end[end], end))
 
 
@@ -49,7 +49,7 @@ def stop_tokens(model: Any, tokenizer: ModelTokenizer, template: str) -> list[in
     Those of the generation settings, to which training adds what it taught; of the configuration;
     the tokenizer's; and, with the chat template, the one that it ends an answer with.
     """
-    special = _special(tokenizer)
+    special = special_tokens(tokenizer)
     generation = getattr(model.generation_config, "eos_token_id", None)
     config = getattr(model.config.get_text_config(), "eos_token_id", None)
     written = _template_end(tokenizer, special) if template == "chat" else None
@@ -61,22 +61,23 @@ def stop_tokens(model: Any, tokenizer: ModelTokenizer, template: str) -> list[in
 def own_template(prepared: Prepared) -> str:
     """Give the Jinja by which other programs write the prompts that were trained on.
 
-    Where the tokenizer puts a token before a text (BOS) and the template does not, the Jinja does,
-    if the tokens then are those of the training: other programs add none to a chat.
+    It has what the template was given. Where the tokenizer puts a token before a text (BOS) and the
+    template does not, the Jinja does, if the tokens then are those of the training: other programs
+    add none to a chat.
     """
-    tokenizer = prepared.tokenizer
+    tokenizer, chat = prepared.tokenizer, prepared.tokenizer.chat
     names = Tokenizer.from_str(tokenizer.text)
     if prepared.template == "chat":
-        assert tokenizer.chat is not None
-        template = tokenizer.chat.template
+        assert chat is not None
+        folding = jinja.FOLD_SYSTEM if chat.fold_system else ""
+        template = jinja.defaults(chat.arguments) + folding + chat.template
     else:
         end = "" if tokenizer.eos is None else str(names.id_to_token(tokenizer.eos))
         template = jinja.headings(prepared.settings.preamble, end)
     begin = "".join(str(names.id_to_token(token)) for token in tokenizer.prefix)
     begun = jinja.written(begin) + template
-    trained_on, _ = prepared.tokenise(_ASKED)
-    special = {} if tokenizer.chat is None else tokenizer.chat.special
-    text = ChatTemplate(begun, tokenizer.name, special).render(_ASKED)
+    trained_on, _ = prepared.writer.tokens(prepared.writer.rendering(_ASKED))
+    text = ChatTemplate(begun, tokenizer.name, tokenizer.special).render(_ASKED)
     found = tokenizer.encoder(special=True)([text])[0].ids
     return begun if found[: len(trained_on)] == trained_on.tolist() else template
 
@@ -89,7 +90,7 @@ def _template_end(tokenizer: ModelTokenizer, special: set[int]) -> int | None:
     return next((token for token in ids if token in special), None)
 
 
-def _special(tokenizer: ModelTokenizer) -> set[int]:
+def special_tokens(tokenizer: ModelTokenizer) -> set[int]:
     """Give the special and added tokens, and the end of text; runs of white space are text."""
     added = Tokenizer.from_str(tokenizer.text).get_added_tokens_decoder()
     marks = {number for number, token in added.items() if token.content.strip()}

@@ -29,7 +29,7 @@ def show_rows(rows: Sequence[Shown], console: Console) -> None:
 
 def show_row(row: Shown, console: Console) -> None:
     """Print one row."""
-    console.print(Text(row.heading, style="bold"))
+    console.print(Text(row.heading, style="bold"), soft_wrap=True)
     coloured = _has_colours(console)
     text = Text()
     for stretch in row.stretches if coloured else row.marked():
