@@ -232,10 +232,8 @@ def conversations(draw: st.DrawFn) -> list[Message]:
             if kind == "beside":
                 reasoning = f"r{i}{draw(words)}"
             elif kind == "inside":
-                content = (
-                    f"<think>{draw(words)}r{i}\n</think>{draw(st.sampled_from(['', ' ']))}"
-                    + (f"c{i}{draw(words)}")
-                )
+                gap = draw(st.sampled_from(["", " "]))
+                content = f"<think>{draw(words)}r{i}\n</think>{gap}c{i}{draw(words)}"
         turns[i] = Message(turn.role, content, reasoning, draw(st.integers(0, 3)) > 0)
     return turns
 

@@ -84,19 +84,27 @@ class ChatTemplate:
         RecipeError
             It reads no such name.
         """
-        from jinja2 import TemplateSyntaxError
-        from jinja2.meta import find_undeclared_variables
+        from jinja2 import TemplateSyntaxError, nodes
 
+        # Parsed, not compiled: that may fill the memory, so it is tried in a child first.
         try:
-            read = find_undeclared_variables(self._environment.parse(self.template))
-        except TemplateSyntaxError:
-            return replace(self, arguments=arguments)  # refused when it is to write a row
-        known = sorted(read - {*self._environment.globals, *_OURS})
+            tree = self._environment.parse(self.template)
+        except TemplateSyntaxError:  # an error of the first row
+            return replace(self, arguments=arguments)
+        used = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "load"}
+        used -= {*self._environment.globals, *_OURS}
+        own = {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
+        asked = {  # a template may set what it was not given
+            test.node.name
+            for test in tree.find_all(nodes.Test)
+            if test.name == "defined" and isinstance(test.node, nodes.Name)
+        }
         for name in arguments:
-            if name not in known:
+            if name not in used:
+                known = ", ".join(sorted(used - own | used & asked)) or "none"
                 raise RecipeError(
                     f"template_arg {printable(name)}: the chat template of {self.name} reads no "
-                    f"such name; it reads {', '.join(known) or 'none'}"
+                    f"such name; it reads {known}"
                 )
         return replace(self, arguments=arguments)
 

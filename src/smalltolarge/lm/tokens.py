@@ -252,10 +252,9 @@ def prepare(
         tokenized, text = known
         tokenizer = given or trained_tokenizer(text)
     _refuse_many_left_out(examples, tokenized, settings.max_length)
-    if template == "chat":
-        assert given is not None and given.chat is not None
-        for line in given.chat.notes(tokenized.dropped, partial(place, examples)):
-            log.warning(line)
+    if template == "chat" and tokenizer.chat is not None:
+        for note in tokenizer.chat.notes(tokenized.dropped, partial(place, examples)):
+            log.warning("%s", note)
     if model is None:
         model = scratch_model(settings.model, tokenizer.size, settings.max_length)
     shape = shape_of(model)
