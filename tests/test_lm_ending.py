@@ -192,6 +192,44 @@ def test_the_template_of_a_folder_gives_the_tokens_of_the_training(
     assert prepared.tokenizer.encoder(special=True)([text])[0].ids == tokens.tolist()
 
 
+SWITCHED = (  # reads an argument, and knows no system turns
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
+    "{% endif %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'user' and loud is true %}LOUD {{ words }} {% endif %}"
+    "{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def switched(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    arguments = {"loud": True, "words": 'a "b" }}'}
+    target = base(tmp_path_factory.mktemp("switched"), chat=SWITCHED)
+    return prepared_for(target, template_arg=arguments, fold_system=True)
+
+
+@given(turns=TURNS)
+def test_a_template_takes_along_what_it_was_given(
+    switched: Prepared, turns: list[tuple[str, str, str]]
+) -> None:
+    talk = [Message("system", "Be brief."), *ROWS[0]]
+    for role, said, answer in turns:
+        talk += [Message(role, said), Message("assistant", answer)]
+    chat = switched.tokenizer.chat
+    assert chat is not None
+    alone = ChatTemplate(own_template(switched), "folder", switched.tokenizer.special)
+    for prompt in (False, True):
+        assert alone.render(talk, prompt) == chat.render(talk, prompt)
+    assert 'LOUD a "b" }} Be brief.\n\nWhat' in alone.render(talk)
+    assert "LOUD" not in alone.with_arguments({"loud": False}).render(talk)
+
+
+@pytest.mark.parametrize("value", [None, True, -1.5, "é\n", [1, None], {"a": [False]}])
+def test_any_value_can_be_written_into_a_template(value: object) -> None:
+    shown = ChatTemplate(jinja.defaults({"x": value}) + "{{ x | tojson }}", "", {}).render([])
+    assert json.loads(shown) == value
+
+
 @given(TEXTS)
 def test_any_text_can_be_written_into_a_template(text: str) -> None:
     for said in (text, text + '"}}{% raw %}\\', "{{" + text):
@@ -201,7 +239,7 @@ def test_any_text_can_be_written_into_a_template(text: str) -> None:
 def test_the_headings_are_those_of_the_proxy() -> None:
     talk = [
         Message("system", "S"), Message("user", "Q"), Message("assistant", "A"),
-        Message("tool", "T"), Message("assistant", "B"),
+        Message("tool", "T"), Message("assistant", "B", "so"),
     ]  # fmt: skip
     for preamble in ("", "P", "P\n"):
         ours = "".join(piece.text + "<end>" for piece in alpaca(talk, preamble).pieces)

@@ -167,7 +167,7 @@ def test_a_row_cannot_write_to_the_terminal(models: dict[str, str]) -> None:
 
 @given(
     st.lists(
-        st.builds(Stretch, st.text("ab \n", max_size=400), st.booleans(), st.booleans()),
+        st.builds(Stretch, st.text("ab \n", min_size=1, max_size=400), *[st.booleans()] * 2),
         max_size=30,
     )
 )
