@@ -107,6 +107,17 @@ def test_a_model_that_was_not_trained_stops_where_its_template_ends_an_answer(
     assert found == [(answer, False) for answer in ANSWERS]
 
 
+def test_a_template_that_does_not_take_every_conversation_is_taken_along(tmp_path: Path) -> None:
+    strict = "{% if messages[0].role != 'system' %}{{ raise_exception('who?') }}{% endif %}"
+    target = base(tmp_path / "base", chat=strict + CHATML, bos="<s>", adds_bos=True)
+    told = Message("system", "Be brief.")
+    trained = train(prepared_for(target, [[told, *turns] for turns in ROWS], trainer="own"))
+    trained.save(tmp_path / "target")
+    again = Answerer.load(str(tmp_path / "target"), ModelSettings(threads=1))
+    found = again.answers([[told, *one] for one in QUESTIONS], max_new_tokens=32, batch_size=2)
+    assert [(one.text, one.is_cut) for one in found] == [(answer, False) for answer in ANSWERS]
+
+
 @pytest.mark.parametrize(
     ("chat", "rows", "ends"),
     [

@@ -76,8 +76,11 @@ def own_template(prepared: Prepared) -> str:
         template = jinja.headings(prepared.settings.preamble, end)
     begin = "".join(str(names.id_to_token(token)) for token in tokenizer.prefix)
     begun = jinja.written(begin) + template
-    trained_on, _ = prepared.writer.tokens(prepared.writer.rendering(_ASKED))
-    text = ChatTemplate(begun, tokenizer.name, tokenizer.special).render(_ASKED)
+    try:
+        trained_on, _ = prepared.writer.tokens(prepared.writer.rendering(_ASKED))
+        text = ChatTemplate(begun, tokenizer.name, tokenizer.special).render(_ASKED)
+    except Exception:  # a stranger's template need not take this conversation
+        return template
     found = tokenizer.encoder(special=True)([text])[0].ids
     return begun if found[: len(trained_on)] == trained_on.tolist() else template
 
@@ -85,7 +88,11 @@ def own_template(prepared: Prepared) -> str:
 def _template_end(tokenizer: ModelTokenizer, special: set[int]) -> int | None:
     """Find the first special token that the chat template writes after an answer."""
     assert tokenizer.chat is not None
-    _, found, after = tokenizer.chat.render(_ASKED).rpartition(_ASKED[-1].content)
+    try:
+        text = tokenizer.chat.render(_ASKED)
+    except Exception:  # a stranger's template need not take this conversation
+        return None
+    _, found, after = text.rpartition(_ASKED[-1].content)
     ids = tokenizer.encoder(special=True)([after])[0].ids if found else []
     return next((token for token in ids if token in special), None)
 

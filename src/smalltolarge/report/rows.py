@@ -29,15 +29,14 @@ def show_rows(rows: Sequence[Shown], console: Console) -> None:
 
 def show_row(row: Shown, console: Console) -> None:
     """Print one row."""
-    console.print(Text(row.heading, style="bold"), soft_wrap=True)
     coloured = _has_colours(console)
     text = Text()
     for stretch in row.stretches if coloured else row.marked():
         text.append(stretch.text, style=_style(stretch.is_learned, stretch.is_special))
-    for line in text.split("\n", allow_blank=True):
-        console.print(Text("  ").append_text(line), soft_wrap=True)
-    for note in row.notes:
-        console.print(Text(note, style="yellow"), soft_wrap=True)
+    lines = [Text(row.heading, style="bold")]
+    lines += [Text("  ").append_text(line) for line in text.split("\n", allow_blank=True)]
+    lines += [Text(note, style="yellow") for note in row.notes]
+    console.print(Text("\n").join(lines), soft_wrap=True)
 
 
 def _style(is_learned: bool, is_special: bool) -> str:
