@@ -123,7 +123,7 @@ def train_tokenizer(seed: int, vocabulary: int) -> Tokenizer:
     texts = list(islice(documents(seed), 10_000))
     for row in training_rows(5_000, seed):
         turns = [Message("user", row["instruction"]), Message("assistant", row["output"])]
-        texts += [piece.text for piece in alpaca(turns)]
+        texts += [piece.text for piece in alpaca(turns).pieces]
     tokenizer.train_from_iterator(
         texts,
         trainers.BpeTrainer(

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from smalltolarge import examples
+from smalltolarge import examples, jinja
 from smalltolarge.errors import RecipeError, StaleArtifact
-from smalltolarge.examples import Message
-from smalltolarge.export import _ALPACA, export
+from smalltolarge.export import export
 from tests.conftest import LAYOUTS, Cli
 from tests.lm_samples import SMALL, model_folder
 
@@ -110,7 +109,7 @@ def test_the_headings_are_those_of_the_proxy() -> None:
     turns = [Message(turn["role"], turn["content"]) for turn in WITH_ROLES["messages"]]
     ours = "".join(piece.text + "</s>" for piece in alpaca(turns).pieces)
     theirs, _ = render_jinja_template(
-        [WITH_ROLES["messages"]], chat_template=_ALPACA, eos_token="</s>"
+        [WITH_ROLES["messages"]], chat_template=jinja.HEADINGS, eos_token="</s>"
     )
     assert theirs[0] == ours
 

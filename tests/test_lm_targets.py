@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from smalltolarge.errors import DataError, Interrupted, RecipeError
-from smalltolarge.examples import Message
+from smalltolarge.examples.table import Message
 from smalltolarge.lm import Prepared, Target, prepare, train
 from smalltolarge.settings import TargetSettings
 from tests.lm_samples import SMALL, examples_of, model_folder, sums

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from smalltolarge.results import Run as Run
     from smalltolarge.selection import Pool as Pool
     from smalltolarge.selection import Selection as Selection
+    from smalltolarge.shown import Shown as Shown
     from smalltolarge.trajectories import Trajectories as Trajectories
     from smalltolarge.verbs import load as load
     from smalltolarge.verbs import record as record
     from smalltolarge.verbs import run as run
     from smalltolarge.verbs import select as select
+    from smalltolarge.verbs import show_text as show_text
     from smalltolarge.verbs import train as train
 
 _HOME = {
@@ -30,11 +32,13 @@ _HOME = {
     "Pool": "selection",
     "Run": "results",
     "Selection": "selection",
+    "Shown": "shown",
     "Trajectories": "trajectories",
     "load": "verbs",
     "record": "verbs",
     "run": "verbs",
     "select": "verbs",
+    "show_text": "verbs",
     "train": "verbs",
 }
 

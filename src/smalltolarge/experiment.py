@@ -9,13 +9,14 @@ scratch proxy, ``embeddings.parquet`` and ``losses_alone.parquet`` where a metho
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
@@ -33,6 +34,7 @@ from smalltolarge.errors import (
     IntegrityError,
     RecipeError,
     StaleArtifact,
+    printable,
 )
 from smalltolarge.evaluation.tasks import find_tasks
 from smalltolarge.examples import Examples
@@ -48,6 +50,7 @@ from smalltolarge.results import (
 )
 from smalltolarge.selection import Budget, Evidence, Pool
 from smalltolarge.settings import TrainingSettings, cores
+from smalltolarge.shown import Shown
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -76,6 +79,8 @@ class Watch:
     progress: Progress = field(default_factory=Progress)
     check: Callable[[], None] = _nothing
     """Called often; raises ``Interrupted`` when the run is to stop."""
+    show: Callable[[Shown], None] | None = None
+    """Takes the first row as a model sees it, before one is trained."""
 
 
 def run_select(
@@ -183,6 +188,39 @@ def plan(recipe: RecordRecipe, out: Path | None, watch: Watch) -> tuple[Examples
             n_tokens, rows = joined.n_tokens, len(joined)
         check_budget(Budget.parse(recipe.budget), rows, n_tokens)
     return examples, prepared
+
+
+def show_text(recipe: RecordRecipe, rows: int, ids: Sequence[str], watch: Watch) -> list[Shown]:
+    """Read, and give the first rows, or those of ``ids``, as the proxy would see them.
+
+    Raises as ``show_rows``.
+    """
+    recipe = recipe.resolved()
+    assert recipe.proxy is not None
+    return show_rows(load(recipe, watch), recipe.proxy, rows, ids, watch)
+
+
+def show_rows(
+    examples: Examples, model: TrainingSettings, rows: int, ids: Sequence[str], watch: Watch
+) -> list[Shown]:
+    """Give the first rows, or those whose id begins as one of ``ids``, as a model would see them.
+
+    Raises
+    ------
+    DataError
+        No row has such an id, or the chat template does not take a row.
+    """
+    _require_torch()
+    from smalltolarge import lm
+
+    wanted = list(range(min(rows, len(examples))))
+    if ids:
+        names = [name.decode() for name in examples.ids.tolist()]
+        wanted = [row for row, name in enumerate(names) if name.startswith(tuple(ids))]
+        lost = [one for one in ids if not any(names[row].startswith(one) for row in wanted)]
+        if lost:
+            raise DataError(f"no row has an id that begins with {printable(lost[0])}")
+    return lm.show(examples, model, wanted, progress=watch.progress, check=watch.check)
 
 
 def write_examples(
@@ -346,16 +384,32 @@ def join(examples: Examples, trajectories: Trajectories) -> tuple[Examples, Traj
 def prepare(
     examples: Examples, model: TrainingSettings, seed: int, watch: Watch, folder: Path | None = None
 ) -> Prepared:
-    """Tokenise and plan for a proxy or target; the first call into the room that imports torch."""
+    """Tokenise and plan for a proxy or target, and show the first row as it will see it."""
+    _require_torch()
+    from smalltolarge import lm
+
+    prepared = lm.prepare(
+        examples, model, seed, folder=folder, progress=watch.progress, check=watch.check
+    )
+    if watch.show is not None:
+        watch.show(lm.show_first(examples, prepared))
+    return prepared
+
+
+def _require_torch() -> None:
+    """Import the room that imports torch.
+
+    Raises
+    ------
+    RecipeError
+        It needs a package that is not installed.
+    """
     try:
-        from smalltolarge import lm
+        importlib.import_module("smalltolarge.lm")
     except ModuleNotFoundError as error:
         raise RecipeError(
             f"training a model needs the package {error.name!r}: pip install 'smalltolarge[proxy]'"
         ) from error
-    return lm.prepare(
-        examples, model, seed, folder=folder, progress=watch.progress, check=watch.check
-    )
 
 
 def check_budget(budget: Budget, rows: int, n_tokens: np.ndarray | None) -> None:

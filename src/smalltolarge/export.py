@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import yaml
 
-from smalltolarge import examples, store
+from smalltolarge import examples, jinja, store
 from smalltolarge.errors import DataError, RecipeError, StaleArtifact, printable
 from smalltolarge.examples import Examples
 
@@ -31,18 +31,6 @@ _TURNS = {
     "sharegpt": {"role": "from", "content": "value", "user": "human", "assistant": "gpt"},
 }
 """The keys of a turn and the names of the roles, as all three trainers expect them."""
-_ALPACA = (
-    "{% for turn in messages %}"
-    "{% if turn['role'] == 'assistant' %}{{ '### Response:\\n' }}"
-    "{% generation %}{{ turn['content'] + eos_token }}{% endgeneration %}"
-    "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}"
-    "{% elif turn['role'] == 'system' %}{{ turn['content'] + '\\n\\n' }}"
-    "{% else %}{{ '### ' + ('Tool' if turn['role'] == 'tool' else 'Instruction') + ':\\n' "
-    "+ turn['content'] + '\\n\\n' }}{% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '### Response:\\n' }}{% endif %}"
-)
-"""The headings that proxies learn from, as a chat template; the answers in it are marked."""
 
 
 def export(
@@ -124,7 +112,7 @@ def _trl(found: Examples, subset: Path, model: str, template: str) -> dict[Path,
     }
     file = _beside(subset, "trl.yaml")
     files = {copy: _lines(rows), file: _yaml(settings, f"trl sft --config {file}")}
-    return files | ({headings: _ALPACA.encode()} if template == "alpaca" else {})
+    return files | ({headings: jinja.HEADINGS.encode()} if template == "alpaca" else {})
 
 
 def _llamafactory(found: Examples, subset: Path, model: str, template: str) -> dict[Path, bytes]:

@@ -6,7 +6,7 @@ method's class; they are read as strictly as a recipe.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from os import PathLike, fspath
 from pathlib import Path
@@ -25,6 +25,7 @@ from smalltolarge.progress import Progress
 from smalltolarge.recipe import CompareRecipe, RecordRecipe, SelectRecipe, TrainRecipe
 from smalltolarge.selection import Budget, Evidence, Pool, Selection
 from smalltolarge.settings import ReadingSettings
+from smalltolarge.shown import Shown
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -148,6 +149,35 @@ def select(
     elif trajectories is not None:
         examples, trajectories = join(examples, trajectories)
     return selector.select(Pool.of(examples, trajectories, **features), amount, recipe.seed)
+
+
+def show_text(
+    data: Data,
+    *,
+    rows: int = 3,
+    ids: Sequence[str] = (),
+    progress: Progress | None = None,
+    **settings: Any,
+) -> list[Shown]:
+    """Give rows as the proxy would see them: their text, and what of it is learned.
+
+    Parameters
+    ----------
+    rows : how many, from the first
+    ids : the rows whose id begins with one of these, instead
+    settings : fields of ``ProxySettings`` (proxy, template, max_length, ...) and
+        ``ReadingSettings``
+
+    Raises
+    ------
+    DataError
+        The data cannot be used, no row has such an id, or the template does not take a row.
+    """
+    recipe: RecordRecipe = _recipe(RecordRecipe, **settings)
+    assert recipe.proxy is not None
+    watch = Watch(progress or Progress())
+    examples = _examples(data, settings, watch.progress)
+    return experiment.show_rows(examples, recipe.proxy.resolved(), rows, ids, watch)
 
 
 def run(

@@ -37,6 +37,7 @@ for _command in (
     subsets.verify,
 ):
     app.command()(_command)
+app.command("show-text")(subsets.show_text)
 app.command("sample-data")(subsets.sample_data)
 
 _debug = False

@@ -23,11 +23,15 @@ _SILENT = 20.0
 
 
 @contextmanager
-def watching(lines: bool) -> Iterator[tuple[Console, Watch]]:
-    """Show progress and notices on stderr, and turn the first signal into a clean stop."""
+def watching(lines: bool, *, first_row: bool = False) -> Iterator[tuple[Console, Watch]]:
+    """Show progress and notices on stderr, and turn the first signal into a clean stop.
+
+    With ``first_row`` the first row is shown as the model sees it.
+    """
     from rich.console import Console
 
     from smalltolarge.experiment import Watch
+    from smalltolarge.report.rows import show_row
 
     errors = Console(stderr=True, highlight=False)
     progress: Progress
@@ -49,7 +53,8 @@ def watching(lines: bool) -> Iterator[tuple[Console, Watch]]:
     logger.propagate = False  # a library may have given the root logger a handler of its own
     try:
         with _stopping() as check, progress:
-            yield Console(highlight=False, soft_wrap=True), Watch(progress, check)
+            show = (lambda row: show_row(row.in_short(), errors)) if first_row else None
+            yield Console(highlight=False, soft_wrap=True), Watch(progress, check, show)
     finally:
         logger.removeHandler(handler)
         logger.propagate = True

@@ -102,7 +102,7 @@ def select(
         "seed": seed,
     }
     wanted = read_recipe(SelectRecipe, data, recipe, given, settings, assignments)
-    with watching(no_progress) as (console, watch):
+    with watching(no_progress, first_row=dry_run) as (console, watch):
         if dry_run:
             examples, prepared = experiment.plan(wanted, out, watch)
         else:
@@ -140,7 +140,7 @@ def record(
     from smalltolarge.report import terminal
 
     wanted = read_recipe(RecordRecipe, data, recipe, {"seed": seed}, settings)
-    with watching(no_progress) as (console, watch):
+    with watching(no_progress, first_row=True) as (console, watch):
         if dry_run:
             examples, prepared = experiment.plan(wanted, out, watch)
         else:
@@ -150,6 +150,46 @@ def record(
         terminal.show_plan(examples, prepared.plan if prepared else None, console)
     else:
         terminal.show_recording(finished, console)
+
+
+@with_settings(proxy=ProxySettings, reading=ReadingSettings)
+def show_text(
+    data: Data = None,
+    rows: Annotated[int, typer.Option(min=1, help="How many rows, from the first.")] = 3,
+    ids: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="Show the row whose id begins with this instead; may be repeated.",
+        ),
+    ] = None,
+    recipe: RecipeFile = None,
+    no_progress: NoProgress = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Show rows as the model will see them, and what of them is learned.
+
+    The text is that of the tokens, after the template and the length limit. What is learned has
+    another colour on a terminal and stands between marks in a file. What the template leaves out,
+    what is cut off and what is not learned is named. Options that do not change the text, such as
+    --epochs, may be given and do nothing.
+
+    Examples:
+
+      s2l show-text data.jsonl --proxy EleutherAI/pythia-70m-deduped
+
+      s2l show-text data.jsonl --proxy models/proxy --template alpaca --rows 10 > rows.txt
+    """
+    from smalltolarge import experiment
+    from smalltolarge.recipe import RecordRecipe
+    from smalltolarge.report.rows import show_rows
+
+    wanted = read_recipe(RecordRecipe, data, recipe, {}, settings)
+    with watching(no_progress) as (console, watch):
+        shown = experiment.show_text(wanted, rows, ids or (), watch)
+    show_rows(shown, console)
 
 
 @with_settings(reading=ReadingSettings)

@@ -124,7 +124,7 @@ def train(
 
     given = {"seed": seed, "target": target}
     wanted = read_recipe(TrainRecipe, data, recipe, given, settings)
-    with watching(no_progress) as (console, watch):
+    with watching(no_progress, first_row=True) as (console, watch):
         folder = run or default_folder(out)
         finished = experiment.run_train(wanted, out, folder, watch)
     terminal.show_training(finished, console)

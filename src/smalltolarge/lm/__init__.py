@@ -12,6 +12,7 @@ from smalltolarge.lm.models import SCRATCH
 from smalltolarge.lm.plan import Plan
 from smalltolarge.lm.recording import Recording, record
 from smalltolarge.lm.shelf import read_weights
+from smalltolarge.lm.showing import show, show_first
 from smalltolarge.lm.targets import Target, train
 from smalltolarge.lm.tokens import Prepared, prepare
 
@@ -28,5 +29,7 @@ __all__ = [
     "read_weights",
     "record",
     "score_alone",
+    "show",
+    "show_first",
     "train",
 ]

@@ -15,6 +15,7 @@ from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.table import Message
 from smalltolarge.lm import attention, models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
+from smalltolarge.lm.ending import stop_tokens
 from smalltolarge.lm.memory import giving_back
 from smalltolarge.lm.models import Model
 from smalltolarge.lm.rendering import alpaca
@@ -174,7 +175,7 @@ class Answerer:
         for place, prompt in enumerate(prompts):
             tokens[place, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
             mask[place, width - len(prompt) :] = 1
-        ends = self._ends()
+        ends = stop_tokens(self.model, self.tokenizer, self.template)
 
         def after_token(tokens: torch.Tensor, scores: Any, **more: Any) -> torch.Tensor:
             part.advance()
@@ -201,13 +202,6 @@ class Answerer:
             end = next((place for place, token in enumerate(ids) if token in ends), None)
             answers.append((ids[:end], end is None))
         return answers
-
-    def _ends(self) -> list[int]:
-        """Tokens that end an answer: the tokenizer's, and those that the model names."""
-        known = getattr(self.model.generation_config, "eos_token_id", None)
-        named = known if isinstance(known, list) else [known]
-        own = [token for token in (self.tokenizer.eos, *named) if isinstance(token, int)]
-        return list(dict.fromkeys(own))
 
     def _check_room(self, longest: int, max_new_tokens: int) -> None:
         positions = self.described.positions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import time
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from smalltolarge import store
 from smalltolarge.errors import Interrupted
-from smalltolarge.lm import attention, models
+from smalltolarge.lm import attention, ending, models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.generation import Answerer
 from smalltolarge.lm.memory import giving_back
@@ -22,7 +24,7 @@ from smalltolarge.lm.models import locate
 from smalltolarge.lm.recording import find_losses, fingerprint_of_training
 from smalltolarge.lm.scoring import score
 from smalltolarge.lm.shelf import Shelf
-from smalltolarge.lm.tokenizer import END_OF_TEXT
+from smalltolarge.lm.tokenizer import ModelTokenizer
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import ByUnit, Training
 from smalltolarge.progress import LOADING, Progress
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
 
 _TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
-    "chat_template.json", "generation_config.json",
+    "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "generation_config.json",
 )  # fmt: skip
+_PLAIN_CLASS = "PreTrainedTokenizerFast"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +80,10 @@ class Target:
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder, whole or not at all; there must be none yet.
 
-        It holds all weights, so that anything that loads a model loads it. What LoRA trained lies
-        in its subfolder ``adapter`` too, as PEFT writes it.
+        It holds all weights, so that anything that loads a model loads it, and the chat template
+        by which it was trained. What LoRA trained lies in its subfolder ``adapter`` too, as PEFT
+        writes it.
         """
-        _tell_end(self.model.generation_config, self.prepared.tokenizer.eos)
         with store.atomic_folder(folder) as whole, models.quiet():
             self.model.save_pretrained(whole)
             if self.adapter is not None:
@@ -124,6 +126,9 @@ def train(
     else:
         model, spent = _train(prepared, settings, folder, progress, check, label)
         adapter = None
+    ending.add_ends(
+        model.generation_config, [*ending.learned_ends(prepared), prepared.tokenizer.eos]
+    )
     weights = list(model.parameters())
     plan = prepared.plan
     facts = {
@@ -196,16 +201,8 @@ def _train(
     }
 
 
-def _tell_end(generation: Any, eos: int | None) -> None:
-    """Have generation stop at the token that ends the answers trained on, too."""
-    known = getattr(generation, "eos_token_id", None)
-    ends = [] if known is None else known if isinstance(known, list) else [known]
-    if generation is not None and eos is not None and eos not in ends:
-        generation.eos_token_id = [eos, *ends] if ends else eos
-
-
 def _copy_tokenizer(prepared: Prepared, folder: Path) -> None:
-    """Put the tokenizer's files beside the model: the very ones it was read from."""
+    """Put the tokenizer's files beside the model, and the template that was trained with."""
     settings, source = prepared.settings, prepared.model.folder
     if settings.tokenizer is not None:
         source = locate(settings.tokenizer)[0]
@@ -213,9 +210,20 @@ def _copy_tokenizer(prepared: Prepared, folder: Path) -> None:
         for name in _TOKENIZER_FILES:
             if (source / name).is_file() and not (folder / name).exists():
                 shutil.copyfile(source / name, folder / name)
-    if (folder / "tokenizer.json").exists():
-        return
-    end = {"eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
-    known = {"tokenizer_class": "PreTrainedTokenizerFast", **end}
-    store.write_bytes(folder / "tokenizer.json", prepared.tokenizer.text.encode())
-    store.write_json(folder / "tokenizer_config.json", known)
+    about = folder / "tokenizer_config.json"
+    known = json.loads(about.read_bytes()) if about.is_file() else {}
+    told = {key: value for key, value in known.items() if key != "chat_template"}
+    if not (folder / "tokenizer.json").exists():
+        store.write_bytes(folder / "tokenizer.json", prepared.tokenizer.text.encode())
+        told = _described(prepared.tokenizer) | told | {"tokenizer_class": _PLAIN_CLASS}
+    if told != known:
+        store.write_json(about, told)
+    store.write_bytes(folder / "chat_template.jinja", ending.own_template(prepared).encode())
+
+
+def _described(tokenizer: ModelTokenizer) -> dict[str, str]:
+    """Say what a tokenizer.json alone does not."""
+    if tokenizer.eos is None:
+        return {}
+    end = str(Tokenizer.from_str(tokenizer.text).id_to_token(tokenizer.eos))
+    return {"eos_token": end, "pad_token": end}

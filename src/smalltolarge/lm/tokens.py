@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tokenizers
@@ -26,7 +26,7 @@ from smalltolarge.lm.models import (
 )
 from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.rendered import CHUNK, Rendered, ahead, place
-from smalltolarge.lm.rendering import Render, alpaca
+from smalltolarge.lm.rendering import Render, Rendering, alpaca
 from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokenized import NO_COMPLETION, TEMPLATE_LOSS, Collecting, Tokenized
 from smalltolarge.lm.tokenizer import (
@@ -43,12 +43,34 @@ from smalltolarge.lm.tokenizer import (
 from smalltolarge.progress import Progress
 from smalltolarge.settings import ProxySettings, TargetSettings, TrainingSettings
 
+Settings = TypeVar("Settings", bound=TrainingSettings)
+
 log = logging.getLogger("smalltolarge")
 
 _MOST_LEFT_OUT = 0.05
 _LARGE = 2**30
 """Bytes of tokens that are left on the disk and read from there."""
 _TOKENS_FOLLOW_FROM = ("template", "preamble", "max_length", "on_truncated", "on_template_loss")
+
+
+@dataclass(frozen=True, eq=False)
+class Writer:
+    """How conversations become tokens."""
+
+    settings: TrainingSettings
+    tokenizer: ModelTokenizer
+    template: str
+    """"alpaca" or "chat"."""
+
+    def rendering(self, conversation: Sequence[Message]) -> Rendering:
+        """Write a conversation; raises ``DataError`` where the template does not take it."""
+        return _renderer(self.settings, self.tokenizer, self.template)(conversation)
+
+    def tokens(self, rendering: Rendering) -> tuple[np.ndarray, np.ndarray]:
+        """Give its tokens, int32 (l,), uncut, and which of them are learned, bool (l,)."""
+        encode = self.tokenizer.encoder(special=self.template == "chat")
+        found = encode([piece.text for piece in rendering.pieces])
+        return join(rendering.pieces, found, self.tokenizer.prefix, self.tokenizer.eos)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +118,11 @@ class Prepared:
     def n_tokens(self) -> np.ndarray:
         """int32 (m,): completion tokens of each example, at least 1."""
         return self.tokenized.n_tokens
+
+    @property
+    def writer(self) -> Writer:
+        """How its tokens were made."""
+        return Writer(self.settings, self.tokenizer, self.template)
 
     @property
     def left_out(self) -> tuple[tuple[int, str], ...]:
@@ -208,27 +235,8 @@ def prepare(
         The model or the tokenizer is not there, is damaged, or would run code.
     """
     progress = progress or Progress()
-    # transformers and a fork of ours would otherwise make the tokenizers library warn
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    settings = settings.resolved()
-    settings = replace(settings, unit_tokens=unit_tokens(settings))
-    if not len(examples):
-        raise DataError("there are no examples to train on")
-    if settings.revision is not None and settings.is_scratch:
-        raise RecipeError("revision is for a hub model; one from scratch has none")
-    if settings.is_scratch:
-        scratch_shape(settings.model)
-    model, given = None, None
-    with progress.step("checking model", unit=""):
-        if not settings.is_scratch:
-            model = pretrained_model(settings.model, settings.revision)
-        if settings.tokenizer is not None or model is not None:
-            given = given_tokenizer(settings, model)
-    template = which_template(settings, given)
+    settings, model, given, template = begin(examples, settings, progress)
     render = _renderer(settings, given, template)
-    if template == "chat":
-        assert given is not None and given.chat is not None
-        given.chat.probe(next(examples.conversations()))
     made_with = {
         "rows": _digest(examples.ids.tobytes()),
         "tokenizer": settings.model if given is None else _digest(given.made_of.encode()),
@@ -238,7 +246,7 @@ def prepare(
     }
     known = Tokenized.kept_in(Shelf(folder, made_with))
     if known is None:
-        tokenizer = given or _trained_tokenizer(examples, settings, render, progress, check)
+        tokenizer = given or tokenizer_of(examples, settings, progress, check)
         tokenized = _tokenized(examples, settings, render, tokenizer, template, progress, check)
     else:
         tokenized, text = known
@@ -280,6 +288,35 @@ def prepare(
     return prepared
 
 
+def begin(
+    examples: Examples, settings: Settings, progress: Progress
+) -> tuple[Settings, Model | None, ModelTokenizer | None, str]:
+    """Resolve the settings, and give the model and the tokenizer that there are already, and the
+    template ("alpaca" or "chat"). Raises as ``prepare``.
+    """
+    # transformers and a fork of ours would otherwise make the tokenizers library warn
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    settings = settings.resolved()
+    settings = replace(settings, unit_tokens=unit_tokens(settings))
+    if not len(examples):
+        raise DataError("there are no examples to train on")
+    if settings.revision is not None and settings.is_scratch:
+        raise RecipeError("revision is for a hub model; one from scratch has none")
+    if settings.is_scratch:
+        scratch_shape(settings.model)
+    model, given = None, None
+    with progress.step("checking model", unit=""):
+        if not settings.is_scratch:
+            model = pretrained_model(settings.model, settings.revision)
+        if settings.tokenizer is not None or model is not None:
+            given = given_tokenizer(settings, model)
+    template = which_template(settings, given)
+    if template == "chat":
+        assert given is not None and given.chat is not None
+        given.chat.probe(next(examples.conversations()))
+    return settings, model, given, template
+
+
 def _tokenized(
     examples: Examples,
     settings: TrainingSettings,
@@ -317,14 +354,14 @@ def _renderer(
     return tokenizer.chat.rendering
 
 
-def _trained_tokenizer(
+def tokenizer_of(
     examples: Examples,
     settings: TrainingSettings,
-    render: Render,
     progress: Progress,
     check: Callable[[], None],
 ) -> ModelTokenizer:
     """Train the vocabulary of a model from scratch on a sample of the rendered examples."""
+    render = _renderer(settings, None, "alpaca")
     with progress.step("vocabulary", len(examples)) as step:
         characters = np.array(
             [
