@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from smalltolarge.cli.given import with_mappings
 from smalltolarge.cli.session import watching
 from smalltolarge.options import NoProgress, Unconfined, with_settings
 from smalltolarge.settings import AskingSettings, ModelSettings
@@ -89,7 +90,7 @@ def evaluate(
             bertscore=bertscore,
             unconfined=confirm_run_unsafe_code,
             asking=recipes.read(asking, AskingSettings),
-            settings=recipes.read(of_model, ModelSettings),
+            settings=recipes.read(with_mappings(of_model), ModelSettings),
             watch=watch,
         )
     show_scores(scores, out, console)

@@ -30,7 +30,8 @@ def read_recipe(
     """
     from smalltolarge import recipe as recipes
 
-    flat = {name: value for name, value in given.items() if value is not None} | settings
+    flat = {name: value for name, value in given.items() if value is not None}
+    flat |= with_mappings(settings)
     if data:
         flat["data"] = data
     base = recipes.read_yaml(file) if file is not None else {}
@@ -48,6 +49,32 @@ def read_recipe(
     if "budget" not in values and "method" in kind.__dataclass_fields__:
         raise RecipeError("--budget: how much to choose, for example 11%, 30000 or 2M-tokens")
     return recipes.read(values, kind)
+
+
+def with_mappings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Read the settings that are given as NAME=VALUE, once or more."""
+    return {
+        name: _pairs(name, value) if name in ("columns", "template_arg") else value
+        for name, value in settings.items()
+    }
+
+
+def _pairs(name: str, given: list[str]) -> dict[str, Any]:
+    """Columns are texts, other values as in a recipe."""
+    from smalltolarge import recipe as recipes
+
+    flag, found = f"--{name.replace('_', '-')}", dict[str, Any]()
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not (key and equals and (value or name != "columns")):
+            form = "ROLE=COLUMN is needed, for example output=answer"
+            if name != "columns":
+                form = "NAME=VALUE is needed, for example enable_thinking=false"
+            raise RecipeError(f"{flag} {printable(text)}: {form}")
+        if key in found:
+            raise RecipeError(f"{flag} {printable(key)} is given twice")
+        found[key] = value if name == "columns" else recipes.scalar(value)
+    return found
 
 
 def default_folder(out: Path) -> Path:

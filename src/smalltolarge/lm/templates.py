@@ -27,7 +27,7 @@ _PROBE_BYTES = 512 * 2**20
 _TODAY = datetime.datetime(2025, 1, 1)
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
-_OURS = ("messages", "tools", "documents", "add_generation_prompt")
+_OURS = ("messages", "tools", "documents", "add_generation_prompt", "loop")
 
 
 @dataclass(frozen=True, eq=False)
