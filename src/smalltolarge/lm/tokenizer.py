@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,19 @@ class ModelTokenizer:
     def made_of(self) -> str:
         """All that the tokens of a text follow from."""
         return repr((self.text, self.eos, self.prefix))
+
+    @cached_property
+    def _whole(self) -> Tokenizer:
+        return Tokenizer.from_str(self.text)
+
+    def token(self, number: int) -> str:
+        """Give a token as the vocabulary has it."""
+        return self._whole.id_to_token(number) or ""
+
+    def is_special(self, number: int) -> bool:
+        """Whether a token is one of the special ones, such as "</s>"."""
+        added = self._whole.get_added_tokens_decoder().get(number)
+        return added is not None and added.special
 
     def encoder(self, *, special: bool) -> Callable[[list[str]], list[Any]]:
         """Give a function that tokenises texts, adding nothing and cutting nothing off.

@@ -1,0 +1,156 @@
+"""Examples as another trainer is to read them: the text and tokens that a model learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smalltolarge.errors import MissingArtifact
+from smalltolarge.examples.table import Examples
+from smalltolarge.lm.models import find_gguf, locate
+from smalltolarge.lm.rendering import Piece
+from smalltolarge.lm.tokenizer import ModelTokenizer, join, read_tokenizer
+from smalltolarge.lm.tokens import _renderer as renderer
+from smalltolarge.settings import TrainingSettings
+
+_TOKENIZER_FILES = ["*.json", "*.jinja", "*.txt", "*.model"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """One example, cut to the longest length."""
+
+    segments: list[tuple[str, bool]]
+    """Its text in parts, and whether each is learned."""
+    tokens: list[int]
+    learned: list[bool]
+    """Which tokens are learned; none where all of an answer is cut away."""
+    is_cut: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Writer:
+    """Writes examples for one tokenizer, as our own training of a target does."""
+
+    tokenizer: ModelTokenizer
+    settings: TrainingSettings
+
+    @property
+    def template(self) -> str:
+        """How prompts are written: "alpaca" or "chat"."""
+        return renderer(self.settings, self.tokenizer)[0]
+
+    @property
+    def eos(self) -> str:
+        """The tokenizer's end-of-text token, or nothing."""
+        return "" if self.tokenizer.eos is None else self.tokenizer.token(self.tokenizer.eos)
+
+    @property
+    def prefix(self) -> str:
+        """What the tokenizer puts before a text (BOS), as text."""
+        return "".join(self.tokenizer.token(number) for number in self.tokenizer.prefix)
+
+    def write(self, examples: Examples) -> Iterator[Written]:
+        """Write each example.
+
+        Raises
+        ------
+        DataError
+            The chat template does not take a conversation.
+        RefusedForSafety
+            It does not finish.
+        """
+        template, render = renderer(self.settings, self.tokenizer)
+        if template == "chat":
+            assert self.tokenizer.chat is not None
+            self.tokenizer.chat.probe(next(examples.conversations()))
+        encode = self.tokenizer.encoder(special=template == "chat")
+        longest = self.settings.max_length
+        for conversation in examples.conversations():
+            pieces = render(conversation)
+            found = encode([piece.text for piece in pieces])
+            tokens, learned = join(pieces, found, self.tokenizer.prefix, self.tokenizer.eos)
+            learned[:1] = False  # nothing predicts the first token
+            yield Written(
+                self._segments(pieces, found),
+                tokens[:longest].tolist(),
+                learned[:longest].tolist(),
+                len(tokens) > longest,
+            )
+
+    def _segments(self, pieces: list[Piece], encodings: list[Any]) -> list[tuple[str, bool]]:
+        parts: list[tuple[str, bool]] = []
+        room, prefix = self.settings.max_length, self.tokenizer.prefix
+        if tuple(encodings[0].ids[: len(prefix)]) != prefix:
+            parts.append((self.prefix, False))
+            room -= len(prefix)
+        for piece, encoding in zip(pieces, encodings, strict=True):
+            ends = [end for _, end in encoding.offsets[: max(room, 0)]]
+            kept = len(piece.text) if len(encoding.ids) <= room else max(ends, default=0)
+            begun = 0
+            for start, end in piece.spans:
+                parts.append((piece.text[begun : min(start, kept)], False))
+                parts.append((piece.text[start : min(end, kept)], True))
+                begun = end
+            parts.append((piece.text[begun:kept], False))
+            room -= len(encoding.ids)
+            if piece.ends_turn and room > 0:
+                parts.append((self.eos, bool(piece.spans)))
+                room -= 1
+        return _joined(parts)
+
+
+def _joined(parts: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    """Join neighbours of one kind, and leave out what follows the last learned part."""
+    joined: list[tuple[str, bool]] = []
+    for text, learned in parts:
+        if joined and joined[-1][1] == learned:
+            joined[-1] = (joined[-1][0] + text, learned)
+        elif text:
+            joined.append((text, learned))
+    while joined and not joined[-1][1]:
+        joined.pop()
+    return joined
+
+
+def folder_of(model: str) -> str:
+    """Give the folder of a model that only we know by its name; other names stay.
+
+    Raises
+    ------
+    As ``locate``.
+    """
+    return str(locate(model)[0]) if find_gguf(model) is not None else model
+
+
+def tokenizer_at_hand(name: str, revision: str | None, *, fetch: bool) -> ModelTokenizer | None:
+    """Read the tokenizer of a folder or hub model, without its weights; None where it is not here.
+
+    ``fetch``: a hub model's may be had from the hub; raises ``MissingArtifact`` where it cannot.
+    """
+    path = Path(folder_of(name)).expanduser()
+    if not path.exists():
+        from huggingface_hub import snapshot_download
+
+        try:
+            path = Path(
+                snapshot_download(
+                    name,
+                    revision=revision,
+                    allow_patterns=_TOKENIZER_FILES,
+                    local_files_only=not fetch,
+                )
+            )
+        except Exception as error:  # offline, unknown, gated, or no hub name
+            if not fetch:
+                return None
+            cause = str(error).splitlines()[0] if str(error) else repr(error)
+            raise MissingArtifact(cause) from error
+    try:
+        return read_tokenizer(path, name)
+    except MissingArtifact:
+        if fetch:
+            raise
+        return None

@@ -1,0 +1,28 @@
+"""Read a configuration as ``llamafactory-cli train`` does, up to the training."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import yaml
+from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
+from llamafactory.hparams import get_train_args
+from llamafactory.model import load_tokenizer
+
+
+def main(config: str) -> None:
+    with open(config) as file:
+        settings = yaml.safe_load(file)
+    model, data, training, _, _ = get_train_args(
+        settings | {"bf16": False, "use_cpu": True, "overwrite_cache": True}
+    )
+    loaded = load_tokenizer(model)
+    template = get_template_and_fix_tokenizer(loaded["tokenizer"], data)
+    training.should_log = False
+    rows = get_dataset(template, model, data, training, stage="sft", **loaded)["train_dataset"]
+    for row in rows:
+        print(json.dumps({"read": [row["input_ids"], row["labels"]]}))
+
+
+main(sys.argv[1])
