@@ -8,7 +8,7 @@ import sys
 import yaml
 from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
 from llamafactory.hparams import get_train_args
-from llamafactory.model import load_tokenizer
+from transformers import AutoTokenizer
 
 
 def main(config: str) -> None:
@@ -17,10 +17,10 @@ def main(config: str) -> None:
     model, data, training, _, _ = get_train_args(
         settings | {"bf16": False, "use_cpu": True, "overwrite_cache": True}
     )
-    loaded = load_tokenizer(model)
-    template = get_template_and_fix_tokenizer(loaded["tokenizer"], data)
-    training.should_log = False
-    rows = get_dataset(template, model, data, training, stage="sft", **loaded)["train_dataset"]
+    tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path)
+    template = get_template_and_fix_tokenizer(tokenizer, data)
+    read = get_dataset(template, model, data, training, stage="sft", tokenizer=tokenizer)
+    rows = read["train_dataset"]
     for row in rows:
         print(json.dumps({"read": [row["input_ids"], row["labels"]]}))
 
