@@ -33,7 +33,7 @@ def examples_of(conversations: Sequence[Sequence[Message]]) -> Examples:
     rows = [
         {
             "id": hashlib.blake2b(repr(turns).encode(), digest_size=16).hexdigest(),
-            "messages": [{"role": role, "content": content} for role, content in turns],
+            "messages": [Message(*turn)._asdict() for turn in turns],
             "source": None,
             "file": 0,
             "row": place + 1,

@@ -103,10 +103,11 @@ def test_trl_learns_the_answers_alone(row: Any, tmp_path: Path) -> None:
 def test_the_headings_are_those_of_the_proxy() -> None:
     from transformers.utils.chat_template_utils import render_jinja_template
 
+    from smalltolarge.examples.table import Message
     from smalltolarge.lm.rendering import alpaca
 
-    turns = [(turn["role"], turn["content"]) for turn in WITH_ROLES["messages"]]
-    ours = "".join(piece.text + "</s>" for piece in alpaca(turns))
+    turns = [Message(turn["role"], turn["content"]) for turn in WITH_ROLES["messages"]]
+    ours = "".join(piece.text + "</s>" for piece in alpaca(turns).pieces)
     theirs, _ = render_jinja_template(
         [WITH_ROLES["messages"]], chat_template=_ALPACA, eos_token="</s>"
     )

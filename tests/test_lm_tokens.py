@@ -175,7 +175,7 @@ def test_a_chat_template_is_used_where_there_is_one(tmp_path: Path) -> None:
 
 
 def test_a_chat_template_that_is_asked_for_must_be_there(plain: Path) -> None:
-    with pytest.raises(RecipeError, match="no chat template"):
+    with pytest.raises(RecipeError, match="--tokenizer"):
         prepared_with(sums(5), plain, template="chat")
 
 
@@ -183,10 +183,6 @@ def test_a_chat_template_that_is_asked_for_must_be_there(plain: Path) -> None:
     ("template", "reason"),
     [
         ("{{ raise_exception('only users') }}", "only users"),
-        (
-            "{% for m in messages %}{{ m['content'] }}{% endfor %}{{ messages | length }}",
-            "differently",
-        ),
         ("{% for m in messages %}", "does not take"),
         ("{{ messages.__class__.__mro__ }}", "does not take"),
     ],

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from smalltolarge.errors import RecipeError, printable
 from smalltolarge.settings import describe
 
 
@@ -32,11 +33,24 @@ def with_settings(
             if name not in taken and name not in without
         ]
         names = [option.name for option in options]
+        mappings = {
+            name
+            for kind in groups.values()
+            for name, hint in get_type_hints(kind).items()
+            if any(get_origin(part) is dict for part in get_args(hint))
+        }
 
         @functools.wraps(command)
         def call(**given: Any) -> None:
             settings = {name: given.pop(name) for name in names}
-            command(**given, settings={k: v for k, v in settings.items() if v is not None})
+            command(
+                **given,
+                settings={
+                    name: _pairs(name, value) if name in mappings else value
+                    for name, value in settings.items()
+                    if value is not None
+                },
+            )
 
         kept = [parameter for parameter in own if parameter.name != "settings"]
         call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -51,6 +65,24 @@ def with_settings(
     return decorate
 
 
+def _pairs(name: str, given: list[str]) -> dict[str, Any]:
+    """Read NAME=VALUE, given once or more; columns are texts, other values as in a recipe."""
+    from smalltolarge import recipe as recipes
+
+    flag, found = f"--{name.replace('_', '-')}", dict[str, Any]()
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not (key and equals and (value or name != "columns")):
+            form = "ROLE=COLUMN is needed, for example output=answer"
+            if name != "columns":
+                form = "NAME=VALUE is needed, for example enable_thinking=false"
+            raise RecipeError(f"{flag} {printable(text)}: {form}")
+        if key in found:
+            raise RecipeError(f"{flag} {printable(key)} is given twice")
+        found[key] = value if name == "columns" else recipes.scalar(value)
+    return found
+
+
 def _option(panel: str, kind: type[Any], name: str, words: str) -> inspect.Parameter:
     hint = get_type_hints(kind)[name]
     default = next(f.default for f in fields(kind) if f.name == name)
@@ -60,8 +92,8 @@ def _option(panel: str, kind: type[Any], name: str, words: str) -> inspect.Param
     metavar, parse, flag = None, hint, f"--{name.replace('_', '-')}"
     if hint is bool:
         metavar = None
-    elif name == "columns":
-        parse, metavar = list[str], "ROLE=COLUMN"
+    elif inner and get_origin(inner[0]) is dict:
+        parse, metavar = list[str], "ROLE=COLUMN" if name == "columns" else "NAME=VALUE"
     elif get_origin(hint) is tuple:
         parse, metavar = list[str], "FILES"
     elif inner and all(isinstance(part, str) for part in get_args(inner[0]) or inner):

@@ -32,6 +32,8 @@ from smalltolarge.settings import (
 OF_A_PROXY = frozenset({Evidence.TRAJECTORIES, Evidence.EMBEDDINGS, Evidence.LOSSES_ALONE})
 """Evidence that only a trained proxy gives."""
 _LARGEST = 1_000_000
+_WHOLE = ("columns", "template_arg")
+"""Mappings that one given beside a recipe replaces."""
 FULL = "full"
 """The name of training on everything, in a comparison."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
@@ -285,7 +287,7 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for name, value in over.items():
         below = merged.get(name)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping) and name != "columns"
+        both = isinstance(below, Mapping) and isinstance(value, Mapping) and name not in _WHOLE
         merged[name] = merge(below, value) if both else value  # type: ignore[arg-type]
     return merged
 
@@ -409,6 +411,15 @@ def assign(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
         except yaml.YAMLError as error:
             raise RecipeError(f"--set {printable(text)}: the value is not YAML") from error
     return changed
+
+
+def scalar(text: str) -> str | int | float | bool | None:
+    """Read one value as YAML does; what is no number, truth value or null is the text itself."""
+    try:
+        value = yaml.load(text, _Loader)  # noqa: S506  a safe one
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text
+    return value if value is None or isinstance(value, str | int | float) else text
 
 
 def to_yaml(recipe: Recipe) -> str:

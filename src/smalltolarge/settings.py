@@ -14,7 +14,7 @@ import textwrap
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, Self
 
-from smalltolarge.errors import RecipeError
+from smalltolarge.errors import RecipeError, printable
 
 Format = Literal[
     "auto", "alpaca", "instruction-response", "prompt-completion", "messages", "sharegpt"
@@ -59,9 +59,16 @@ class ModelSettings:
     tokenizer: str | None = None
     """Tokenizer folder or hub name. Default: the model's own; for a model from scratch a byte-level
     BPE trained on your data."""
-    template: Literal["auto", "chat", "alpaca"] = "auto"
-    """How prompts are written: the tokenizer's chat template, or "### Instruction:" headings.
-    "auto" takes the chat template where there is one."""
+    template: str = "auto"
+    """How prompts are written: chat, by the tokenizer's chat template; alpaca, under
+    "### Instruction:" headings; or by the chat template in a file, FILE.jinja. "auto" takes the
+    tokenizer's where it has one."""
+    template_arg: dict[str, str | int | float | bool | None] | None = None
+    """What the chat template reads beside the conversation, as NAME=VALUE, for example
+    enable_thinking=false; once for each."""
+    fold_system: bool = False
+    """Put system texts at the head of the user turn that follows, for chat templates that have no
+    system turns."""
     preamble: str = ""
     """A text put before every prompt of the alpaca template."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -77,6 +84,11 @@ class ModelSettings:
     def __post_init__(self) -> None:
         if self.threads is not None:
             _at_least(self, "threads", 1)
+        if self.template not in ("auto", "chat", "alpaca") and not self.template.endswith(".jinja"):
+            raise RecipeError(
+                f"template is {printable(self.template)}: auto, chat, alpaca, or a file whose name "
+                "ends in .jinja is needed"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +111,9 @@ class TrainingSettings(ModelSettings):
     """Longest example in tokens; the rest is cut off and counted."""
     on_truncated: Literal["keep", "exclude"] = "keep"
     """What to do with examples whose completion is cut in part."""
+    on_template_loss: Literal["stop", "exclude", "keep"] = "stop"
+    """What to do with examples of whose answers the chat template leaves something out, or writes
+    it in other words: stop, go on without these examples, or learn what is left."""
     unit_tokens: int | None = None
     """Tokens that go through the model at once, counted as if padded to the longest example.
     Default: 4096 on a CPU, 16384 on a GPU. Lower it when memory runs out."""

@@ -30,8 +30,6 @@ def read_recipe(
     """
     from smalltolarge import recipe as recipes
 
-    if "columns" in settings:
-        settings = {**settings, "columns": _columns(settings["columns"])}
     flat = {name: value for name, value in given.items() if value is not None} | settings
     if data:
         flat["data"] = data
@@ -50,20 +48,6 @@ def read_recipe(
     if "budget" not in values and "method" in kind.__dataclass_fields__:
         raise RecipeError("--budget: how much to choose, for example 11%, 30000 or 2M-tokens")
     return recipes.read(values, kind)
-
-
-def _columns(given: list[str]) -> dict[str, str]:
-    columns: dict[str, str] = {}
-    for text in given:
-        role, equals, column = text.partition("=")
-        if not (role and equals and column):
-            raise RecipeError(
-                f"--columns {printable(text)}: ROLE=COLUMN is needed, for example output=answer"
-            )
-        if role in columns:
-            raise RecipeError(f"--columns {printable(role)} is given twice")
-        columns[role] = column
-    return columns
 
 
 def default_folder(out: Path) -> Path:

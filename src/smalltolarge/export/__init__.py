@@ -113,7 +113,7 @@ def _prepared(work: Work, to: str) -> Work:
 
     name = settings.tokenizer or settings.target
     try:
-        tokenizer = texts.tokenizer_at_hand(name, settings.revision, fetch=needed)
+        tokenizer = texts.tokenizer_at_hand(settings, fetch=needed)
     except MissingArtifact as error:
         raise MissingArtifact(
             f"the copy for {to} is made with the tokenizer of {printable(name)}, which could not "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from smalltolarge.errors import DataError
 from smalltolarge.examples import Examples
 from smalltolarge.headings import HEADINGS
 from smalltolarge.settings import TargetSettings
@@ -87,18 +88,23 @@ class Work:
         What is cut or left out is noted.
         """
         assert self.writer is not None
-        every = list(self.writer.write(self.examples))
+        every, notes = self.writer.write(self.examples)
+        self.notes.extend(notes)
         longest = self.settings.max_length
-        cut = [row for row, one in enumerate(every) if one.is_cut and any(one.learned)]
-        nothing = [row for row, one in enumerate(every) if not any(one.learned)]
-        if cut:
-            self.notes.append(f"{_rows(cut, self.examples)} cut at {longest} tokens")
-        if nothing:
-            self.notes.append(
-                f"{_rows(nothing, self.examples)} left out of the copy: no learned token within "
-                f"{longest} tokens (--max-length)"
-            )
-        return [one for one in every if any(one.learned)]
+        lost = [row for row, one in enumerate(every) if one is None]
+        kept = {row: one for row, one in enumerate(every) if one is not None and any(one.learned)}
+        nothing = [row for row in range(len(every)) if row not in kept and every[row] is not None]
+        cut = [row for row, one in kept.items() if one.is_cut]
+        for rows, what in (
+            (cut, f"cut at {longest} tokens"),
+            (nothing, f"left out: no learned token within {longest} tokens (--max-length)"),
+            (lost, "left out: the chat template loses something of their answers"),
+        ):
+            if rows:
+                self.notes.append(f"{_rows(rows, self.examples)} {what}")
+        if not kept:
+            raise DataError(f"nothing is left to learn: {self.notes[-1]}")
+        return list(kept.values())
 
     def tokens(self) -> list[dict[str, Any]]:
         """Give the examples as tokens, with -100 for those that are not learned."""

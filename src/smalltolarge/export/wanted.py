@@ -14,7 +14,10 @@ from smalltolarge.settings import OURS_ALONE, TargetSettings
 
 MODEL = "microsoft/phi-2"
 """The paper's target."""
-_OF_ANY_MODEL = ("template", "preamble", "epochs", "max_length")
+_OF_ANY_MODEL = (
+    "template", "template_arg", "fold_system", "on_template_loss", "preamble", "epochs",
+    "max_length",
+)  # fmt: skip
 """What of the proxy's settings holds for a target too."""
 
 
@@ -41,7 +44,7 @@ def settings_of(
     if folder is not None:
         taken = {name: value for name, value in _settings_in(folder).items() if name not in given}
         said = ", ".join(
-            f"{name} {value}" for name, value in taken.items() if value not in (None, "")
+            f"{name} {value}" for name, value in taken.items() if value not in (None, "", False)
         )
         if said:
             notes.append(f"of {printable(str(folder), 200)}: {said}")

@@ -55,7 +55,7 @@ class Answerer:
             The model is not there, is damaged, would run code, or predicts no next token.
         """
         described = models.pretrained_model(name, settings.revision)
-        tokenizer = given_tokenizer(settings.tokenizer, described)
+        tokenizer = given_tokenizer(settings, described)
         template = which_template(settings, tokenizer)
         if template == "chat":
             assert tokenizer.chat is not None
@@ -85,7 +85,7 @@ class Answerer:
         else:
             ending = Message("assistant", "")
             texts = [
-                [piece.text for piece in alpaca([*turns, ending], self.settings.preamble)]
+                [piece.text for piece in alpaca([*turns, ending], self.settings.preamble).pieces]
                 for turns in conversations
             ]
         encode = tokenizer.encoder(special=self.template == "chat")

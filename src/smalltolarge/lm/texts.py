@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from smalltolarge.errors import MissingArtifact
 from smalltolarge.examples.table import Examples
 from smalltolarge.lm.models import find_gguf, locate
+from smalltolarge.lm.rendered import Rendered, ahead, place
 from smalltolarge.lm.rendering import Piece
-from smalltolarge.lm.tokenizer import ModelTokenizer, join, read_tokenizer
-from smalltolarge.lm.tokens import _renderer as renderer
-from smalltolarge.settings import TrainingSettings
+from smalltolarge.lm.tokenizer import (
+    ModelTokenizer,
+    join,
+    read_tokenizer,
+    which_template,
+    with_template,
+)
+from smalltolarge.lm.tokens import renderer
+from smalltolarge.settings import TargetSettings, TrainingSettings
 
 _TOKENIZER_FILES = ["*.json", "*.jinja", "*.txt", "*.model"]
 
@@ -40,7 +47,7 @@ class Writer:
     @property
     def template(self) -> str:
         """How prompts are written: "alpaca" or "chat"."""
-        return renderer(self.settings, self.tokenizer)[0]
+        return which_template(self.settings, self.tokenizer)
 
     @property
     def eos(self) -> str:
@@ -52,33 +59,42 @@ class Writer:
         """What the tokenizer puts before a text (BOS), as text."""
         return "".join(self.tokenizer.token(number) for number in self.tokenizer.prefix)
 
-    def write(self, examples: Examples) -> Iterator[Written]:
-        """Write each example.
+    def write(self, examples: Examples) -> tuple[list[Written | None], list[str]]:
+        """Write each example, None for one that the template loses; and say what it leaves out.
 
         Raises
         ------
         DataError
-            The chat template does not take a conversation.
+            The chat template does not take a conversation, or loses something of an answer.
         RefusedForSafety
             It does not finish.
         """
-        template, render = renderer(self.settings, self.tokenizer)
-        if template == "chat":
-            assert self.tokenizer.chat is not None
-            self.tokenizer.chat.probe(next(examples.conversations()))
-        encode = self.tokenizer.encoder(special=template == "chat")
+        chat = self.tokenizer.chat if self.template == "chat" else None
+        if chat is not None:
+            chat.probe(next(examples.conversations()))
+        rendered = Rendered(
+            examples,
+            renderer(self.settings, self.tokenizer, self.template),
+            self.settings.on_template_loss,
+        )
+        every = [
+            None if pieces is None else self._written(pieces, [next(found) for _ in pieces])
+            for chunk, found in ahead(rendered, self.tokenizer.encoder(special=chat is not None))
+            for pieces in chunk
+        ]
+        notes = [] if chat is None else chat.notes(rendered.dropped, partial(place, examples))
+        return every, notes
+
+    def _written(self, pieces: list[Piece], encodings: list[Any]) -> Written:
         longest = self.settings.max_length
-        for conversation in examples.conversations():
-            pieces = render(conversation)
-            found = encode([piece.text for piece in pieces])
-            tokens, learned = join(pieces, found, self.tokenizer.prefix, self.tokenizer.eos)
-            learned[:1] = False  # nothing predicts the first token
-            yield Written(
-                self._segments(pieces, found),
-                tokens[:longest].tolist(),
-                learned[:longest].tolist(),
-                len(tokens) > longest,
-            )
+        tokens, learned = join(pieces, encodings, self.tokenizer.prefix, self.tokenizer.eos)
+        learned[:1] = False  # nothing predicts the first token
+        return Written(
+            self._segments(pieces, encodings),
+            tokens[:longest].tolist(),
+            learned[:longest].tolist(),
+            len(tokens) > longest,
+        )
 
     def _segments(self, pieces: list[Piece], encodings: list[Any]) -> list[tuple[str, bool]]:
         parts: list[tuple[str, bool]] = []
@@ -125,11 +141,12 @@ def folder_of(model: str) -> str:
     return str(locate(model)[0]) if find_gguf(model) is not None else model
 
 
-def tokenizer_at_hand(name: str, revision: str | None, *, fetch: bool) -> ModelTokenizer | None:
-    """Read the tokenizer of a folder or hub model, without its weights; None where it is not here.
+def tokenizer_at_hand(settings: TargetSettings, *, fetch: bool) -> ModelTokenizer | None:
+    """Read the tokenizer of a target, without its weights; None where it is not here.
 
     ``fetch``: a hub model's may be had from the hub; raises ``MissingArtifact`` where it cannot.
     """
+    name, revision = settings.tokenizer or settings.target, settings.revision
     path = Path(folder_of(name)).expanduser()
     if not path.exists():
         from huggingface_hub import snapshot_download
@@ -149,7 +166,7 @@ def tokenizer_at_hand(name: str, revision: str | None, *, fetch: bool) -> ModelT
             cause = str(error).splitlines()[0] if str(error) else repr(error)
             raise MissingArtifact(cause) from error
     try:
-        return read_tokenizer(path, name)
+        return with_template(read_tokenizer(path, name), settings)
     except MissingArtifact:
         if fetch:
             raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +16,8 @@ from smalltolarge.settings import TrainingSettings
 NO_COMPLETION = "no completion token within max_length"
 COMPLETION_CUT = "completion cut"
 _FILE = "tokens.safetensors"
-_REASONS = (NO_COMPLETION, COMPLETION_CUT)
+TEMPLATE_LOSS = "answer changed or left out by the chat template"
+_REASONS = (NO_COMPLETION, COMPLETION_CUT, TEMPLATE_LOSS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,8 @@ class Tokenized:
     """(row number, reason) of every other example."""
     n_truncated: int
     """Kept examples whose completion is cut in part."""
+    dropped: tuple[tuple[str, int, int], ...] = ()
+    """(what the chat template leaves out, in how many examples, row number of the first)."""
 
     @property
     def offsets(self) -> np.ndarray:
@@ -81,7 +86,11 @@ class Tokenized:
             "left_out": np.array([rows, reasons], dtype=np.int64).reshape(2, -1),
         }
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        facts = {"tokenizer": tokenizer, "n_truncated": str(self.n_truncated)}
+        facts = {
+            "tokenizer": tokenizer,
+            "n_truncated": str(self.n_truncated),
+            "dropped": json.dumps(self.dropped),
+        }
         shelf.keep(_FILE, tensors, facts)
 
     @staticmethod
@@ -106,6 +115,7 @@ class Tokenized:
             kept=arrays["kept"],
             left_out=left_out,
             n_truncated=int(facts["n_truncated"]),
+            dropped=tuple((what, rows, row) for what, rows, row in json.loads(facts["dropped"])),
         )
         return tokenized, facts["tokenizer"]
 
@@ -121,25 +131,32 @@ class Collecting:
         self.left_out: list[tuple[int, str]] = []
         self.n_truncated = 0
 
+    @property
+    def _row(self) -> int:
+        return len(self.kept) + len(self.left_out)
+
+    def leave_out(self, reason: str) -> None:
+        """Take the next row as one that is not trained on."""
+        self.left_out.append((self._row, reason))
+
     def add(self, tokens: np.ndarray, completion: np.ndarray) -> None:
         """Take the next row: int32 tokens and a bool mask of its completion."""
-        row = len(self.kept) + len(self.left_out)
         longest = self.settings.max_length
         truncated = len(tokens) > longest
         tokens, completion = tokens[:longest], completion[:longest].copy()
         completion[:1] = False  # nothing predicts the first token
         if not completion.any():
-            self.left_out.append((row, NO_COMPLETION))
+            self.leave_out(NO_COMPLETION)
         elif truncated and self.settings.on_truncated == "exclude":
-            self.left_out.append((row, COMPLETION_CUT))
+            self.leave_out(COMPLETION_CUT)
         else:
             self.n_truncated += truncated
             self.tokens.append(tokens)
             self.masks.append(completion)
-            self.kept.append(row)
+            self.kept.append(self._row)
 
-    def finish(self) -> Tokenized:
-        """Give what was taken."""
+    def finish(self, dropped: Iterable[tuple[str, int, int]]) -> Tokenized:
+        """Give what was taken, and what the chat template left out of it."""
         none = np.zeros(0)
         return Tokenized(
             tokens=np.concatenate([none.astype(np.int32), *self.tokens]),
@@ -148,4 +165,5 @@ class Collecting:
             kept=np.array(self.kept, dtype=np.int64),
             left_out=tuple(self.left_out),
             n_truncated=self.n_truncated,
+            dropped=tuple(dropped),
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from smalltolarge.errors import (
 from smalltolarge.lm.folders import check_folder
 from smalltolarge.lm.models import Model, locate
 from smalltolarge.lm.plan import keyed_hashes
-from smalltolarge.lm.rendering import ChatTemplate, Piece
+from smalltolarge.lm.rendering import Piece
+from smalltolarge.lm.templates import ChatTemplate
 from smalltolarge.settings import ModelSettings
 
 END_OF_TEXT = "<|endoftext|>"
@@ -46,6 +47,8 @@ class ModelTokenizer:
     prefix: tuple[int, ...]
     """Ids that it puts before a text itself (BOS)."""
     chat: ChatTemplate | None
+    special: Mapping[str, str] = field(default_factory=dict)
+    """Its special tokens by their names, bos_token and such."""
 
     @property
     def made_of(self) -> str:
@@ -167,24 +170,51 @@ def read_tokenizer(path: Path, name: str) -> ModelTokenizer:
         eos,
         _prefix(tokenizer, known, special, vocabulary),
         _chat_template(folder, known, name, special) if path.is_dir() else None,
+        special,
     )
 
 
-def given_tokenizer(name: str | None, model: Model | None) -> ModelTokenizer:
-    """Read the tokenizer of a name, or else of a model's folder.
+def given_tokenizer(settings: ModelSettings, model: Model | None) -> ModelTokenizer:
+    """Read the tokenizer that the settings name, or else a model's own, its template as they say.
 
     Raises
     ------
     MissingArtifact, IntegrityError, RefusedForSafety
         It is not there, is damaged, or would run code.
+    RecipeError
+        The template does not read what it is to be given.
     """
-    if name is not None:
-        path, _ = locate(name)
+    if settings.tokenizer is not None:
+        path, _ = locate(settings.tokenizer)
         if path.is_dir():
-            check_folder(path, name, weights=False)
-        return read_tokenizer(path, name)
-    assert model is not None and model.folder is not None
-    return read_tokenizer(model.folder, model.name)
+            check_folder(path, settings.tokenizer, weights=False)
+        found = read_tokenizer(path, settings.tokenizer)
+    else:
+        assert model is not None and model.folder is not None
+        found = read_tokenizer(model.folder, model.name)
+    return with_template(found, settings)
+
+
+def with_template(tokenizer: ModelTokenizer, settings: ModelSettings) -> ModelTokenizer:
+    """Give a tokenizer the chat template that the settings ask for.
+
+    Raises
+    ------
+    MissingArtifact
+        Its file is not there.
+    RecipeError
+        It does not read what it is to be given.
+    """
+    chat = tokenizer.chat
+    if settings.template.endswith(".jinja"):
+        file = Path(settings.template)
+        if not file.is_file():
+            raise MissingArtifact(f"template is {printable(str(file))}: there is no such file")
+        chat = ChatTemplate(_text(file), str(file), tokenizer.special)
+    if chat is not None and settings.template != "alpaca":
+        chat = chat.with_arguments(settings.template_arg or {})
+        chat = replace(chat, fold_system=settings.fold_system)
+    return replace(tokenizer, chat=chat)
 
 
 def which_template(settings: ModelSettings, tokenizer: ModelTokenizer | None) -> str:
@@ -196,12 +226,18 @@ def which_template(settings: ModelSettings, tokenizer: ModelTokenizer | None) ->
         The settings ask for what the tokenizer does not have.
     """
     chat = tokenizer.chat if tokenizer is not None else None
-    if settings.template == "chat" and chat is None:
+    if settings.template not in ("auto", "alpaca") and chat is None:
+        lacking = "the tokenizer has no chat template" if tokenizer else "there is no tokenizer"
         raise RecipeError(
-            "template is chat, but the tokenizer has no chat template. Give --template alpaca, or "
-            "a tokenizer that has one with --tokenizer."
+            f"template is {printable(settings.template)}, but {lacking}. Give --template alpaca, "
+            "or a tokenizer with --tokenizer."
         )
     if settings.template == "alpaca" or chat is None:
+        if settings.template_arg or settings.fold_system:
+            raise RecipeError(
+                "template_arg and fold_system belong to chat templates, but the alpaca template is "
+                "used. Give a chat template with --template, or leave them out."
+            )
         return "alpaca"
     if settings.preamble:
         raise RecipeError(
@@ -268,11 +304,7 @@ def _chat_template(
 ) -> ChatTemplate | None:
     file, template = folder / "tokenizer_config.json", known.get("chat_template")
     if (alone := folder / "chat_template.jinja").is_file():
-        file = alone
-        try:
-            template = file.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise IntegrityError(f"{file} is not UTF-8 text ({error})") from error
+        file, template = alone, _text(alone)
     elif (alone := folder / "chat_template.json").is_file():
         file, template = alone, _json(alone).get("chat_template", template)
     if isinstance(template, list):
@@ -285,6 +317,13 @@ def _chat_template(
             f"name and a template ({printable(json.dumps(template))}). Mend it or take it out."
         )
     return None if template is None else ChatTemplate(template, name, special)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{file} is not UTF-8 text ({error})") from error
 
 
 def _is_named(entry: object) -> bool:
@@ -319,7 +358,7 @@ def join(
         learned.append(inside)
         if piece.ends_turn and eos is not None:
             ids.append(eos)
-            learned.append(np.ones(1, dtype=bool))
+            learned.append(np.full(1, bool(piece.spans)))
     completion = np.concatenate(learned)
     kept = int(np.flatnonzero(completion)[-1]) + 1 if completion.any() else len(ids)
     return np.array(ids[:kept], dtype=np.int32), completion[:kept]

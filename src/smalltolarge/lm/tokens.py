@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tokenizers
 
-from smalltolarge.errors import DataError, RecipeError, printable
+from smalltolarge.errors import DataError, RecipeError
 from smalltolarge.examples.table import Examples, Message
 from smalltolarge.lm.device import settled_precision, unit_tokens
 from smalltolarge.lm.models import (
@@ -27,9 +25,10 @@ from smalltolarge.lm.models import (
     shape_of,
 )
 from smalltolarge.lm.plan import Order, Plan
-from smalltolarge.lm.rendering import Piece, Render, alpaca
+from smalltolarge.lm.rendered import CHUNK, Rendered, ahead, place
+from smalltolarge.lm.rendering import Render, alpaca
 from smalltolarge.lm.shelf import Shelf
-from smalltolarge.lm.tokenized import NO_COMPLETION, Collecting, Tokenized
+from smalltolarge.lm.tokenized import NO_COMPLETION, TEMPLATE_LOSS, Collecting, Tokenized
 from smalltolarge.lm.tokenizer import (
     TRAINING_BYTES,
     ModelTokenizer,
@@ -46,11 +45,10 @@ from smalltolarge.settings import ProxySettings, TargetSettings, TrainingSetting
 
 log = logging.getLogger("smalltolarge")
 
-_CHUNK = 1024
 _MOST_LEFT_OUT = 0.05
 _LARGE = 2**30
 """Bytes of tokens that are left on the disk and read from there."""
-_TOKENS_FOLLOW_FROM = ("template", "preamble", "max_length", "on_truncated")
+_TOKENS_FOLLOW_FROM = ("template", "preamble", "max_length", "on_truncated", "on_template_loss")
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +141,7 @@ class Prepared:
         DataError
             None of them has a completion token within ``max_length``.
         """
-        _, render = _renderer(self.settings, self.tokenizer)
+        render = renderer(self.settings, self.tokenizer, self.template)
         nothing = Progress()
         tokenized = _tokenized(
             examples, self.settings, render, self.tokenizer, self.template, nothing, lambda: None
@@ -225,8 +223,9 @@ def prepare(
         if not settings.is_scratch:
             model = pretrained_model(settings.model, settings.revision)
         if settings.tokenizer is not None or model is not None:
-            given = given_tokenizer(settings.tokenizer, model)
-    template, render = _renderer(settings, given)
+            given = given_tokenizer(settings, model)
+    template = which_template(settings, given)
+    render = renderer(settings, given, template)
     if template == "chat":
         assert given is not None and given.chat is not None
         given.chat.probe(next(examples.conversations()))
@@ -245,6 +244,9 @@ def prepare(
         tokenized, text = known
         tokenizer = given or trained_tokenizer(text)
     _refuse_many_left_out(examples, tokenized, settings.max_length)
+    if template == "chat" and tokenizer.chat is not None:
+        for note in tokenizer.chat.notes(tokenized.dropped, partial(place, examples)):
+            log.warning("%s", note)
     if model is None:
         model = scratch_model(settings.model, tokenizer.size, settings.max_length)
     shape = shape_of(model)
@@ -287,28 +289,33 @@ def _tokenized(
     progress: Progress,
     check: Callable[[], None],
 ) -> Tokenized:
-    rows = Collecting(settings)
+    rows, rendered = Collecting(settings), Rendered(examples, render, settings.on_template_loss)
     with progress.step("tokenising", len(examples)) as step:
         encode = tokenizer.encoder(special=template == "chat")
-        for chunk, encodings in _ahead(_rendered(examples, render), encode):
+        for chunk, encodings in ahead(rendered, encode):
             check()
             for pieces in chunk:
+                if pieces is None:
+                    rows.leave_out(TEMPLATE_LOSS)
+                    continue
                 found = [next(encodings) for _ in pieces]
                 rows.add(*join(pieces, found, tokenizer.prefix, tokenizer.eos))
             step.advance(len(chunk))
-    return rows.finish()
+    return rows.finish(rendered.dropped)
 
 
 def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _renderer(settings: TrainingSettings, tokenizer: ModelTokenizer | None) -> tuple[str, Render]:
-    template = which_template(settings, tokenizer)
+def renderer(
+    settings: TrainingSettings, tokenizer: ModelTokenizer | None, template: str
+) -> Render:
+    """Give what writes conversations, by the name that ``which_template`` gives."""
     if template == "alpaca":
-        return template, lambda conversation: alpaca(conversation, settings.preamble)
+        return lambda conversation: alpaca(conversation, settings.preamble)
     assert tokenizer is not None and tokenizer.chat is not None
-    return template, tokenizer.chat.pieces
+    return tokenizer.chat.rendering
 
 
 def _trained_tokenizer(
@@ -330,53 +337,15 @@ def _trained_tokenizer(
         check()
 
         def texts() -> Iterator[str]:
-            for start in range(0, len(sample), _CHUNK):
-                rows = sample[start : start + _CHUNK]
+            for start in range(0, len(sample), CHUNK):
+                rows = sample[start : start + CHUNK]
                 messages: list[Any] = examples.table["messages"].take(rows).to_pylist()
                 for turns in messages:
-                    pieces = render([Message(**turn) for turn in turns])
+                    pieces = render([Message(**turn) for turn in turns]).pieces
                     yield "".join(piece.text for piece in pieces)
                 step.advance(len(rows))
 
         return train_tokenizer(texts(), scratch_shape(settings.model).vocabulary)
-
-
-def _rendered(examples: Examples, render: Render) -> Iterator[list[list[Piece]]]:
-    """Render all conversations, a chunk at a time; an error names the row."""
-    chunk: list[list[Piece]] = []
-    for row, conversation in enumerate(examples.conversations()):
-        try:
-            chunk.append(render(conversation))
-        except DataError as error:
-            raise DataError(f"{_place(examples, row)}: {error}") from error
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _ahead(
-    chunks: Iterator[list[list[Piece]]], encode: Callable[[list[str]], list[Any]]
-) -> Iterator[tuple[list[list[Piece]], Iterator[Any]]]:
-    """Tokenise each chunk, on all cores, while the one before it is being used."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: deque[tuple[list[list[Piece]], Future[list[Any]]]] = deque()
-        for chunk in chunks:
-            texts = [piece.text for pieces in chunk for piece in pieces]
-            waiting.append((chunk, pool.submit(encode, texts)))
-            if len(waiting) == 2:
-                earlier, found = waiting.popleft()
-                yield earlier, iter(found.result())
-        for last, found in waiting:
-            yield last, iter(found.result())
-
-
-def _place(examples: Examples, row: int) -> str:
-    entry = examples.table.slice(row, 1).to_pylist()[0]
-    file = entry["file"]
-    path = examples.inputs[file].path if file is not None and file < len(examples.inputs) else "?"
-    return f"{printable(path)}, row {entry['row']}, id {printable(entry['id'])}"
 
 
 def _refuse_many_left_out(examples: Examples, tokenized: Tokenized, max_length: int) -> None:
@@ -388,7 +357,7 @@ def _refuse_many_left_out(examples: Examples, tokenized: Tokenized, max_length: 
             f"{len(without):,} of {len(examples):,} examples have no completion token within "
             f"max_length {max_length}, and {len(left_out) - len(without):,} more are left out "
             f"because it is cut; at most {_MOST_LEFT_OUT:.0%} may have none (the first: "
-            f"{_place(examples, first)}). Give a larger --max-length."
+            f"{place(examples, first)}). Give a larger --max-length."
         )
 
 
