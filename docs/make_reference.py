@@ -1,7 +1,8 @@
-"""Rewrite the option tables of ``command-line.md`` from the commands themselves.
+"""Rewrite the tables of ``command-line.md`` and ``formats.md`` from the code itself.
 
 The words of a setting stand under its field in the code; the commands read them from there, and
-this page reads them from the commands. Run ``python docs/make_reference.py`` after changing one.
+``command-line.md`` reads them from the commands. The keys that change what a row means are those of
+``examples.keys``. Run ``python docs/make_reference.py`` after changing one.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from typing import Any, get_args
 from typer.models import ArgumentInfo
 
 from smalltolarge.cli import app
+from smalltolarge.examples.keys import TABLE
 
 PAGE = Path(__file__).parent / "command-line.md"
+FORMATS = Path(__file__).parent / "formats.md"
+_KEYS = re.compile(r"(<!-- keys -->\n).*?(<!-- end -->)", re.DOTALL)
 _BLOCK = re.compile(r"(<!-- options of ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _WORDS = {"str": "text", "int": "whole number", "float": "number", "Path": "path"}
 
@@ -55,6 +59,20 @@ def refreshed(page: str) -> str:
     """Give ``page`` with every table as the commands have it now."""
     known = commands()
     return _BLOCK.sub(lambda found: f"{found[1]}\n{tables(known[found[2]])}\n\n{found[3]}", page)
+
+
+def with_keys(page: str) -> str:
+    """Give ``page`` with the table of keys as the code has it now."""
+    table = [
+        "| Key | Stands in | Meaning | What is done | Carries nothing |",
+        "|---|---|---|---|---|",
+    ]
+    for key in TABLE:
+        names = ", ".join(f"`{name}`" for name in key.names)
+        places = ", ".join(key.places)
+        table.append(f"| {names} | {places} | {key.means} | {key.done} | {key.nothing} |")
+    rows = "\n".join(table)
+    return _KEYS.sub(lambda found: f"{found[1]}\n{rows}\n\n{found[2]}", page)
 
 
 def _parameters(command: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -102,3 +120,4 @@ def _escaped(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(refreshed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    FORMATS.write_text(with_keys(FORMATS.read_text(encoding="utf-8")), encoding="utf-8")

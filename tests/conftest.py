@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from smalltolarge import wordproblems
+from smalltolarge.examples import Examples
 
 QUICK = ["--epochs", "1", "--checkpoints", "3", "--threads", "1"]
 """Settings of a recording of a few seconds."""
@@ -41,6 +42,11 @@ def write_data(folder: Path) -> Path:
     rows = wordproblems.training_rows(120, seed=1)
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
+
+
+def said(examples: Examples) -> list[list[tuple[str, str]]]:
+    """Give role and content of every turn of every example."""
+    return [[(turn.role, turn.content) for turn in turns] for turns in examples.conversations()]
 
 
 def command_line(folder: Path) -> Cli:

@@ -29,10 +29,10 @@ CHATML = (
 
 
 def examples_of(conversations: Sequence[Sequence[Message]]) -> Examples:
-    """Make the table of some conversations; their ids follow from their content."""
+    """Make the table of some conversations; their ids follow from their turns."""
     rows = [
         {
-            "id": hashlib.blake2b(repr(turns).encode(), digest_size=16).hexdigest(),
+            "id": _id([Message(*turn) for turn in turns]),
             "messages": [Message(*turn)._asdict() for turn in turns],
             "source": None,
             "file": 0,
@@ -51,12 +51,17 @@ def examples_of(conversations: Sequence[Sequence[Message]]) -> Examples:
     )
 
 
+def _id(turns: Sequence[Message]) -> str:
+    short = [turn[:2] if turn[2:] == ("", True) else turn for turn in turns]
+    return hashlib.blake2b(repr(short).encode(), digest_size=16).hexdigest()
+
+
 def sums(n: int) -> list[list[Message]]:
     """Give n different short conversations of uneven length."""
     return [
         [
-            ("user", f"What is {i} + {i * 7 % 31}?" + " Think first." * (i % 4)),
-            (
+            Message("user", f"What is {i} + {i * 7 % 31}?" + " Think first." * (i % 4)),
+            Message(
                 "assistant",
                 f"{i} and {i * 7 % 31} " + "make, step by step, " * (i % 5) + f"{i + i * 7 % 31}.",
             ),
@@ -80,7 +85,7 @@ def tokenizer_folder(
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    texts = [content for turns in sums(60) for _, content in turns]
+    texts = [turn.content for turns in sums(60) for turn in turns]
     special = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
     tokenizer.train_from_iterator(
         [*texts, "### Instruction:\n### Response:\n"] * 3,

@@ -93,6 +93,12 @@ def test_the_tables_of_the_command_line_are_up_to_date() -> None:
     assert REFERENCE["refreshed"](page) == page, "run: python docs/make_reference.py"
 
 
+def test_the_table_of_keys_is_that_of_the_code() -> None:
+    page = text(DOCS / "formats.md")
+    assert REFERENCE["with_keys"](page) == page, "run: python docs/make_reference.py"
+    assert "| `history` | row |" in page
+
+
 @pytest.mark.parametrize("name", sorted(REFERENCE["commands"]()))
 def test_every_command_and_option_is_on_its_page(name: str) -> None:
     page = text(DOCS / "command-line.md")

@@ -15,13 +15,14 @@ from smalltolarge import wordproblems
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError
 from smalltolarge.evaluation import Question, Suite, find_suites
 from smalltolarge.evaluation.programs import NotArithmetic, run_program
+from smalltolarge.examples import Message
 from smalltolarge.wordproblems.rows import new_problem
 
 SUITE = Suite("suite", Path("nowhere"))
 
 
 def score(completion: str, reference: str) -> tuple[str | None, float]:
-    return SUITE.score(completion, Question((("user", "?"),), reference))
+    return SUITE.score(completion, Question((Message("user", "?"),), reference))
 
 
 @pytest.mark.parametrize(

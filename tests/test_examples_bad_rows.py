@@ -25,7 +25,7 @@ from smalltolarge.errors import DataError
 from smalltolarge.examples import load
 from smalltolarge.settings import ReadingSettings
 
-from .conftest import LAYOUTS
+from .conftest import LAYOUTS, said
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -141,7 +141,7 @@ def test_no_value_ever_becomes_text_that_was_not(tmp_path: Path, value: Any, fie
     is_text = isinstance(value, str) and bool(value.strip())
     assert len(examples) == (2 if is_text else 1)
     if is_text:
-        assert value in [text for turns in examples.conversations() for _, text in turns]
+        assert value in [text for turns in said(examples) for _, text in turns]
 
 
 messages = st.lists(
@@ -165,7 +165,7 @@ def test_a_conversation_is_used_whole_or_refused_with_its_reason(
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     examples = load(path, settings=EXCLUDE)
     assert examples.n_read == 2
-    for found in examples.conversations():
+    for found in said(examples):
         roles = [role for role, _ in found]
         assert roles[-1] == "assistant" and len(roles) > 1 and "system" not in roles[1:]
         assert all(text.strip() for role, text in found if role != "tool")
@@ -217,7 +217,7 @@ def test_repair_replaces_what_is_not_text(tmp_path: Path, caplog: pytest.LogCapt
         b'{"prompt":"a\xffb","completion":"c\\ud800"}\n{"prompt":"a","completion":"b"}'
     )
     examples = load(path, settings=ReadingSettings(repair_text=True))
-    assert next(examples.conversations()) == [("user", "a\ufffdb"), ("assistant", "c\ufffd")]
+    assert said(examples)[0] == [("user", "a\ufffdb"), ("assistant", "c\ufffd")]
     assert "train.jsonl, line 1" in caplog.text
 
 
@@ -561,7 +561,7 @@ def test_csv_rows_come_back_as_the_csv_module_wrote_them(
         for (a, b), odd in zip(rows, surrogates, strict=True)
         if not odd
     ]
-    assert list(examples.conversations()) == wanted
+    assert said(examples) == wanted
 
 
 WATCHED = """

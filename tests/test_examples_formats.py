@@ -25,7 +25,7 @@ from smalltolarge.examples.sources import resolve
 from smalltolarge.progress import Progress
 from smalltolarge.settings import ReadingSettings
 
-from .conftest import LAYOUTS
+from .conftest import LAYOUTS, said
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -42,7 +42,7 @@ def read(tmp_path: Path, rows: Sequence[object], **how: Any) -> Examples:
 
 
 def turns(tmp_path: Path, row: object, **how: Any) -> list[tuple[str, str]]:
-    return next(read(tmp_path, [row], **how).conversations())
+    return said(read(tmp_path, [row], **how))[0]
 
 
 def refusal(tmp_path: Path, row: object, **how: Any) -> str:
@@ -92,14 +92,14 @@ def test_two_layouts_in_one_file_are_never_guessed_between(
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(PLAIN, 2)))
 def test_rows_that_fit_two_layouts_are_read_as_asked(one: str, other: str, tmp_path: Path) -> None:
-    both = PLAIN[one] | PLAIN[other]
+    both = json.loads(json.dumps(PLAIN[one]).replace('"Q"', '"R"')) | PLAIN[other]
     with pytest.raises(DataError, match="more than one way"):
         read(tmp_path, [both] * 2)
     choice = {"question-answer": {"columns": {"instruction": "question", "output": "answer"}}}
     for name in (one, other):
         how = choice.get(name, {"format": name})
         examples = read(tmp_path, [both] * 2, **how)
-        assert next(examples.conversations())[-1] == ("assistant", "A")
+        assert said(examples)[0][-1] == ("assistant", "A")
 
 
 def test_the_verdict_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_verdict_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> Non
     assert forward.columns == backward.columns
     assert forward.columns["input"] == "input" and forward.columns["system"] == "system"
     assert set(forward.ids.tolist()) == set(backward.ids.tolist())
-    assert list(forward.conversations())[599] == [
+    assert said(forward)[599] == [
         ("system", "S"),
         ("user", "Q599\n\nlate"),
         ("assistant", "A"),
@@ -137,7 +137,7 @@ def test_a_layout_not_seen_in_the_first_rows_is_found(tmp_path: Path) -> None:
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, "preference pairs"),
         ({"text": "all in one"}, "no boundary between prompt and completion"),
         ({"instruction": "q", "instances": [{"input": "", "output": "a"}]}, "nested lists"),
-        ({"prompt": "q", "completion": "a", "label": True}, "column label that is true or false"),
+        ({"prompt": "q", "completion": "a", "label": True}, "label: preference data; found true"),
         ({"messages": "[]", "id": "y"}, "holds text, where a list of turns is needed"),
         ({"a": "x", "b": "y"}, "no layout fits its columns (a, b)"),
     ],
@@ -160,7 +160,7 @@ def test_columns_say_which_column_is_which(tmp_path: Path) -> None:
     path.write_text('id,section_text,dialogue\n1,note,"a\nb"\n', "utf-8")
     how = ReadingSettings(columns={"prompt": "dialogue", "completion": "section_text"})
     examples = load(path, settings=how)
-    assert next(examples.conversations()) == [("user", "a\nb"), ("assistant", "note")]
+    assert said(examples)[0] == [("user", "a\nb"), ("assistant", "note")]
     assert examples.table["row"].to_pylist() == [2]
 
 
@@ -235,7 +235,7 @@ def test_a_blank_input_or_system_adds_nothing(blank: str | None, tmp_path: Path)
         {"instruction": "Q", "input": blank, "system": blank, "output": "A"},
         {"instruction": "Q", "input": "X", "system": "S", "output": "A"},
     ]
-    first, second = read(tmp_path, rows).conversations()
+    first, second = said(read(tmp_path, rows))
     assert first == [("user", "Q"), ("assistant", "A")]
     assert second == [("system", "S"), ("user", "Q\n\nX"), ("assistant", "A")]
 
@@ -314,7 +314,7 @@ def talk(*roles: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("roles", "words"),
     [
-        (("assistant",), "turn 1: turns out of order"),
+        (("assistant",), "nothing to learn; found an answer to nothing"),
         (("user", "system", "assistant"), "turn 2: turns out of order"),
         (("user", "tool", "assistant"), "turn 2: turns out of order"),
         (("user", "narrator"), "turn 2, role: unknown role"),
@@ -404,7 +404,7 @@ def test_different_turns_have_different_ids(tmp_path: Path, given_: list[Any]) -
     ]
     examples = read(tmp_path, rows)
     assert len(set(examples.ids.tolist())) == len(rows)
-    assert list(examples.conversations()) == [
+    assert said(examples) == [
         [(turn["role"], turn["content"]) for turn in row["messages"]] for row in rows
     ]
 
@@ -458,7 +458,7 @@ def test_folders_globs_lists_and_datasets_are_read(tmp_path: Path) -> None:
     wanted = [[("user", "a"), ("assistant", "a")], [("user", "b"), ("assistant", "b")]]
     for source in (folder, str(folder), str(folder / "*.jsonl"), sorted(folder.glob("*.jsonl"))):
         examples = load(source)
-        assert list(examples.conversations()) == wanted
+        assert said(examples) == wanted
         assert examples.table["file"].to_pylist() == [0, 1]
     rows = [{"prompt": name, "completion": name, "n": 1} for name in ("a", "b")]
     dataset = Dataset.from_list(rows)
@@ -466,7 +466,7 @@ def test_folders_globs_lists_and_datasets_are_read(tmp_path: Path) -> None:
     DatasetDict({"train": dataset}).save_to_disk(tmp_path / "splits")
     for other in (dataset, tmp_path / "saved", tmp_path / "splits"):
         examples = load(other)
-        assert list(examples.conversations()) == wanted
+        assert said(examples) == wanted
         assert examples.inputs[0].kind == ("dataset" if other is dataset else "saved-dataset")
     with pytest.raises(DataError, match="no split test; it has train"):
         load(tmp_path / "splits", settings=ReadingSettings(split="test"))

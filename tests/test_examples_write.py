@@ -23,6 +23,8 @@ from smalltolarge.errors import RecipeError, StaleArtifact
 from smalltolarge.examples import check_output, load, rows_as_dataset, write_subset
 from smalltolarge.settings import ReadingSettings
 
+from .conftest import said
+
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -83,7 +85,7 @@ def test_jsonl_in_any_guise_gives_the_same_rows_and_its_own_lines_back(
     path = tmp_path / f"train.jsonl{packed}"
     path.write_bytes(pack(content, packed))
     examples = load(path)
-    assert list(examples.conversations()) == [wanted_turns(row) for row in rows]
+    assert said(examples) == [wanted_turns(row) for row in rows]
     chosen = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1))))
     out = tmp_path / f"subset.jsonl{data.draw(st.sampled_from(SUFFIXES))}"
     assert write_subset(examples, np.array(chosen, dtype=np.int64), out) == out.stat().st_size
@@ -95,7 +97,7 @@ def test_jsonl_in_any_guise_gives_the_same_rows_and_its_own_lines_back(
             else None
         )
         if again is not None:
-            assert list(again.conversations()) == [wanted_turns(rows[place]) for place in chosen]
+            assert said(again) == [wanted_turns(rows[place]) for place in chosen]
 
 
 @quick
@@ -118,7 +120,7 @@ def test_json_items_come_back_byte_for_byte(
     path, out = tmp_path / "train.json", tmp_path / "subset.json"
     path.write_text(json.dumps(rows, ensure_ascii=ascii_only, indent=indent), "utf-8", newline="")
     examples = load(path)
-    assert list(examples.conversations()) == [wanted_turns(row) for row in rows]
+    assert said(examples) == [wanted_turns(row) for row in rows]
     chosen = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1))))
     write_subset(examples, np.array(chosen, dtype=np.int64), out)
     assert json.loads(out.read_bytes()) == [rows[place] for place in chosen]
@@ -154,7 +156,7 @@ def test_csv_records_come_back_byte_for_byte(
     path, out = tmp_path / f"train.csv{packed}", tmp_path / "subset.csv"
     path.write_bytes(pack(b"\xef\xbb\xbf" + written(rows), packed))
     examples = load(path)
-    assert list(examples.conversations()) == [[("user", a), ("assistant", b)] for a, b in rows]
+    assert said(examples) == [[("user", a), ("assistant", b)] for a, b in rows]
     chosen = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1))))
     write_subset(examples, np.array(chosen, dtype=np.int64), out)
     assert out.read_bytes() == b"\xef\xbb\xbf" + written([rows[place] for place in chosen])
@@ -230,7 +232,7 @@ def test_a_dataset_is_written_as_the_suffix_says(suffix: str, tmp_path: Path) ->
                 file.unlink()
             out.rmdir()
         else:
-            assert list(load(out).conversations()) == [
+            assert said(load(out)) == [
                 [("user", rows[n]["prompt"]), ("assistant", "A\nB")] for n in (1, 4)
             ]
             assert load(out).table["id"].to_pylist() == (

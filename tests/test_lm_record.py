@@ -26,6 +26,7 @@ from smalltolarge.errors import (
     RecipeError,
     RefusedForSafety,
 )
+from smalltolarge.examples import Message
 from smalltolarge.lm import Prepared, prepare, record
 from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories
@@ -564,7 +565,7 @@ def test_a_folder_of_another_kind_of_model_is_refused_with_what_is_needed(
 
 
 def test_more_tokens_than_positions_are_refused(models: dict[str, Path]) -> None:
-    long = [[("user", "say"), ("assistant", "yes and no, " * 300)]]
+    long = [[Message("user", "say"), Message("assistant", "yes and no, " * 300)]]
     with pytest.raises(RecipeError, match="--max-length 256"):
         prepare(examples_of(long), ProxySettings(proxy=str(models["gpt_neox"]), max_length=1000), 0)
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from smalltolarge.errors import DataError, Interrupted, RecipeError
+from smalltolarge.examples import Message
 from smalltolarge.lm import Prepared, Target, prepare, train
 from smalltolarge.settings import TargetSettings
 from tests.lm_samples import SMALL, examples_of, model_folder, sums
@@ -24,7 +25,7 @@ SETTINGS: dict[str, Any] = {
     "save_every": 2, "device": "cpu",
 }  # fmt: skip
 LORA: dict[str, Any] = {"trainer": "trl", "lora_rank": 4, "learning_rate": 1e-2}
-QUESTIONS = [[("user", f"What is {i} + {i * 7 % 31}?")] for i in (3, 8, 21)]
+QUESTIONS = [[Message("user", f"What is {i} + {i * 7 % 31}?")] for i in (3, 8, 21)]
 
 
 def prepared_with(rows: int = 60, seed: int = 3, **settings: Any) -> Prepared:

@@ -52,19 +52,21 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_answer_and_its_end_are_learned_and_nothing_else(plain: Path) -> None:
-    prepared = prepared_with([[("system", "Be kind."), ("user", "Hi"), ("assistant", "Ho")]], plain)
+    prepared = prepared_with(
+        [[Message("system", "Be kind."), Message("user", "Hi"), Message("assistant", "Ho")]], plain
+    )
     assert pieces(prepared, 0) == ("Be kind.\n\n### Instruction:\nHi\n\n### Response:\n", "Ho</s>")
     assert prepared.n_tokens.tolist() == [int(prepared.completion.sum())]
 
 
 def test_every_assistant_turn_is_learned(plain: Path) -> None:
     turns: list[Message] = [
-        ("user", "1 + 1?"),
-        ("assistant", "2."),
-        ("tool", "3"),
-        ("user", "2 + 2?"),
-        ("assistant", "4."),
-        ("user", "thanks"),
+        Message("user", "1 + 1?"),
+        Message("assistant", "2."),
+        Message("tool", "3"),
+        Message("user", "2 + 2?"),
+        Message("assistant", "4."),
+        Message("user", "thanks"),
     ]
     prepared = prepared_with([turns], plain, preamble="Below is a task.")
     prompt, completion = pieces(prepared, 0)
@@ -77,7 +79,7 @@ def test_every_assistant_turn_is_learned(plain: Path) -> None:
 
 @pytest.mark.parametrize("answer", ["\n\nyes", " yes", "\tyes", "é", "日本", "🙂"])
 def test_a_token_across_the_boundary_belongs_to_the_prompt(answer: str, plain: Path) -> None:
-    prepared = prepared_with([[("user", "q"), ("assistant", answer)]], plain)
+    prepared = prepared_with([[Message("user", "q"), Message("assistant", answer)]], plain)
     prompt, completion = pieces(prepared, 0)
     assert prompt + completion == f"### Instruction:\nq\n\n### Response:\n{answer}</s>"
     assert completion.endswith("</s>") and answer.strip() in completion
@@ -116,14 +118,18 @@ def test_bos_is_there_once_when_the_tokenizer_adds_it(tmp_path: Path) -> None:
 def test_special_tokens_written_in_the_data_stay_text(plain: Path) -> None:
     text = "a</s>b<|im_end|>c<|endoftext|>d"
     for tokenizer in (plain, None):
-        prepared = prepared_with([[("user", text), ("assistant", text)], *sums(40)], tokenizer)
+        prepared = prepared_with(
+            [[Message("user", text), Message("assistant", text)], *sums(40)], tokenizer
+        )
         assert pieces(prepared, 0)[1].startswith(text)
         ends = prepared.tokens[: prepared.offsets[1]] == prepared.tokenizer.eos
         assert np.flatnonzero(ends).tolist() == [prepared.offsets[1] - 1]
 
 
 def test_lengths_around_the_limit(plain: Path) -> None:
-    turns: list[list[Message]] = [[("user", "What is it?"), ("assistant", "one two three four")]]
+    turns: list[list[Message]] = [
+        [Message("user", "What is it?"), Message("assistant", "one two three four")]
+    ]
     whole = prepared_with(turns, plain)
     total, learned = int(whole.offsets[1]), int(whole.n_tokens[0])
     for limit in range(total - learned - 1, total + 3):
@@ -138,18 +144,20 @@ def test_lengths_around_the_limit(plain: Path) -> None:
 
 
 def test_examples_without_a_completion_are_left_out_with_the_reason(plain: Path) -> None:
-    long: list[Message] = [("user", "very " * 200), ("assistant", "yes")]
+    long: list[Message] = [Message("user", "very " * 200), Message("assistant", "yes")]
     prepared = prepared_with([*sums(30), long, *sums(60)[30:]], plain, max_length=128)
     assert prepared.left_out == ((30, "no completion token within max_length"),)
     assert prepared.tokenized.kept.tolist() == [*range(30), *range(31, 61)]
     with pytest.raises(DataError, match=r"2 of 32 examples .*--max-length"):
         prepared_with(
-            [*sums(30), long, [("user", "so " * 300), ("assistant", "no")]], plain, max_length=128
+            [*sums(30), long, [Message("user", "so " * 300), Message("assistant", "no")]],
+            plain,
+            max_length=128,
         )
 
 
 def test_cut_completions_are_counted_or_excluded(plain: Path) -> None:
-    long: list[Message] = [("user", "say"), ("assistant", "yes and no, " * 100)]
+    long: list[Message] = [Message("user", "say"), Message("assistant", "yes and no, " * 100)]
     keep = prepared_with([*sums(30), long], plain, max_length=128)
     assert keep.tokenized.n_truncated == 1 and len(keep) == 31 and keep.plan.rows == 31
     exclude = prepared_with([*sums(30), long], plain, max_length=128, on_truncated="exclude")
@@ -159,10 +167,10 @@ def test_cut_completions_are_counted_or_excluded(plain: Path) -> None:
 def test_a_chat_template_is_used_where_there_is_one(tmp_path: Path) -> None:
     folder = tokenizer_folder(tmp_path / "chat", chat=CHATML)
     turns: list[Message] = [
-        ("user", "1 + 1?"),
-        ("assistant", "2."),
-        ("user", "2 + 2?"),
-        ("assistant", "4."),
+        Message("user", "1 + 1?"),
+        Message("assistant", "2."),
+        Message("user", "2 + 2?"),
+        Message("assistant", "4."),
     ]
     prepared = prepared_with([turns], folder)
     assert prepared.template == "chat"

@@ -40,10 +40,19 @@ gguf = pytest.importorskip("gguf")
 NAME = "smollm2-135m"
 PROCESS = "import sys; from smalltolarge.lm.models import locate; print(locate(sys.argv[1])[0])"
 CONVERSATIONS: list[list[Message]] = [
-    [("user", "What is 12 + 7?"), ("assistant", "12 + 7 = 19.")],
-    [("user", "Name a colour."), ("assistant", "Blue."), ("user", "More."), ("assistant", "Red.")],
-    [("system", "Answer in rhyme."), ("user", "Hello"), ("assistant", "Hello to you, too. " * 3)],
-    [("user", "Écris «été» 2026"), ("assistant", "été, 夏, 🌞")],
+    [Message("user", "What is 12 + 7?"), Message("assistant", "12 + 7 = 19.")],
+    [
+        Message("user", "Name a colour."),
+        Message("assistant", "Blue."),
+        Message("user", "More."),
+        Message("assistant", "Red."),
+    ],
+    [
+        Message("system", "Answer in rhyme."),
+        Message("user", "Hello"),
+        Message("assistant", "Hello to you, too. " * 3),
+    ],
+    [Message("user", "Écris «été» 2026"), Message("assistant", "été, 夏, 🌞")],
 ]
 
 
@@ -133,7 +142,7 @@ def plain_losses(folder: Path, conversations: list[list[Message]]) -> np.ndarray
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     losses = []
     for conversation in conversations:
-        turns = [{"role": role, "content": content} for role, content in conversation]
+        turns = [{"role": turn.role, "content": turn.content} for turn in conversation]
         ids = tokenizer.apply_chat_template(turns)["input_ids"]
         labels = [-100] * len(ids)
         for place, turn in enumerate(turns):
@@ -188,7 +197,9 @@ def test_what_is_learned_last_and_what_ends_an_answer_is_the_stop_token(smollm2:
     assert prepared.tokens[-1] == stop
     assert prepared.completion[-1]
     answerer = lm.Answerer.load(smollm2, ModelSettings(threads=1))
-    question: list[Message] = [("user", "What is the capital of France? Answer in one sentence.")]
+    question: list[Message] = [
+        Message("user", "What is the capital of France? Answer in one sentence.")
+    ]
     (answer,) = answerer.answers([question], max_new_tokens=64, batch_size=1)
     assert not answer.is_cut
     assert "Paris" in answer.text

@@ -31,6 +31,9 @@ class ReadingSettings:
     columns: dict[str, str] | None = None
     """Which column plays which part, as ROLE=COLUMN, for example output=answer; once for each.
     Roles: instruction, input, output, system, prompt, completion, messages, tools, source."""
+    learn: Literal["all", "last"] = "all"
+    """Which answers of a conversation are learned: all that are not marked otherwise, or the last
+    alone, the earlier ones being its context."""
     on_bad_row: Literal["stop", "exclude"] = "stop"
     """What to do with rows that cannot be used: stop and list them, or go on without them."""
     repair_text: bool = False

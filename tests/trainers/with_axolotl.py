@@ -15,11 +15,12 @@ from axolotl.utils.config import normalize_config, validate_config
 def main(config: str) -> None:
     with open(config) as file:
         settings = yaml.safe_load(file)
-    cfg = validate_config(DictDefault(settings | {"bf16": False, "device": "cpu"}))
+    cfg = validate_config(DictDefault(settings | {"bf16": False, "dataset_num_proc": 1}))
     normalize_config(cfg)
     rows, *_ = prepare_datasets(cfg, load_tokenizer(cfg))
     for row in rows:
-        print(json.dumps({"read": [row["input_ids"], row["labels"]]}))
+        print(json.dumps({"config": config, "read": [row["input_ids"], row["labels"]]}))
 
 
-main(sys.argv[1])
+for argument in sys.argv[1:]:
+    main(argument)

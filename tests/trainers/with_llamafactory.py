@@ -22,7 +22,8 @@ def main(config: str) -> None:
     read = get_dataset(template, model, data, training, stage="sft", tokenizer=tokenizer)
     rows = read["train_dataset"]
     for row in rows:
-        print(json.dumps({"read": [row["input_ids"], row["labels"]]}))
+        print(json.dumps({"config": config, "read": [row["input_ids"], row["labels"]]}))
 
 
-main(sys.argv[1])
+for argument in sys.argv[1:]:
+    main(argument)

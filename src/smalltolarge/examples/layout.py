@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smalltolarge.errors import DataError, RecipeError, printable
+from smalltolarge.examples.keys import IN_ROWS
 from smalltolarge.settings import ReadingSettings
 
 CONVERSATIONS = ("messages", "conversations", "conversation", "dialog", "turns", "chat")
@@ -24,6 +25,10 @@ PAIRS = (
     ("instruction-response", "question", "response"),
     ("instruction-response", "query", "response"),
     ("instruction-response", "query", "answer"),
+    ("instruction-response", "instruction", "generation"),
+    ("instruction-response", "problem", "solution"),
+    ("instruction-response", "problem", "generated_solution"),
+    ("instruction-response", "question", "generated_solution"),
     ("prompt-completion", "prompt", "completion"),
     ("prompt-completion", "prompt", "response"),
     ("prompt-completion", "prompt", "output"),
@@ -31,14 +36,24 @@ PAIRS = (
     ("prompt-completion", "findings", "impression"),
 )
 INPUTS = ("input", "context")
-SYSTEMS = ("system", "system_prompt")
+SYSTEMS = ("system", "system_prompt", "system_message")
+SOURCES = ("dataset", "data_source", "problem_source", "category", "domain", "type")
+"""Columns that are proposed as the source of examples where there is none of that name."""
 ROLES = (
     "instruction", "input", "output", "system", "prompt", "completion", "messages", "tools",
     "source",
 )  # fmt: skip
-_OTHER = ("chosen", "rejected", "label", "text", "instances", "tools", "source")
+_OTHER = ("text", "instances", "segments", "replies", "parent_id", "tools", "source")
 _WATCHED = frozenset(
-    [*CONVERSATIONS, *INPUTS, *SYSTEMS, *_OTHER, *(name for pair in PAIRS for name in pair[1:])]
+    [
+        *(name for pair in PAIRS for name in pair[1:]),
+        *CONVERSATIONS,
+        *INPUTS,
+        *SYSTEMS,
+        *SOURCES,
+        *_OTHER,
+        *IN_ROWS,
+    ]
 )
 _FAMILY = {
     "alpaca": {"instruction", "input", "output"},
@@ -49,10 +64,33 @@ _FAMILY = {
 }
 _LAYOUTS = """Accepted layouts:
   alpaca                instruction, input (may be absent), output
-  instruction-response  instruction, response; or question, answer; or query, response
+  instruction-response  instruction, response; or question, answer; or problem, solution
   prompt-completion     prompt, completion (texts, or lists of messages)
   messages              messages: [{"role": "user", "content": ...}, {"role": "assistant", ...}]
   sharegpt              conversations: [{"from": "human", "value": ...}, {"from": "gpt", ...}]"""
+_FOREIGN: tuple[tuple[tuple[tuple[str, str], ...], str], ...] = (
+    (
+        (("input_ids", ""),),
+        "tokens, which belong to one model. Give the texts that they were made from, for example "
+        "as prompt and completion.",
+    ),
+    (
+        (("segments", ""),),
+        "pieces of text, each with a label that says whether it is learned. Write what comes "
+        "before a learned piece as prompt, and the piece as completion.",
+    ),
+    (
+        (("replies", "other"),),
+        "a tree of messages. Write every path from a first message to an answer as one row with "
+        "messages, as role and content.",
+    ),
+    (
+        (("parent_id", "?"), ("text", "text")),
+        "one message of a tree. Write every path from a first message to an answer as one row "
+        "with messages, as role and content.",
+    ),
+)
+"""What no layout reads (columns and their kinds), and what to do."""
 _MOST_NAMES = 40
 _MOST_KEPT = 10_000  # columns and sets of columns, should every row have its own
 _Counts = dict[tuple[str, ...], list[Any]]
@@ -64,6 +102,9 @@ class Layout:
 
     format: str
     columns: Mapping[str, str]
+    twin: Layout | None = None
+    """A pair of columns that may say the same as the turns; where it does not, somebody must
+    choose."""
 
 
 @dataclass
@@ -196,20 +237,21 @@ def recognise(shapes: Shapes, data: str) -> Layout:
         found = [] if pairs_of_answers else _candidates(shapes, "?")
     if not found:
         raise _not_recognised(shapes, data)
+    if len(found) == 2 and _may_be_twins(shapes, *found):
+        return replace(found[0], twin=found[1])
     if len(found) > 1:
         raise _ambiguous(shapes, data, found)
-    if found[0].format == "prompt-completion" and not explicit:
-        _refuse_labelled(shapes, data)
     return found[0]
 
 
-def _refuse_labelled(shapes: Shapes, data: str) -> None:
-    if shapes.having(("label", "yes or no"))[0]:
-        raise DataError(
-            f"{data} has a column label that is true or false beside its prompts and completions, "
-            "as KTO-like training uses: some of the completions are bad examples. Keep the rows "
-            "with good ones, and add --format prompt-completion to read them."
-        )
+def _may_be_twins(shapes: Shapes, turns: Layout, pair: Layout) -> bool:
+    """Tell whether every row of a pair of columns has turns as well."""
+    column = turns.columns.get("messages")
+    if column is None or "messages" in pair.columns:
+        return False
+    texts = [(name, "") for role, name in _parts(pair).items() if role != "input"]
+    kind = "role/content" if turns.format == "messages" else "from/value"
+    return shapes.having((column, kind), *texts)[0] == shapes.having(*texts)[0]
 
 
 def _candidates(shapes: Shapes, content: str) -> list[Layout]:
@@ -295,7 +337,7 @@ def _with_extras(shapes: Shapes, columns: dict[str, str]) -> dict[str, str]:
 def _ambiguous(shapes: Shapes, data: str, found: list[Layout]) -> DataError:
     lines = []
     for layout in found:
-        parts = {r: c for r, c in layout.columns.items() if r not in ("system", "tools", "source")}
+        parts = _parts(layout)
         if "messages" in parts:
             kind = "role/content" if layout.format == "messages" else "from/value"
             count, first = shapes.having((parts["messages"], kind))
@@ -304,32 +346,57 @@ def _ambiguous(shapes: Shapes, data: str, found: list[Layout]) -> DataError:
                 *((column, "") for role, column in parts.items() if role != "input")
             )
         rows = f"{count:,} of {shapes.rows:,} rows, the first {first}"
-        said = " ".join(f"--columns {role}={printable(column)}" for role, column in parts.items())
-        lines.append(f"  --format {layout.format} {said}   ({rows})")
+        lines.append(f"  {_options(layout)}   ({rows})")
     return DataError(
         f"{data} can be read in more than one way:\n" + "\n".join(lines) + "\nChoose one of these."
     )
 
 
+def twins_differ(layout: Layout, where: str) -> DataError:
+    """Say that the turns of a row are not what the pair of columns beside them says."""
+    assert layout.twin is not None
+    either = [", ".join(_parts(one).values()) for one in (layout, layout.twin)]
+    return DataError(
+        f"{where}: {printable(either[0])} and {printable(either[1])} do not say the same, so the "
+        f"data can be read in more than one way:\n  {_options(layout)}\n"
+        f"  {_options(layout.twin)}\nChoose one of these."
+    )
+
+
+def _parts(layout: Layout) -> dict[str, str]:
+    extras = ("system", "tools", "source")
+    return {role: column for role, column in layout.columns.items() if role not in extras}
+
+
+def _options(layout: Layout) -> str:
+    said = " ".join(f"--columns {role}={printable(col)}" for role, col in _parts(layout).items())
+    return f"--format {layout.format} {said}"
+
+
+def _choosing(shapes: Shapes) -> str:
+    """Say how the chosen answers of preference pairs are read."""
+    if any(shapes.having(("chosen", kind))[0] for kind in ("role/content", "from/value")):
+        return "--columns messages=chosen"
+    for name in dict.fromkeys([*(prompt for _, prompt, _ in PAIRS), *CONVERSATIONS]):
+        if shapes.having((name, ""))[0]:
+            family = {prompt: layout for layout, prompt, _ in reversed(PAIRS)}
+            first, second = _FAMILY_ROLES[family.get(name, "prompt-completion")]
+            return f"--columns {first}={name} --columns {second}=chosen"
+    return "--columns prompt=COLUMN --columns completion=chosen"
+
+
 def _not_recognised(shapes: Shapes, data: str) -> DataError:
     listed = _listed(shapes.names)
     if shapes.having(("chosen", ""), ("rejected", ""))[0]:
-        turns = (
-            shapes.having(("chosen", "role/content"))[0]
-            or (shapes.having(("chosen", "from/value"))[0])
-        )
-        todo = (
-            "To learn the chosen answers alone, add --columns messages=chosen."
-            if turns
-            else "To learn the chosen answers alone, add --columns prompt=prompt "
-            "--columns completion=chosen."
-            if shapes.having(("prompt", ""))[0]
-            else "Write the chosen answers as prompt and completion."
-        )
         return DataError(
             f"{data} looks like preference pairs (chosen, rejected), which DPO-like training uses. "
-            f"Supervised fine-tuning learns one completion per row. {todo}"
+            "Supervised fine-tuning learns one completion per row. To learn the chosen answers "
+            f"alone, add {_choosing(shapes)}."
         )
+    for columns, words in _FOREIGN:
+        count, first = shapes.having(*columns)
+        if count:
+            return DataError(f"{first}, {', '.join(name for name, _ in columns)}: {words}")
     if shapes.having(("instances", "other"))[0]:
         return DataError(
             f"{data} has nested lists: each row's column instances holds several examples. Write "
@@ -345,6 +412,13 @@ def _not_recognised(shapes: Shapes, data: str) -> DataError:
             "and completion."
         )
     for name in CONVERSATIONS:
+        count, first = shapes.having((name, "other"))
+        if count:
+            return DataError(
+                f"{first}, {name}: no turns with a role, perhaps texts of which nobody knows who "
+                'says them. Write them as [{"role": "user", "content": ...}, {"role": '
+                '"assistant", "content": ...}].'
+            )
         if shapes.having((name, "text"))[0]:
             return DataError(
                 f"{data}: its column {name} holds text, where a list of turns is needed. Write it "

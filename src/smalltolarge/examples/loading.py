@@ -13,7 +13,14 @@ import pyarrow as pa
 from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.conversation import ConversationReader, encode, example_id, repaired
 from smalltolarge.examples.json_rows import Row, without_surrogates
-from smalltolarge.examples.layout import Layout, Shapes, check_columns, recognise
+from smalltolarge.examples.layout import (
+    SOURCES,
+    Layout,
+    Shapes,
+    check_columns,
+    recognise,
+    twins_differ,
+)
 from smalltolarge.examples.occurrences import number_occurrences
 from smalltolarge.examples.overlap import without_overlaps
 from smalltolarge.examples.problems import BadRows, Flaw, Refused, place, shown
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("smalltolarge")
 
 _TRIAL = 256
+_SOURCES = frozenset(SOURCES)
+_MOST_SOURCES = 100
 _BATCH = 20_000
 _BATCH_CHARACTERS = 100_000_000
 
@@ -195,7 +204,9 @@ class _Rows:
 
     def __init__(self, settings: ReadingSettings, layout: Layout) -> None:
         self.settings = settings
-        self.reader = ConversationReader(layout)
+        self.layout = layout
+        self.reader = ConversationReader(layout, settings)
+        self.twin = ConversationReader(layout.twin, settings) if layout.twin else None
         self.bad = BadRows(exclude=settings.on_bad_row == "exclude")
         self.n_read = self.n_used = 0
         self.mended = 0
@@ -208,6 +219,8 @@ class _Rows:
         self.source_given = "source" in (settings.columns or {})
         self.source_odd: tuple[int, str] = (0, "")
         self.sources_known: dict[str, None] = {}
+        self.proposed: dict[str, set[str]] = {}
+        """The values of columns that may be the source of examples; none where they are not."""
         self.pending: list[tuple[str, list[Message], str | None, int, int, int, int]] = []
         self.characters = 0
 
@@ -219,12 +232,19 @@ class _Rows:
             if isinstance(value, Flaw):
                 raise Refused(value.reason, value.field, value.found, value.wanted)
             messages = self.reader.read(value)
+            if self.twin is not None:
+                self._compare(self.twin, value, messages, place(one.name, one.kind, line, start))
             try:
                 encoded = encode(messages)
             except UnicodeEncodeError:
                 messages = self._mend(messages)
                 encoded = encode(messages)
-            source = self._source(value, one, line) if self.source is not None else None
+            if self.source is not None:
+                source = self._source(value, one, line)
+            else:
+                source = None
+                if not _SOURCES.isdisjoint(value):
+                    self._propose(value)
         except Refused as refused:
             self.bad.add(number, one.name, one.kind, line, start, refused.flaw)
             return
@@ -239,6 +259,28 @@ class _Rows:
         self.characters += len(encoded)
         if len(self.pending) == _BATCH or self.characters > _BATCH_CHARACTERS:
             self._flush()
+
+    def _compare(
+        self, twin: ConversationReader, row: dict[str, Any], messages: list[Message], where: str
+    ) -> None:
+        try:
+            pair = twin.read(row)
+        except Refused:  # then the turns alone say something
+            return
+        if [turn for turn in pair if turn.role != "system"] != [
+            turn for turn in messages if turn.role != "system"
+        ]:
+            raise twins_differ(self.layout, where)
+
+    def _propose(self, row: dict[str, Any]) -> None:
+        for name in SOURCES:
+            value = row.get(name)
+            if value is not None:
+                values = self.proposed.setdefault(name, set())
+                if type(value) is str and len(values) <= _MOST_SOURCES:
+                    values.add(value)
+                else:
+                    values.update(map(str, range(_MOST_SOURCES + 1)))
 
     def _mend(self, messages: list[Message]) -> list[Message]:
         if self.settings.repair_text:
@@ -316,6 +358,17 @@ class _Rows:
             del columns["source"]
             nothing = pa.nulls(len(table), pa.string())
             table = table.set_column(SCHEMA.get_field_index("source"), "source", nothing)
+        for name, values in self.proposed.items():
+            if 1 < len(values) <= _MOST_SOURCES:
+                log.info(
+                    "no source column; %s has %d values: --columns source=%s", name, len(values),
+                    name,
+                )  # fmt: skip
+        if self.reader.opened:
+            log.warning(
+                "%d conversations begin with an assistant turn, which answers nothing: it is "
+                "context, not learned", self.reader.opened,
+            )  # fmt: skip
         if self.reader.cut:
             log.warning(
                 "%d conversations go on after their last assistant turn; what follows it teaches "

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from smalltolarge.errors import DataError, MissingArtifact, printable
-from smalltolarge.examples.conversation import ROLES
+from smalltolarge.examples.conversation import role_of
 from smalltolarge.examples.layout import CONVERSATIONS, INPUTS, Shapes
 from smalltolarge.examples.problems import Flaw, place
 from smalltolarge.examples.sources import resolve
@@ -389,6 +389,6 @@ def _turns(messages: list[Any]) -> list[str]:
         if isinstance(content, list):
             parts = [part.get("text") for part in content if isinstance(part, dict)]
             content = "".join(part for part in parts if isinstance(part, str))
-        if ROLES.get(str(role)) == "user" and isinstance(content, str) and content.strip():
+        if role_of(role) == "user" and isinstance(content, str) and content.strip():
             found.append(content)
     return found

@@ -30,6 +30,10 @@ Reason = Literal[
     "unknown role",
     "turns out of order",
     "not only text",
+    "not honoured",
+    "nothing to learn",
+    "preference data",
+    "held out",
 ]
 """Why a row cannot be used."""
 

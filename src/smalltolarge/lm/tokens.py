@@ -308,9 +308,7 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def renderer(
-    settings: TrainingSettings, tokenizer: ModelTokenizer | None, template: str
-) -> Render:
+def renderer(settings: TrainingSettings, tokenizer: ModelTokenizer | None, template: str) -> Render:
     """Give what writes conversations, by the name that ``which_template`` gives."""
     if template == "alpaca":
         return lambda conversation: alpaca(conversation, settings.preamble)
