@@ -7,9 +7,9 @@ import sys
 
 import yaml
 from axolotl.loaders import load_tokenizer
+from axolotl.utils.config import normalize_config, validate_config
 from axolotl.utils.data.sft import prepare_datasets
 from axolotl.utils.dict import DictDefault
-from axolotl.utils.config import normalize_config, validate_config
 
 
 def main(config: str) -> None:

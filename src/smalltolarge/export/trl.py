@@ -4,8 +4,8 @@ A conversation is learned whole, unless it is split into ``prompt`` and ``comple
 ``assistant_only_loss`` finds answers marked in the template. There are no marks for turns, but the
 template sees every key of a turn. Of a completion, all that the template writes after the prompt
 is learned, the line break after the end of a turn too. Rows with ``input_ids`` and ``labels`` are
-taken as they are. Longer rows are cut at ``max_length``; none is dropped, but a row with nothing to
-learn stops the training.
+taken as they are. Longer rows are cut at ``max_length``; then rows with nothing to learn are
+dropped.
 """
 
 from __future__ import annotations
