@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ def said(*turns: tuple[str, str], **extra: Any) -> dict[str, Any]:
     return {"messages": [{"role": role, "content": text} for role, text in turns], **extra}
 
 
-Q, A, R, B = ("user", "What is 1 + 1?"), ("assistant", "It is 2."), ("user", "More?"), ("assistant", "No.")  # fmt: skip
+Q, A = ("user", "What is 1 + 1?"), ("assistant", "It is 2.")
+R, B = ("user", "More?"), ("assistant", "No.")
 KINDS: dict[str, dict[str, Any]] = {
     **LAYOUTS,
     "several answers": said(("system", "Be short."), Q, A, R, B),
@@ -102,7 +104,7 @@ def ours(subset: Path, model: Path, **settings: Any) -> list[str]:
     offsets = prepared.offsets
     return [
         tokenizer.decode(prepared.tokens[start:end][prepared.completion[start:end]])
-        for start, end in zip(offsets[:-1], offsets[1:], strict=True)
+        for start, end in pairwise(offsets)
     ]
 
 
