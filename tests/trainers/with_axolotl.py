@@ -1,4 +1,4 @@
-"""Read a configuration as ``axolotl preprocess`` does."""
+"""Read a configuration as ``axolotl preprocess`` does, row by row."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ import json
 import sys
 
 import yaml
-from axolotl.loaders import load_tokenizer
-from axolotl.utils.config import normalize_config, validate_config
-from axolotl.utils.data.sft import prepare_datasets
+from axolotl.prompt_strategies import load
+from axolotl.utils.chat_templates import get_chat_template_from_config
+from axolotl.utils.data.utils import handle_long_seq_in_dataset
 from axolotl.utils.dict import DictDefault
+from datasets import Dataset
+from transformers import AutoTokenizer
 
 
 def main(config: str) -> None:
     with open(config) as file:
-        settings = yaml.safe_load(file)
-    cfg = validate_config(DictDefault(settings | {"bf16": False, "dataset_num_proc": 1}))
-    normalize_config(cfg)
-    rows, *_ = prepare_datasets(cfg, load_tokenizer(cfg))
-    for row in rows:
-        print(json.dumps({"config": config, "read": [row["input_ids"], row["labels"]]}))
+        cfg = DictDefault(yaml.safe_load(file))
+    tokenizer = AutoTokenizer.from_pretrained(cfg.base_model, **(cfg.special_tokens or {}))
+    [source] = cfg.datasets
+    rows = Dataset.from_json(source["path"])
+    if source["type"]:
+        cfg.chat_template_jinja = get_chat_template_from_config(cfg, source, tokenizer)
+        strategy = load(source["type"], tokenizer, cfg, source)
+        rows = rows.map(strategy.tokenize_prompt, remove_columns=rows.column_names)
+    cfg.dataset_num_proc = None
+    for row in handle_long_seq_in_dataset(rows, cfg.sequence_len, cfg):
+        if any(label != -100 for label in row["labels"]):
+            print(json.dumps({"config": config, "read": [row["input_ids"], row["labels"]]}))
 
 
 for argument in sys.argv[1:]:

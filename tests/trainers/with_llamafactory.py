@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 def main(config: str) -> None:
     with open(config) as file:
         settings = yaml.safe_load(file)
+    settings.pop("warmup_ratio")  # the transformers that it names have it, later ones do not
     model, data, training, _, _ = get_train_args(
         settings | {"bf16": False, "use_cpu": True, "overwrite_cache": True}
     )
