@@ -241,12 +241,11 @@ def test_the_headings_are_those_that_we_train_under() -> None:
         Message("assistant", "B", reasoning="why"),
     ]
     ours = "".join(piece.text + "</s>" for piece in alpaca(turns).pieces)
-    rows = [
-        {"role": turn.role, "content": turn.content, "train": turn.learned or None}
+    rows: list[dict[str, Any]] = [
+        {"role": turn.role, "content": turn.content, "train": None if turn.learned else False}
         | ({"reasoning_content": turn.reasoning} if turn.reasoning else {})
         for turn in turns
     ]
-    rows[2]["train"] = False
     theirs, marked = render_jinja_template(
         [rows], chat_template=HEADINGS, eos_token="</s>", return_assistant_tokens_mask=True
     )

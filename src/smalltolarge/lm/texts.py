@@ -9,7 +9,8 @@ from typing import Any
 
 from smalltolarge.errors import MissingArtifact
 from smalltolarge.examples.table import Examples
-from smalltolarge.lm.models import find_gguf, locate
+from smalltolarge.lm.gguf import find_gguf
+from smalltolarge.lm.models import locate
 from smalltolarge.lm.rendered import Rendered, ahead, place
 from smalltolarge.lm.rendering import Piece
 from smalltolarge.lm.tokenizer import (
