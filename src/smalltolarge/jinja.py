@@ -12,19 +12,19 @@ from collections.abc import Mapping, Sequence
 HEADINGS = (
     "{% for turn in messages %}"
     "{% if turn['role'] == 'assistant' %}{{ '### Response:\\n' }}"
-    "{% generation %}"
-    "{% if turn['reasoning_content'] %}"
-    "{{ '<think>\\n' + turn['reasoning_content'] + '\\n</think>\\n\\n' }}{% endif %}"
-    "{{ turn['content'] + eos_token }}"
-    "{% endgeneration %}"
+    "{% set thought = turn['reasoning_content'] %}"
+    "{% set said = ('<think>\\n' + thought + '\\n</think>\\n\\n' if thought else '')"
+    " + turn['content'] + eos_token %}"
+    "{% if turn['train'] == false %}{{ said }}"
+    "{% else %}{% generation %}{{ said }}{% endgeneration %}{% endif %}"
     "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}"
     "{% elif turn['role'] == 'system' %}{{ turn['content'] + '\\n\\n' }}"
-    "{% else %}{{ '### ' + ('Tool' if turn['role'] == 'tool' else 'Instruction') + ':\\n' "
-    "+ turn['content'] + '\\n\\n' }}{% endif %}"
+    "{% else %}{{ '### ' + ('Tool' if turn['role'] == 'tool' else 'Instruction') + ':\\n'"
+    " + turn['content'] + '\\n\\n' }}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '### Response:\\n' }}{% endif %}"
 )
-"""The answers in it are marked, so that TRL learns them alone."""
+"""What is learned is marked for TRL: answers, but not those whose ``train`` is false."""
 
 FOLD_SYSTEM = (
     "{% set folded = namespace(turns=[], waiting='', last=-1) %}"

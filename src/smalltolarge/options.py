@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -14,10 +14,12 @@ import typer
 from smalltolarge.settings import describe
 
 
-def with_settings(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(
+    *, without: Collection[str] = (), **groups: type[Any]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option per field of each settings class, documented by that class.
 
-    A field that is a parameter of the command already gets none.
+    A field that is a parameter of the command already gets none, nor one of ``without``.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -27,7 +29,7 @@ def with_settings(**groups: type[Any]) -> Callable[[Callable[..., None]], Callab
             _option(panel.replace("_", " ").capitalize(), kind, name, words)
             for panel, kind in groups.items()
             for name, words in describe(kind).items()
-            if name not in taken
+            if name not in taken and name not in without
         ]
         names = [option.name for option in options]
 

@@ -257,6 +257,15 @@ class TargetSettings(TrainingSettings):
         return replace(super().resolved(), target=target, lora_alpha=alpha)
 
 
+OURS_ALONE = frozenset(
+    {
+        "target", "trainer", "on_truncated", "precision", "device", "threads", "unit_tokens",
+        "accumulate", "gradient_checkpointing", "report_to", "save_every",
+    }
+)  # fmt: skip
+"""Fields of ``TargetSettings`` for our own training; other trainers are told the rest."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AskingSettings:
     """How questions are put to a model."""

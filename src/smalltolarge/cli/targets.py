@@ -22,7 +22,7 @@ from smalltolarge.options import (
     Unconfined,
     with_settings,
 )
-from smalltolarge.settings import ReadingSettings, TargetSettings
+from smalltolarge.settings import OURS_ALONE, ReadingSettings, TargetSettings
 
 
 def run(
@@ -209,35 +209,46 @@ def inspect(
     show_inspection(found, console)
 
 
+@with_settings(target=TargetSettings, without=OURS_ALONE)
 def export(
     subset: Annotated[
         Path, typer.Argument(metavar="SUBSET", help="The subset that s2l select wrote.")
     ],
     to: Annotated[str, typer.Option(help="The trainer: trl, llamafactory or axolotl.")],
     model: Annotated[
-        str, typer.Option(help="The model that will be trained, by folder or hub name.")
-    ] = "microsoft/phi-2",
-    template: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help='How prompts are written: alpaca, under "### Instruction:" headings, for a base '
-            "model; or chat, by the template of the model's tokenizer."
+            help="The model that will be trained: a hub name, a folder, a GGUF file, or "
+            "smollm2-135m. Default: the target of the run, or microsoft/phi-2."
         ),
-    ] = "alpaca",
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the run that chose the subset, whose length, epochs and template are "
+            "taken. Default: runs/NAME, named after the subset."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Make a subset ready for TRL, LLaMA-Factory or Axolotl.
 
-    Writes a configuration with the paper's hyper-parameters beside the subset, and a copy of the
-    subset where the trainer does not read its layout.
+    Writes a copy of the subset that the trainer reads whole, and a configuration, beside the
+    subset. What is learned of it is what s2l train would learn; what is cut or left out is said.
 
-    Example:
+    Examples:
 
       s2l export subset.jsonl --to trl --model microsoft/phi-2
+
+      s2l export subset.jsonl --to llamafactory --model models/base --lora-rank 16
     """
     from smalltolarge.export import export as write_export
 
     with watching(False) as (console, _):
-        written = write_export(subset, to, model=model, template=template, overwrite=overwrite)
-    for path in written:
+        written = write_export(subset, to, model=model, run=run, overwrite=overwrite, **settings)
+    for path in written.files:
         console.print(str(path), markup=False, highlight=False)
+    for note in written.notes:
+        console.print(note, markup=False, highlight=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,19 @@ class ModelTokenizer:
     def made_of(self) -> str:
         """All that the tokens of a text follow from."""
         return repr((self.text, self.eos, self.prefix))
+
+    @cached_property
+    def _whole(self) -> Tokenizer:
+        return Tokenizer.from_str(self.text)
+
+    def token(self, number: int) -> str:
+        """Give a token as the vocabulary has it."""
+        return self._whole.id_to_token(number) or ""
+
+    def is_special(self, number: int) -> bool:
+        """Whether a token is one of the special ones, such as "</s>"."""
+        added = self._whole.get_added_tokens_decoder().get(number)
+        return added is not None and added.special
 
     def encoder(self, *, special: bool) -> Callable[[list[str]], list[Any]]:
         """Give a function that tokenises texts, adding nothing and cutting nothing off.
@@ -178,16 +192,29 @@ def given_tokenizer(settings: ModelSettings, model: Model | None) -> ModelTokeni
     else:
         assert model is not None and model.folder is not None
         found = read_tokenizer(model.folder, model.name)
-    chat = found.chat
+    return with_template(found, settings)
+
+
+def with_template(tokenizer: ModelTokenizer, settings: ModelSettings) -> ModelTokenizer:
+    """Give a tokenizer the chat template that the settings ask for.
+
+    Raises
+    ------
+    MissingArtifact
+        Its file is not there.
+    RecipeError
+        It does not read what it is to be given.
+    """
+    chat = tokenizer.chat
     if settings.template.endswith(".jinja"):
         file = Path(settings.template)
         if not file.is_file():
             raise MissingArtifact(f"template is {printable(str(file))}: there is no such file")
-        chat = ChatTemplate(_text(file), str(file), found.special)
+        chat = ChatTemplate(_text(file), str(file), tokenizer.special)
     if chat is not None and settings.template != "alpaca":
         chat = chat.with_arguments(settings.template_arg or {})
         chat = replace(chat, fold_system=settings.fold_system)
-    return replace(found, chat=chat)
+    return replace(tokenizer, chat=chat)
 
 
 def which_template(settings: ModelSettings, tokenizer: ModelTokenizer | None) -> str:

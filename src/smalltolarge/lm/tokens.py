@@ -348,6 +348,7 @@ def _digest(content: bytes) -> str:
 def _renderer(
     settings: TrainingSettings, tokenizer: ModelTokenizer | None, template: str
 ) -> Render:
+    """Give what writes conversations, by the name that ``which_template`` gives."""
     if template == "alpaca":
         return lambda conversation: alpaca(conversation, settings.preamble)
     assert tokenizer is not None and tokenizer.chat is not None

@@ -1,0 +1,133 @@
+"""A subset made ready for the trainers people use: TRL, LLaMA-Factory, Axolotl.
+
+A trainer gets a copy of the subset that it reads whole, and a configuration. What it learns of the
+copy is what our own training of a target learns. There are three kinds of copy:
+
+turns
+    The conversations, and our headings as a chat template (``jinja.HEADINGS``). For TRL and
+    Axolotl, with the template "alpaca". No tokenizer is needed.
+tokens
+    ``input_ids`` and ``labels``. For TRL and Axolotl, with the template "chat": what a trainer
+    finds learned by rendering a chat template is not always the answers.
+segments
+    The text in parts, learned or not by turns, under LLaMA-Factory's template "empty". It drops
+    conversations whose roles do not alternate and has no marks for single turns; these parts
+    alternate always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from smalltolarge import examples, store
+from smalltolarge.errors import MissingArtifact, RecipeError, StaleArtifact, printable
+from smalltolarge.export import axolotl, llamafactory, trl
+from smalltolarge.export.copies import Files, Work
+from smalltolarge.export.wanted import settings_of
+
+Trainer = Literal["trl", "llamafactory", "axolotl"]
+_TRAINERS: dict[str, Callable[[Work], Files]] = {
+    "trl": trl.files,
+    "llamafactory": llamafactory.files,
+    "axolotl": axolotl.files,
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written for a trainer."""
+
+    files: list[Path]
+    notes: list[str]
+    """What to know of them: where settings come from, what is cut, which rows are not in the copy.
+    The head of the configuration says it too."""
+
+
+def export(
+    subset: Path,
+    to: str,
+    *,
+    model: str | None = None,
+    run: Path | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Exported:
+    """Write what a trainer needs to train ``model`` on ``subset``.
+
+    Parameters
+    ----------
+    model : default: the target of the run, or the paper's
+    run : folder of the run that chose the subset; default: ``runs/NAME`` as s2l select names it
+    settings : fields of ``TargetSettings``; they win over those of the run
+
+    Raises
+    ------
+    DataError
+        The subset cannot be read, or the chat template does not take a row.
+    RecipeError
+        There is no such trainer or setting.
+    MissingArtifact
+        The text is needed, and the tokenizer is not at hand.
+    StaleArtifact
+        A file of such a name is there with other content, and ``overwrite`` is not set; nothing is
+        written then.
+    """
+    if to not in _TRAINERS:
+        known = ", ".join(get_args(Trainer))
+        raise RecipeError(f"to is {printable(to)}: one of {known} is needed")
+    found = examples.load(subset)
+    wanted, notes = settings_of(subset, model, run, settings)
+    work = _prepared(Work(subset, found, wanted, wanted.target, None, notes), to)
+    files = _TRAINERS[to](work)
+    taken = [
+        path
+        for path, content in files.items()
+        if path.name != "dataset_info.json" and path.exists() and not _holds(path, content)
+    ]
+    if taken and not overwrite:
+        raise StaleArtifact(
+            f"{', '.join(printable(str(path), 200) for path in taken)}: there already, with other "
+            "content. Move it, or pass --overwrite."
+        )
+    for path, content in files.items():
+        store.write_bytes(path, content)
+    return Exported(list(files), work.notes)
+
+
+def _prepared(work: Work, to: str) -> Work:
+    """Find the model's folder and its tokenizer, where they are needed or at hand.
+
+    Nothing is loaded for a hub name under our headings, but by LLaMA-Factory, whose copy is text.
+    """
+    settings = work.settings
+    needed = to == "llamafactory" or settings.template not in ("auto", "alpaca")
+    if settings.is_scratch:
+        raise RecipeError(
+            f"model {printable(settings.target)} is built here from scratch; other trainers need a "
+            "folder or a hub name"
+        )
+    from smalltolarge.lm import texts
+
+    name = settings.tokenizer or settings.target
+    try:
+        tokenizer = texts.tokenizer_at_hand(settings, fetch=needed)
+    except MissingArtifact as error:
+        raise MissingArtifact(
+            f"the copy for {to} is made with the tokenizer of {printable(name)}, which could not "
+            f"be had: {printable(str(error), 200)}. Give the model's folder with --model, or "
+            "one with its tokenizer with --tokenizer."
+        ) from error
+    writer = None if tokenizer is None else texts.cut_writer(settings, tokenizer)
+    if writer is None and settings.template == "auto":
+        work.notes.append(
+            f"the tokenizer of {name} is not here, so prompts stand under headings; --template "
+            "chat fetches it and takes its chat template"
+        )
+    return replace(work, model=texts.folder_of(settings.target), writer=writer)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content

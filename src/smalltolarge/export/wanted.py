@@ -1,0 +1,86 @@
+"""What a trainer is to be told: settings of the run that chose the subset, and those given here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from smalltolarge import recipe, store
+from smalltolarge.errors import IntegrityError, RecipeError, printable
+from smalltolarge.results import Run
+from smalltolarge.settings import OURS_ALONE, TargetSettings
+
+MODEL = "microsoft/phi-2"
+"""The paper's target."""
+_OF_ANY_MODEL = (
+    "template", "template_arg", "fold_system", "on_template_loss", "preamble", "epochs",
+    "max_length",
+)  # fmt: skip
+"""What of the proxy's settings holds for a target too."""
+
+
+def settings_of(
+    subset: Path, model: str | None, run: Path | None, given: Mapping[str, Any]
+) -> tuple[TargetSettings, list[str]]:
+    """Give the settings for a trainer, and what to say of where they come from.
+
+    Raises
+    ------
+    RecipeError
+        A setting is unknown or not allowed.
+    MissingArtifact
+        ``run`` is no run folder.
+    """
+    names = {field.name for field in fields(TargetSettings)} - OURS_ALONE
+    if unknown := sorted(given.keys() - names):
+        raise RecipeError(
+            f"{printable(unknown[0])} is no setting of an export: {', '.join(sorted(names))}"
+        )
+    folder = run if run is not None else _run_of(subset)
+    taken: dict[str, Any] = {}
+    notes = []
+    if folder is not None:
+        taken = {name: value for name, value in _settings_in(folder).items() if name not in given}
+        said = ", ".join(
+            f"{name} {value}" for name, value in taken.items() if value not in (None, "", False)
+        )
+        if said:
+            notes.append(f"of {printable(str(folder), 200)}: {said}")
+    chosen = model or taken.pop("target", None) or MODEL
+    taken.pop("target", None)
+    values = {**taken, **given, "target": chosen}
+    settings: TargetSettings = recipe.read(values, TargetSettings)
+    return settings.resolved(), notes
+
+
+def _settings_in(folder: Path) -> dict[str, Any]:
+    """Take of a run what holds for another trainer: its target's settings, or some of its proxy's.
+
+    A model from scratch says nothing of how fast a pretrained one learns.
+    """
+    made = Run.open(folder).recipe
+    target = getattr(made, "target", None)
+    if target is not None and not target.is_scratch:
+        settings = asdict(target)
+        return {
+            name: value for name, value in settings.items() if name not in OURS_ALONE - {"target"}
+        }
+    source = target or getattr(made, "proxy", None)
+    return {} if source is None else {name: getattr(source, name) for name in _OF_ANY_MODEL}
+
+
+def _run_of(subset: Path) -> Path | None:
+    """Find the run folder that wrote this very file, where s2l select puts it."""
+    packed = subset.with_suffix("") if subset.suffix in (".gz", ".zst") else subset
+    for base in (Path(), subset.parent):
+        folder = base / "runs" / packed.stem
+        if (folder / "recipe.yaml").is_file():
+            try:
+                wrote = store.read_manifest(folder)["stages"].get("write")
+            except IntegrityError:
+                continue
+            if wrote is not None and wrote["facts"]["sha256"] == store.digest(subset):
+                return folder
+    return None
