@@ -119,6 +119,24 @@ def test_reasoning_goes_to_the_template_under_the_key_that_it_reads(key: str) ->
     assert lost is not None and (lost.turn, lost.part) == (1, "reasoning")
 
 
+WELCOME = "{% if messages and messages[0].role != 'system' %}<|im_start|>system\nHi.<|im_end|>\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WELCOME + "{% endif %}" + CHATML,
+        "{% if not messages %}{{ raise_exception('no turns') }}{% endif %}"
+        + CHATML.replace("assistant\n{% endif", "assistant\n<think>\n{% endif"),
+        CHATML.replace("<|im_start|>{{ m", "{% if loop.first %}<s>{% endif %}<|im_start|>{{ m"),
+    ],
+)
+def test_an_answer_that_opens_a_conversation_begins_after_its_header(text: str) -> None:
+    turns = [Message("assistant", "Hello."), Message("user", "One?"), Message("assistant", "1.")]
+    found = template(text).rendering(turns)
+    assert learned(found) == ["Hello.<|im_end|>", "1.<|im_end|>"]
+
+
 def test_a_template_that_looks_at_the_texts_is_traced_by_them() -> None:
     turns = [
         Message("user", "Look it up."),
