@@ -52,7 +52,8 @@ def show(
     writer = Writer(settings, tokenizer, template)
     notes = []
     if writer.template == "chat" and tokenizer.chat is not None:
-        notes += tokenizer.chat.notes((), partial(place, examples))
+        first = next(examples.conversations())
+        notes += tokenizer.chat.notes(first, (), partial(place, examples))
     if some < len(examples):
         notes.append(
             f"the vocabulary is that of the first {some:,} rows; a run learns its own from all"
