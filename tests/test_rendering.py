@@ -119,6 +119,24 @@ def test_reasoning_goes_to_the_template_under_the_key_that_it_reads(key: str) ->
     assert lost is not None and (lost.turn, lost.part) == (1, "reasoning")
 
 
+WELCOME = "{% if messages and messages[0].role != 'system' %}<|im_start|>system\nHi.<|im_end|>\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WELCOME + "{% endif %}" + CHATML,
+        "{% if not messages %}{{ raise_exception('no turns') }}{% endif %}"
+        + CHATML.replace("assistant\n{% endif", "assistant\n<think>\n{% endif"),
+        CHATML.replace("<|im_start|>{{ m", "{% if loop.first %}<s>{% endif %}<|im_start|>{{ m"),
+    ],
+)
+def test_an_answer_that_opens_a_conversation_begins_after_its_header(text: str) -> None:
+    turns = [Message("assistant", "Hello."), Message("user", "One?"), Message("assistant", "1.")]
+    found = template(text).rendering(turns)
+    assert learned(found) == ["Hello.<|im_end|>", "1.<|im_end|>"]
+
+
 def test_a_template_that_looks_at_the_texts_is_traced_by_them() -> None:
     turns = [
         Message("user", "Look it up."),
@@ -172,8 +190,8 @@ def test_the_date_is_the_same_on_every_day() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == template(DATED).render([Message("user", "Hi")])
     assert "Today is 01 Jan 2025." in ran.stdout
-    [note] = template(DATED).notes((), str)
-    assert "01 January 2025" in note and template(CHATML).notes((), str) == []
+    [note] = template(DATED).notes(TWO, (), str)
+    assert "01 January 2025" in note and template(CHATML).notes(TWO, (), str) == []
 
 
 def shipped() -> list[Path]:
@@ -221,7 +239,8 @@ def test_a_system_text_can_head_the_next_user_turn() -> None:
     assert found.pieces[0].text.startswith("<start>user\nBe kind.\n\nOne?<end>")
     late = [*TWO[1:], Message("system", "Now be brief.")]
     assert folding.render(late).endswith("<start>user\nNow be brief.<end>\n")
-    [note] = template(SILENT).notes([("system turns left out", 3, 7)], lambda row: f"row {row}")
+    lost = [("system turns left out", 3, 7)]
+    [note] = template(SILENT).notes(TWO, lost, lambda row: f"row {row}")
     assert "system turns left out in 3 examples (first: row 7)" in note and "--fold-system" in note
 
 
@@ -317,3 +336,15 @@ def test_plain_templates_learn_what_comes_after_the_prompt(turns: list[Message])
             if turn.role == "assistant" and turn.learned
         )
         assert chat.rendering(turns).pieces[0].spans == spans
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (OPENS_THINKING, True),
+        *((TEMPLATES[n], False) for n in ("chatml", "thinking", "ends-once", "unasked", "strict")),
+    ],
+)
+def test_a_prompt_that_is_not_what_was_trained_on_is_said(text: str, said: bool) -> None:
+    notes = template(text).notes(TWO, (), str)
+    assert ['"<think>\\n"' in note for note in notes] == [True] * said

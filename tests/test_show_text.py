@@ -98,7 +98,7 @@ def test_what_is_not_there_or_not_learned_is_named(models: dict[str, str]) -> No
     examples = examples_of(TALKS)
     first, second = show(examples, settings_of(models, "silent"), [0, 1])
     assert first.notes == ("turn 1 (system): content left out",)
-    assert second.notes == ("turn 2 (assistant): not to be learned, as the row says",)
+    assert second.notes == ("turn 2 (assistant): context, not to be learned",)
     (cut,) = show(examples, settings_of(models, "chatml", max_length=60), [0])
     whole = show(examples, settings_of(models, "chatml"), [0])[0]
     assert cut.notes == (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -49,11 +50,16 @@ def show(
         few = replace(examples, table=examples.table.slice(0, some))
         tokenizer = tokenizer_of(few, settings, progress, check)
     writer = Writer(settings, tokenizer, template)
+    notes = []
+    if writer.template == "chat" and tokenizer.chat is not None:
+        first = next(examples.conversations())
+        notes += tokenizer.chat.notes(first, (), partial(place, examples))
+    if some < len(examples):
+        notes.append(
+            f"the vocabulary is that of the first {some:,} rows; a run learns its own from all"
+        )
     shown = [_shown(writer, examples, row) for row in rows]
-    if some == len(examples):
-        return shown
-    note = f"the vocabulary is that of the first {some:,} rows; a run learns its own from all"
-    return [replace(row, notes=(*row.notes, note)) for row in shown]
+    return [replace(row, notes=(*row.notes, *notes)) for row in shown]
 
 
 def show_first(examples: Examples, prepared: Prepared) -> Shown:
@@ -108,7 +114,7 @@ def _missing(
         yield f"turn {part.turn + 1} ({part.role}): {part.part} {part.how}{_fate(part, settings)}"
     for i, turn in enumerate(conversation):
         if turn.role == "assistant" and not turn.learned:
-            yield f"turn {i + 1} (assistant): not to be learned, as the row says"
+            yield f"turn {i + 1} (assistant): context, not to be learned"
 
 
 def _fate(part: Dropped, settings: TrainingSettings) -> str:

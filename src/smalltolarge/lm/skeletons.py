@@ -185,20 +185,21 @@ class Edges:
 
     def _tried_begin(self, turn: int, region: str, previous: tuple[int, ...]) -> int:
         asked, plain = self._after(turn, previous, True), self._after(turn, previous, False)
-        header = ""
-        if asked is not None and plain is not None:
-            if region.startswith(asked):
-                return len(asked)
-            header = asked.removeprefix(plain) if asked.startswith(plain) else ""
-            if region.startswith(plain):
-                return len(plain) + _common(header, region[len(plain) :])
-        header = header or self._header()
-        units = _UNIT.findall(header)
-        for n in range(len(units), 0, -1):
+        if asked is not None and region.startswith(asked):
+            return len(asked)
+        goes_on = asked is not None and plain is not None and asked.startswith(plain)
+        header = str(asked).removeprefix(str(plain)) if goes_on else ""
+        follows = goes_on and region.startswith(str(plain))
+        start = len(str(plain)) if follows else 0
+        units = _UNIT.findall(header or self._header())
+        for n in range(len(units), 0, -1):  # as much of the header as there is
             written = "".join(units[:n])
-            if (n == len(units) or len(units[n - 1]) > 1) and written in region:
-                return region.rindex(written) + len(written)
-        return len(region)
+            if follows and region.startswith(written, start):
+                return start + len(written)
+            if (n == len(units) or len(units[n - 1]) > 1) and written in region[start:]:
+                at = region.rindex(written) + len(written)
+                return at + _common("".join(units[n:]), region[at:])
+        return start if follows else len(region)
 
     def _end(self, turn: int, last: int, bare: Skeleton) -> int:
         """Say how much of the text after a turn's last slot still belongs to the answer."""

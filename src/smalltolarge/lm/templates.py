@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import re
 import resource
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +53,22 @@ class ChatTemplate:
         return repr((self.template, given, _TODAY.isoformat()))
 
     def notes(
-        self, dropped: Sequence[tuple[str, int, int]], place: Callable[[int], str]
+        self,
+        first: Sequence[Message],
+        dropped: Sequence[tuple[str, int, int]],
+        place: Callable[[int], str],
     ) -> list[str]:
-        """Say what a person must know of texts that it wrote: the date, what it left out."""
+        """Say what a person must know of texts that it wrote: the date, what it left out, and
+        whether it asks for the answer of the ``first`` conversation as it writes it.
+        """
         lines = []
+        if extra := self._asked_beside(first):
+            lines.append(
+                f"the chat template of {self.name} asks for an answer with "
+                f"{printable(json.dumps(extra))}, but does not write that before the answers of a "
+                "conversation: a model is asked otherwise than it is trained. Give --template "
+                "alpaca, or a template that does not as --template FILE.jinja"
+            )
         if "strftime_now" in self.template:
             lines.append(
                 f"the chat template of {self.name} writes today's date; {_TODAY:%d %B %Y} stands "
@@ -211,6 +225,17 @@ class ChatTemplate:
         if turn.reasoning and self.reasoning_key is not None:
             written[self.reasoning_key] = turn.reasoning
         return written
+
+    def _asked_beside(self, conversation: Sequence[Message]) -> str:
+        """Give what ends the prompt of the last answer and does not stand before that answer."""
+        last = max(i for i, turn in enumerate(conversation) if turn.role == "assistant")
+        try:
+            asked = self.render(conversation[:last], prompt=True)
+            text = self.render(conversation[: last + 1])
+        except Exception:  # it need not take a conversation that ends there
+            return ""
+        alike = takewhile(lambda pair: pair[0] == pair[1], zip(asked, text, strict=False))
+        return asked[len(list(alike)) :]
 
     def _cure(self, conversation: Sequence[Message]) -> str:
         """Say what to do about a conversation that the template does not take."""

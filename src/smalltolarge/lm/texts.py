@@ -63,15 +63,18 @@ class CutWriter(Writer):
             It does not finish.
         """
         chat = self.tokenizer.chat if self.template == "chat" else None
+        first = next(examples.conversations())
         if chat is not None:
-            chat.probe(next(examples.conversations()))
+            chat.probe(first)
         rendered = Rendered(examples, self.rendering, self.settings.on_template_loss)
         every = [
             None if pieces is None else self._written(pieces, [next(found) for _ in pieces])
             for chunk, found in ahead(rendered, self.tokenizer.encoder(special=chat is not None))
             for pieces in chunk
         ]
-        notes = [] if chat is None else chat.notes(rendered.dropped, partial(place, examples))
+        notes = (
+            [] if chat is None else chat.notes(first, rendered.dropped, partial(place, examples))
+        )
         return every, notes
 
     def _written(self, pieces: list[Piece], encodings: list[Any]) -> Written:

@@ -253,7 +253,8 @@ def prepare(
         tokenizer = given or trained_tokenizer(text)
     _refuse_many_left_out(examples, tokenized, settings.max_length)
     if template == "chat" and tokenizer.chat is not None:
-        for note in tokenizer.chat.notes(tokenized.dropped, partial(place, examples)):
+        first = next(examples.conversations())
+        for note in tokenizer.chat.notes(first, tokenized.dropped, partial(place, examples)):
             log.warning("%s", note)
     if model is None:
         model = scratch_model(settings.model, tokenizer.size, settings.max_length)
