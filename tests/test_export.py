@@ -288,6 +288,37 @@ def test_settings_are_those_of_the_run(finished: str, tmp_path: Path, s2l: Cli) 
     assert (settings["adapter"], settings["lora_r"], settings["lora_alpha"]) == ("lora", 8, 16)
 
 
+def test_rows_are_read_as_the_run_read_them(tmp_path: Path, s2l: Cli) -> None:
+    turns = [{"role": role, "content": text} for role, text in (Q, A, R, B)]
+    write(tmp_path, *[{"chat": turns, "other": number} for number in range(4)], name="data.jsonl")
+    s2l("select", "data.jsonl", "--columns", "messages=chat", "--learn", "last", "--method",
+        "random", "--budget", "2", "--out", "my subset.jsonl")  # fmt: skip
+    done = s2l("export", "my subset.jsonl", "--to", "trl", "--template", "alpaca")
+    assert "learn last" in done.stdout
+    rows = rows_of(tmp_path / "my subset.trl.jsonl")
+    assert [row["completion"] for row in rows] == [[turns[-1]]] * 2
+    s2l("export", "my subset.jsonl", "--to", "trl", "--template", "alpaca", "--learn", "all",
+        "--overwrite")  # fmt: skip
+    rows = rows_of(tmp_path / "my subset.trl.jsonl")
+    assert [row["messages"] for row in rows] == [turns] * 2
+
+
+def test_settings_given_as_name_and_value_are_read(tmp_path: Path, s2l: Cli) -> None:
+    write(tmp_path, {"asked": "Q", "said": "A"})
+    s2l("export", "subset.jsonl", "--to", "trl", "--template", "alpaca", "--columns",
+        "prompt=asked", "--columns", "completion=said", "--template-arg", "x=1")  # fmt: skip
+    assert rows_of(tmp_path / "subset.trl.jsonl")[0]["completion"][0]["content"] == "A"
+
+
+def test_rows_with_nothing_to_learn_are_counted(tmp_path: Path) -> None:
+    unlearned = {"messages": [dict(turn, train=False) for turn in KINDS["marks"]["messages"]]}
+    subset = write(tmp_path, KINDS["marks"], unlearned)
+    with pytest.raises(DataError, match="--on-bad-row exclude"):
+        export(subset, "trl", template="alpaca")
+    [note] = export(subset, "trl", template="alpaca", on_bad_row="exclude").notes
+    assert note.startswith("1 of 2 rows left out: ")
+
+
 def test_a_run_that_chose_another_subset_is_not_asked(finished: str, tmp_path: Path) -> None:
     with (tmp_path / "subset.jsonl").open("a") as file:
         file.write((tmp_path / "subset.jsonl").read_text().splitlines()[0] + "\n")
