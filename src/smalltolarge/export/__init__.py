@@ -120,16 +120,23 @@ def _prepared(work: Work, to: str) -> Work:
     try:
         tokenizer = texts.tokenizer_at_hand(settings, fetch=needed)
     except MissingArtifact as error:
+        cause = printable(str(error).rstrip("."), 200)
         raise MissingArtifact(
             f"the copy for {to} is made with the tokenizer of {printable(name)}, which could not "
-            f"be had: {printable(str(error), 200)}. Give the model's folder with --model, or "
-            "one with its tokenizer with --tokenizer."
+            f"be had: {cause}. Give the model's folder with --model, or one with its tokenizer "
+            "with --tokenizer."
         ) from error
     writer = None if tokenizer is None else texts.cut_writer(settings, tokenizer)
-    if writer is None and settings.template == "auto":
+    if writer is None:
+        missing = f"the tokenizer of {name} is not here, so"
+        if settings.template == "auto":
+            work.notes.append(
+                f"{missing} prompts stand under headings; --template chat fetches it and takes its "
+                "chat template"
+            )
         work.notes.append(
-            f"the tokenizer of {name} is not here, so prompts stand under headings; --template "
-            "chat fetches it and takes its chat template"
+            f"{missing} rows that {to} cuts at {settings.max_length} tokens, or drops because "
+            "nothing to learn is left of them, are not counted"
         )
     return replace(work, model=texts.folder_of(settings.target), writer=writer)
 

@@ -41,6 +41,12 @@ def files(work: Work) -> Files:
         },
     }
     rows = [{"segments": _alternating(one.segments)} for one in work.written]
+    assert work.writer is not None
+    encode = work.writer.encode
+    work.note_other_tokens(
+        {row: encode([text for text, _ in one.segments]) for row, one in work.kept.items()},
+        "parts are tokenised one by one",
+    )
     at_once, times = work.batch
     options: dict[str, Any] = {
         "model_name_or_path": work.model,

@@ -20,6 +20,8 @@ _OF_ANY_MODEL = (
     "max_length",
 )  # fmt: skip
 """What of the proxy's settings holds for a target too."""
+_OF_A_MODEL = {"revision", "tokenizer", "lora_modules"}
+"""What of a target's settings holds for that model alone."""
 _WHICH_ROWS = {"on_bad_row", "split", "exclude_overlap", "overlap_words"}
 """What of a run's way of reading says nothing of its subset: which rows are read."""
 _READING = {field.name: field.default for field in fields(ReadingSettings)}
@@ -48,6 +50,8 @@ def settings_of(
     notes = []
     if folder is not None:
         taken = {name: value for name, value in _settings_in(folder).items() if name not in given}
+        if model is not None and model != taken.pop("target", model):
+            taken = {name: value for name, value in taken.items() if name not in _OF_A_MODEL}
         said = ", ".join(
             f"{name} {value}"
             for name, value in taken.items()
@@ -55,9 +59,7 @@ def settings_of(
         )
         if said:
             notes.append(f"of {printable(str(folder), 200)}: {said}")
-    chosen = model or taken.pop("target", None) or MODEL
-    taken.pop("target", None)
-    values = {**taken, **given, "target": chosen}
+    values = {"target": model or MODEL, **taken, **given}
     how = {name: values.pop(name) for name in _READING if name in values}
     settings: TargetSettings = recipe.read(values, TargetSettings)
     return settings.resolved(), recipe.read(how, ReadingSettings), notes
