@@ -369,6 +369,12 @@ def test_other_data_sets_of_llamafactory_stay(models: dict[str, Path], tmp_path:
     subset = write(tmp_path, LAYOUTS["alpaca"], name="a b.jsonl")
     export(subset, "llamafactory", model=str(models["alpaca"]))
     assert json.loads((tmp_path / "dataset_info.json").read_text()).keys() == {"theirs", "a_b"}
+    with pytest.raises(StaleArtifact, match="another data set of the name a_b"):
+        export(
+            write(tmp_path, LAYOUTS["alpaca"], name="a-b.jsonl"),
+            "llamafactory",
+            model=str(models["alpaca"]),
+        )
 
 
 def test_what_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:

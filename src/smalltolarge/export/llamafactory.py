@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from smalltolarge.errors import DataError, printable
+from smalltolarge.errors import DataError, StaleArtifact, printable
 from smalltolarge.export.copies import Files, Work, lines
 
 _GIVEN, _LEARNED = "given", "learned"
@@ -82,7 +82,13 @@ def files(work: Work) -> Files:
             "lora_alpha": settings.lora_alpha or 2 * settings.lora_rank,
             "lora_target": "all" if modules == "all-linear" else modules,
         }
-    entries = {**_entries(known), name: entry}
+    others = _entries(known)
+    if others.get(name, entry) != entry:
+        raise StaleArtifact(
+            f"{printable(str(known), 200)} has another data set of the name {name}. Rename the "
+            "subset, or take that entry out."
+        )
+    entries = {**others, name: entry}
     return {
         copy: lines(rows),
         known: (json.dumps(entries, indent=2, ensure_ascii=False) + "\n").encode(),
