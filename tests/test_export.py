@@ -253,15 +253,16 @@ def test_the_headings_are_those_that_we_train_under() -> None:
     assert [theirs[0][start:end] for start, end in marked[0]] == ["<think>\nwhy\n</think>\n\nB</s>"]
 
 
+@pytest.mark.parametrize("template", ["alpaca", "chat"])
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_what_is_cut_or_left_out_is_said(
-    trainer: str, models: dict[str, Path], tmp_path: Path
+    trainer: str, template: str, models: dict[str, Path], tmp_path: Path
 ) -> None:
     asks = {"prompt": "What is this? " * 40, "completion": "It is 2."}
     answers = {"prompt": "Count.", "completion": "1, 2, 3. " * 40}
     subset = write(tmp_path, LAYOUTS["prompt-completion"], asks, answers)
-    given: dict[str, Any] = {"model": str(models["chat"]), "template": "chat", "max_length": 60}
-    written = export(subset, trainer, **given)
+    given: dict[str, Any] = {"model": str(models[template]), "template": template}
+    written = export(subset, trainer, max_length=60, **given)
     assert written.notes == [
         "1 of 3 rows (row 3) cut at 60 tokens",
         "1 of 3 rows (row 2) left out: no learned token within 60 tokens (--max-length)",
@@ -271,7 +272,17 @@ def test_what_is_cut_or_left_out_is_said(
     copy = next(path for path in written.files if path.suffix == ".jsonl")
     assert len(copy.read_text().splitlines()) == 2
     with pytest.raises(DataError, match="nothing is left to learn"):
-        export(write(tmp_path, asks, name="long.jsonl"), trainer, **given)
+        export(write(tmp_path, asks, name="long.jsonl"), trainer, max_length=60, **given)
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_rows_that_get_other_tokens_elsewhere_are_named(
+    trainer: str, models: dict[str, Path], tmp_path: Path
+) -> None:
+    """A special token's text under headings is ten characters to us, one token to trainers."""
+    subset = write(tmp_path, said(Q, A), said(("user", "End?"), ("assistant", "Write </s>.")))
+    [note] = export(subset, trainer, model=str(models["alpaca"]), template="alpaca").notes
+    assert note.startswith("1 of 2 rows (row 2) get other tokens than ours: ")
 
 
 def test_settings_are_those_of_the_run(finished: str, tmp_path: Path, s2l: Cli) -> None:
@@ -288,13 +299,61 @@ def test_settings_are_those_of_the_run(finished: str, tmp_path: Path, s2l: Cli) 
     assert (settings["adapter"], settings["lora_r"], settings["lora_alpha"]) == ("lora", 8, 16)
 
 
+def test_rows_are_read_as_the_run_read_them(tmp_path: Path, s2l: Cli) -> None:
+    turns = [{"role": role, "content": text} for role, text in (Q, A, R, B)]
+    write(tmp_path, *[{"chat": turns, "other": number} for number in range(4)], name="data.jsonl")
+    s2l("select", "data.jsonl", "--columns", "messages=chat", "--learn", "last", "--method",
+        "random", "--budget", "2", "--out", "my subset.jsonl")  # fmt: skip
+    done = s2l("export", "my subset.jsonl", "--to", "trl", "--template", "alpaca")
+    assert "learn last" in done.stdout
+    rows = rows_of(tmp_path / "my subset.trl.jsonl")
+    assert [row["completion"] for row in rows] == [[turns[-1]]] * 2
+    s2l("export", "my subset.jsonl", "--to", "trl", "--template", "alpaca", "--learn", "all",
+        "--overwrite")  # fmt: skip
+    rows = rows_of(tmp_path / "my subset.trl.jsonl")
+    assert [row["messages"] for row in rows] == [turns] * 2
+
+
+def test_settings_given_as_name_and_value_are_read(tmp_path: Path, s2l: Cli) -> None:
+    write(tmp_path, {"asked": "Q", "said": "A"})
+    s2l("export", "subset.jsonl", "--to", "trl", "--template", "alpaca", "--columns",
+        "prompt=asked", "--columns", "completion=said", "--template-arg", "x=1")  # fmt: skip
+    assert rows_of(tmp_path / "subset.trl.jsonl")[0]["completion"][0]["content"] == "A"
+
+
+def test_rows_with_nothing_to_learn_are_counted(tmp_path: Path) -> None:
+    unlearned = {"messages": [dict(turn, train=False) for turn in KINDS["marks"]["messages"]]}
+    subset = write(tmp_path, KINDS["marks"], unlearned)
+    with pytest.raises(DataError, match="--on-bad-row exclude"):
+        export(subset, "trl", template="alpaca")
+    note = export(subset, "trl", template="alpaca", on_bad_row="exclude").notes[0]
+    assert note.startswith("1 of 2 rows left out: ")
+
+
 def test_a_run_that_chose_another_subset_is_not_asked(finished: str, tmp_path: Path) -> None:
     with (tmp_path / "subset.jsonl").open("a") as file:
         file.write((tmp_path / "subset.jsonl").read_text().splitlines()[0] + "\n")
     subset = tmp_path / "subset.jsonl"
-    assert export(subset, "trl", template="alpaca").notes == []
+    given: dict[str, Any] = {"template": "alpaca", "overwrite": True}
     run = tmp_path / "runs" / "subset"
-    assert export(subset, "trl", template="alpaca", run=run, overwrite=True).notes
+    assert "of runs/" not in str(export(subset, "trl", **given).notes)
+    assert f"of {run}: " in str(export(subset, "trl", run=run, **given).notes)
+
+
+def test_what_belongs_to_the_runs_model_is_not_taken_for_another(
+    models: dict[str, Path], tmp_path: Path, s2l: Cli
+) -> None:
+    write(tmp_path, *[said(Q, A)] * 4)
+    first, second = str(models["alpaca"]), str(models["chat"])
+    s2l("train", first, "subset.jsonl", "--out", "trained", "--run", "runs/t", "--epochs", "1",
+        "--tokenizer", first, "--trainer", "own", "--batch-size", "2")  # fmt: skip
+    run = tmp_path / "runs" / "t"
+    export(tmp_path / "subset.jsonl", "axolotl", run=run)
+    assert settings_of(tmp_path / "subset.axolotl.yaml")["base_model"] == first
+    export(tmp_path / "subset.jsonl", "axolotl", model=second, run=run, overwrite=True)
+    settings = settings_of(tmp_path / "subset.axolotl.yaml")
+    assert settings["base_model"] == second
+    assert settings["special_tokens"] == {"eos_token": "<|im_end|>"}
 
 
 def test_a_copy_that_is_text_needs_the_tokenizer(tmp_path: Path) -> None:
@@ -310,6 +369,12 @@ def test_other_data_sets_of_llamafactory_stay(models: dict[str, Path], tmp_path:
     subset = write(tmp_path, LAYOUTS["alpaca"], name="a b.jsonl")
     export(subset, "llamafactory", model=str(models["alpaca"]))
     assert json.loads((tmp_path / "dataset_info.json").read_text()).keys() == {"theirs", "a_b"}
+    with pytest.raises(StaleArtifact, match="another data set of the name a_b"):
+        export(
+            write(tmp_path, LAYOUTS["alpaca"], name="a-b.jsonl"),
+            "llamafactory",
+            model=str(models["alpaca"]),
+        )
 
 
 def test_what_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +17,16 @@ from smalltolarge.errors import RecipeError, StaleArtifact
 from smalltolarge.recipe import RecordRecipe
 
 log = logging.getLogger("smalltolarge")
+
+
+def default_folder(out: Path) -> Path:
+    """Name a run after its output, so that different outputs have different runs."""
+    packed = out.with_suffix("") if out.suffix in {".gz", ".zst"} else out
+    stem = packed.stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:80]
+    if name != stem:
+        name = f"{name or 'run'}-{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:6]}"
+    return Path("runs") / name
 
 
 def require_parquet(out: Path) -> None:

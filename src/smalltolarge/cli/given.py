@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +72,3 @@ def _pairs(name: str, given: list[str]) -> dict[str, Any]:
             raise RecipeError(f"{flag} {printable(key)} is given twice")
         found[key] = value if name == "columns" else recipes.scalar(value)
     return found
-
-
-def default_folder(out: Path) -> Path:
-    """Name a run after its output, so that different outputs have different runs."""
-    packed = out.with_suffix("") if out.suffix in {".gz", ".zst"} else out
-    stem = packed.stem
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:80]
-    if name != stem:
-        name = f"{name or 'run'}-{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:6]}"
-    return Path("runs") / name

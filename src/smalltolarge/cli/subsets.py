@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from smalltolarge.cli.given import default_folder, read_recipe
+from smalltolarge.cli.given import read_recipe
 from smalltolarge.cli.session import watching
 from smalltolarge.errors import RecipeError, printable
 from smalltolarge.options import (
@@ -91,6 +91,7 @@ def select(
       s2l select TIGER-Lab/MathInstruct --budget 30K --proxy EleutherAI/pythia-70m-deduped
     """
     from smalltolarge import experiment
+    from smalltolarge.outputs import default_folder
     from smalltolarge.recipe import SelectRecipe
     from smalltolarge.report import terminal
 
@@ -136,6 +137,7 @@ def record(
       s2l record data.jsonl --proxy EleutherAI/pythia-70m-deduped --out trajectories.parquet
     """
     from smalltolarge import experiment
+    from smalltolarge.outputs import default_folder
     from smalltolarge.recipe import RecordRecipe
     from smalltolarge.report import terminal
 

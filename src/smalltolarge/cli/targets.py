@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from smalltolarge.cli.given import default_folder, read_recipe
+from smalltolarge.cli.given import read_recipe, with_mappings
 from smalltolarge.cli.session import watching
 from smalltolarge.errors import RefusedForSafety, printable
 from smalltolarge.options import (
@@ -63,6 +63,7 @@ def run(
     """
     from smalltolarge import comparison
     from smalltolarge import recipe as recipes
+    from smalltolarge.outputs import default_folder
     from smalltolarge.report import comparison as shown
     from smalltolarge.report import terminal
 
@@ -119,6 +120,7 @@ def train(
       s2l train scratch-2m subset.jsonl --trainer own --out models/small
     """
     from smalltolarge import experiment
+    from smalltolarge.outputs import default_folder
     from smalltolarge.recipe import TrainRecipe
     from smalltolarge.report import terminal
 
@@ -209,7 +211,7 @@ def inspect(
     show_inspection(found, console)
 
 
-@with_settings(target=TargetSettings, without=OURS_ALONE)
+@with_settings(target=TargetSettings, reading=ReadingSettings, without=OURS_ALONE)
 def export(
     subset: Annotated[
         Path, typer.Argument(metavar="SUBSET", help="The subset that s2l select wrote.")
@@ -225,8 +227,8 @@ def export(
     run: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the run that chose the subset, whose length, epochs and template are "
-            "taken. Default: runs/NAME, named after the subset."
+            help="Folder of the run that chose the subset, whose length, epochs, template and way "
+            "of reading are taken. Default: runs/NAME, named after the subset."
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -247,7 +249,9 @@ def export(
     from smalltolarge.export import export as write_export
 
     with watching(False) as (console, _):
-        written = write_export(subset, to, model=model, run=run, overwrite=overwrite, **settings)
+        written = write_export(
+            subset, to, model=model, run=run, overwrite=overwrite, **with_mappings(settings)
+        )
     for path in written.files:
         console.print(str(path), markup=False, highlight=False)
     for note in written.notes:

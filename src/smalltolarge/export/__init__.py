@@ -27,6 +27,7 @@ from smalltolarge.errors import MissingArtifact, RecipeError, StaleArtifact, pri
 from smalltolarge.export import axolotl, llamafactory, trl
 from smalltolarge.export.copies import Files, Work
 from smalltolarge.export.wanted import settings_of
+from smalltolarge.results import reasons
 
 Trainer = Literal["trl", "llamafactory", "axolotl"]
 _TRAINERS: dict[str, Callable[[Work], Files]] = {
@@ -61,7 +62,7 @@ def export(
     ----------
     model : default: the target of the run, or the paper's
     run : folder of the run that chose the subset; default: ``runs/NAME`` as s2l select names it
-    settings : fields of ``TargetSettings``; they win over those of the run
+    settings : fields of ``TargetSettings`` and ``ReadingSettings``; they win over those of the run
 
     Raises
     ------
@@ -78,8 +79,12 @@ def export(
     if to not in _TRAINERS:
         known = ", ".join(get_args(Trainer))
         raise RecipeError(f"to is {printable(to)}: one of {known} is needed")
-    found = examples.load(subset)
-    wanted, notes = settings_of(subset, model, run, settings)
+    wanted, how, notes = settings_of(subset, model, run, settings)
+    found = examples.load(subset, settings=how)
+    notes += [
+        f"{count} of {found.n_read} rows left out: {reason}"
+        for reason, count in reasons(found).items()
+    ]
     work = _prepared(Work(subset, found, wanted, wanted.target, None, notes), to)
     files = _TRAINERS[to](work)
     taken = [
@@ -115,16 +120,23 @@ def _prepared(work: Work, to: str) -> Work:
     try:
         tokenizer = texts.tokenizer_at_hand(settings, fetch=needed)
     except MissingArtifact as error:
+        cause = printable(str(error).rstrip("."), 200)
         raise MissingArtifact(
             f"the copy for {to} is made with the tokenizer of {printable(name)}, which could not "
-            f"be had: {printable(str(error), 200)}. Give the model's folder with --model, or "
-            "one with its tokenizer with --tokenizer."
+            f"be had: {cause}. Give the model's folder with --model, or one with its tokenizer "
+            "with --tokenizer."
         ) from error
     writer = None if tokenizer is None else texts.cut_writer(settings, tokenizer)
-    if writer is None and settings.template == "auto":
+    if writer is None:
+        missing = f"the tokenizer of {name} is not here, so"
+        if settings.template == "auto":
+            work.notes.append(
+                f"{missing} prompts stand under headings; --template chat fetches it and takes its "
+                "chat template"
+            )
         work.notes.append(
-            f"the tokenizer of {name} is not here, so prompts stand under headings; --template "
-            "chat fetches it and takes its chat template"
+            f"{missing} rows that {to} cuts at {settings.max_length} tokens, or drops because "
+            "nothing to learn is left of them, are not counted"
         )
     return replace(work, model=texts.folder_of(settings.target), writer=writer)
 

@@ -61,7 +61,19 @@ class Work:
         return at_once, size // at_once
 
     def turns(self) -> list[list[dict[str, Any]]]:
-        """Give the conversations as messages, which say what was thought and is not learned."""
+        """Give the conversations as messages, which say what was thought and is not learned.
+
+        Where the tokenizer is at hand, those with something to learn within the longest length.
+        """
+        if self.writer is not None:
+            self.note_other_tokens(
+                {
+                    row: self.writer.encode(["".join(text for text, _ in one.segments)])
+                    for row, one in self.kept.items()
+                    if not one.is_cut
+                },
+                "the text of a special token in a turn is read as that token",
+            )
         return [
             [
                 {"role": turn.role, "content": turn.content}
@@ -69,7 +81,8 @@ class Work:
                 | ({} if turn.learned else {"train": False})
                 for turn in turns
             ]
-            for turns in self.examples.conversations()
+            for row, turns in enumerate(self.examples.conversations())
+            if self.writer is None or row in self.kept
         ]
 
     def headings(self) -> Files:
@@ -82,8 +95,8 @@ class Work:
         return {self.beside("alpaca.jinja"): template.encode()}
 
     @cached_property
-    def written(self) -> list[Written]:
-        """Give the examples with something to learn within the longest length, as tokens and text.
+    def kept(self) -> dict[int, Written]:
+        """Give the examples with something to learn within the longest length, by number.
 
         What is cut or left out is noted.
         """
@@ -104,7 +117,20 @@ class Work:
                 self.notes.append(f"{_rows(rows, self.examples)} {what}")
         if not kept:
             raise DataError(f"nothing is left to learn: {self.notes[-1]}")
-        return list(kept.values())
+        return kept
+
+    @property
+    def written(self) -> list[Written]:
+        """The examples that are kept, as tokens and text."""
+        return list(self.kept.values())
+
+    def note_other_tokens(self, read: Mapping[int, list[int]], why: str) -> None:
+        """Note the examples that the trainer reads as other tokens than ours, and why."""
+        other = [
+            row for row, tokens in read.items() if tokens != self.kept[row].tokens[: len(tokens)]
+        ]
+        if other:
+            self.notes.append(f"{_rows(other, self.examples)} get other tokens than ours: {why}")
 
     def tokens(self) -> list[dict[str, Any]]:
         """Give the examples as tokens, with -100 for those that are not learned."""

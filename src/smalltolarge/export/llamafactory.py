@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from smalltolarge.errors import DataError, printable
+from smalltolarge.errors import DataError, StaleArtifact, printable
 from smalltolarge.export.copies import Files, Work, lines
 
 _GIVEN, _LEARNED = "given", "learned"
@@ -41,6 +41,12 @@ def files(work: Work) -> Files:
         },
     }
     rows = [{"segments": _alternating(one.segments)} for one in work.written]
+    assert work.writer is not None
+    encode = work.writer.encode
+    work.note_other_tokens(
+        {row: encode([text for text, _ in one.segments]) for row, one in work.kept.items()},
+        "parts are tokenised one by one",
+    )
     at_once, times = work.batch
     options: dict[str, Any] = {
         "model_name_or_path": work.model,
@@ -76,7 +82,13 @@ def files(work: Work) -> Files:
             "lora_alpha": settings.lora_alpha or 2 * settings.lora_rank,
             "lora_target": "all" if modules == "all-linear" else modules,
         }
-    entries = {**_entries(known), name: entry}
+    others = _entries(known)
+    if others.get(name, entry) != entry:
+        raise StaleArtifact(
+            f"{printable(str(known), 200)} has another data set of the name {name}. Rename the "
+            "subset, or take that entry out."
+        )
+    entries = {**others, name: entry}
     return {
         copy: lines(rows),
         known: (json.dumps(entries, indent=2, ensure_ascii=False) + "\n").encode(),

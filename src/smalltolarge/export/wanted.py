@@ -9,8 +9,9 @@ from typing import Any
 
 from smalltolarge import recipe, store
 from smalltolarge.errors import IntegrityError, RecipeError, printable
+from smalltolarge.outputs import default_folder
 from smalltolarge.results import Run
-from smalltolarge.settings import OURS_ALONE, TargetSettings
+from smalltolarge.settings import OURS_ALONE, ReadingSettings, TargetSettings
 
 MODEL = "microsoft/phi-2"
 """The paper's target."""
@@ -19,12 +20,18 @@ _OF_ANY_MODEL = (
     "max_length",
 )  # fmt: skip
 """What of the proxy's settings holds for a target too."""
+_OF_A_MODEL = {"revision", "tokenizer", "lora_modules"}
+"""What of a target's settings holds for that model alone."""
+_WHICH_ROWS = {"on_bad_row", "split", "exclude_overlap", "overlap_words"}
+"""What of a run's way of reading says nothing of its subset: which rows are read."""
+_READING = {field.name: field.default for field in fields(ReadingSettings)}
+_TARGET = {field.name for field in fields(TargetSettings)}
 
 
 def settings_of(
     subset: Path, model: str | None, run: Path | None, given: Mapping[str, Any]
-) -> tuple[TargetSettings, list[str]]:
-    """Give the settings for a trainer, and what to say of where they come from.
+) -> tuple[TargetSettings, ReadingSettings, list[str]]:
+    """Give the settings for a trainer and for reading, and what to say of where they come from.
 
     Raises
     ------
@@ -33,7 +40,7 @@ def settings_of(
     MissingArtifact
         ``run`` is no run folder.
     """
-    names = {field.name for field in fields(TargetSettings)} - OURS_ALONE
+    names = (_TARGET - OURS_ALONE) | _READING.keys()
     if unknown := sorted(given.keys() - names):
         raise RecipeError(
             f"{printable(unknown[0])} is no setting of an export: {', '.join(sorted(names))}"
@@ -43,39 +50,43 @@ def settings_of(
     notes = []
     if folder is not None:
         taken = {name: value for name, value in _settings_in(folder).items() if name not in given}
+        if model is not None and model != taken.pop("target", model):
+            taken = {name: value for name, value in taken.items() if name not in _OF_A_MODEL}
         said = ", ".join(
-            f"{name} {value}" for name, value in taken.items() if value not in (None, "", False)
+            f"{name} {value}"
+            for name, value in taken.items()
+            if value not in (None, "", False, _READING.get(name))
         )
         if said:
             notes.append(f"of {printable(str(folder), 200)}: {said}")
-    chosen = model or taken.pop("target", None) or MODEL
-    taken.pop("target", None)
-    values = {**taken, **given, "target": chosen}
+    values = {"target": model or MODEL, **taken, **given}
+    how = {name: values.pop(name) for name in _READING if name in values}
     settings: TargetSettings = recipe.read(values, TargetSettings)
-    return settings.resolved(), notes
+    return settings.resolved(), recipe.read(how, ReadingSettings), notes
 
 
 def _settings_in(folder: Path) -> dict[str, Any]:
-    """Take of a run what holds for another trainer: its target's settings, or some of its proxy's.
+    """Take of a run what holds for another trainer: how its rows are read, and its target's
+    settings, or some of its proxy's.
 
     A model from scratch says nothing of how fast a pretrained one learns.
     """
     made = Run.open(folder).recipe
+    how = {name: getattr(made.reading, name) for name in _READING if name not in _WHICH_ROWS}
     target = getattr(made, "target", None)
     if target is not None and not target.is_scratch:
         settings = asdict(target)
-        return {
+        return how | {
             name: value for name, value in settings.items() if name not in OURS_ALONE - {"target"}
         }
     source = target or getattr(made, "proxy", None)
-    return {} if source is None else {name: getattr(source, name) for name in _OF_ANY_MODEL}
+    return how | ({} if source is None else {name: getattr(source, name) for name in _OF_ANY_MODEL})
 
 
 def _run_of(subset: Path) -> Path | None:
     """Find the run folder that wrote this very file, where s2l select puts it."""
-    packed = subset.with_suffix("") if subset.suffix in (".gz", ".zst") else subset
     for base in (Path(), subset.parent):
-        folder = base / "runs" / packed.stem
+        folder = base / default_folder(subset)
         if (folder / "recipe.yaml").is_file():
             try:
                 wrote = store.read_manifest(folder)["stages"].get("write")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ class CutWriter(Writer):
     def prefix(self) -> str:
         """What the tokenizer puts before a text (BOS), as text."""
         return "".join(self.tokenizer.token(number) for number in self.tokenizer.prefix)
+
+    def encode(self, texts: list[str]) -> list[int]:
+        """Give the tokens of texts, one after another, as other trainers read them."""
+        return [token for encoding in self._encode(texts) for token in encoding.ids]
+
+    @cached_property
+    def _encode(self) -> Callable[[list[str]], list[Any]]:
+        return self.tokenizer.encoder(special=True)
 
     def write(self, examples: Examples) -> tuple[list[Written | None], list[str]]:
         """Write each example, None for one that the template loses; and say what it leaves out.
