@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from smalltolarge.errors import DataError
+from smalltolarge.errors import DataError, RecipeError
 from smalltolarge.examples import Examples, Message, load
-from smalltolarge.examples.keys import BY_NAME, CONVERSATION, Place
+from smalltolarge.examples.keys import BY_NAME, CONVERSATION, TABLE, Place
 from smalltolarge.settings import ReadingSettings
 
 from .conftest import LAYOUTS, Cli
@@ -127,11 +129,90 @@ def test_no_key_of_the_table_is_ignored_whatever_it_holds(
         assert (found == plain) == nothing
 
 
-@pytest.mark.parametrize("name", sorted(BY_NAME["row"]))
+@pytest.mark.parametrize("name", sorted(name for key in TABLE for name in key.names))
 def test_a_column_that_is_given_a_part_plays_that_part_alone(name: str, tmp_path: Path) -> None:
     found = read(tmp_path, [pair(**{name: "true"})], columns={"source": name})
     assert found.sources() == ["true"]
     assert next(found.conversations()) == [USER, ANSWER]
+
+
+NAMES = sorted(BY_NAME["row"])
+
+
+@pytest.mark.parametrize("value", ["something", "test", 0, 1, False, [["Q", "A"]]])
+def test_a_column_to_ignore_means_nothing_whatever_its_name(value: object, tmp_path: Path) -> None:
+    names = NAMES
+    row = pair(**dict.fromkeys(names, value))
+    assert turns(tmp_path, row, ignore=tuple(names)) == [USER, ANSWER]
+    pairs = [pair(chosen="A", rejected="B")]
+    assert len(read(tmp_path, pairs, ignore=("chosen", "rejected"))) == 1
+    with pytest.raises(RecipeError, match="no column lable"):
+        read(tmp_path, [pair(label=1)], ignore=("lable",))
+
+
+def test_a_refusal_says_how_a_column_is_ignored(tmp_path: Path, s2l: Cli) -> None:
+    assert "or --ignore label, where it means nothing" in refusal(tmp_path, pair(label=0))
+    s2l("load", str(tmp_path / "rows.jsonl"), "--ignore", "label")
+
+
+@pytest.mark.parametrize("name", ["Weight", "WEIGHT", "lossWeight", "Loss_Weight", "LossWeight"])
+def test_a_key_is_known_however_it_is_spelled(name: str, tmp_path: Path) -> None:
+    assert turns(tmp_path, answer(**{name: 1})) == [USER, ANSWER]
+    usual = "weight" if name.lower() == "weight" else "loss_weight"
+    assert f"turn 2, {name}" in refusal(tmp_path, answer(**{name: 0}))
+    assert f"the name {usual}" in refusal(tmp_path, answer(**{name: 0}))
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        (pair(system="S", system_prompt="T"), "system_prompt"),
+        (pair(input="I", context="C"), "context"),
+        ({"prompt": "Q", "context": "C", "completion": "A"}, "context"),
+        ({"question": "Q", "choices": ["a", "b"], "answer": "B"}, "choices"),
+        ({"question": "Q", "answer": "A", "cot": "R"}, "cot"),
+        (answer(thought="R"), "thought"),
+        (answer(function_calls="f()"), "function_calls"),
+        (chat({"content": "Q", "tools": [{"name": "f"}]}, {"content": "A"}), "tools"),
+        (answer(channel="analysis"), "channel"),
+        (chat({"content": "Q"}, {"content": "A"}, tools=[1], functions=[2]), "functions"),
+    ],
+)
+def test_what_would_be_lost_beside_what_is_read_is_refused(
+    row: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    said = refusal(tmp_path, row)
+    assert f"{name}: not honoured" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("split", "test_sft"),
+        ("split", "Validation"),
+        ("partition", "dev"),
+        ("data_split", "test-a"),
+    ],
+)
+def test_rows_of_evaluation_splits_are_held_out(name: str, value: str, tmp_path: Path) -> None:
+    assert "held out" in refusal(tmp_path, pair(**{name: value}))
+    for harmless in ("train", "train_sft", "latest", "contest", "train/test"):
+        assert turns(tmp_path, pair(**{name: harmless})) == [USER, ANSWER]
+
+
+def test_numbers_of_other_libraries_mean_what_they_say(tmp_path: Path) -> None:
+    for zero in (np.int64(0), np.float32(0), np.bool_(False), Decimal(0)):
+        with pytest.raises(DataError, match="preference data"):
+            load([pair(label=zero)])
+        with pytest.raises(DataError, match="nothing to learn"):
+            load([answer(weight=zero)])
+
+
+def test_a_prompt_held_as_json_text_is_turns_to_the_keys_beside_it(tmp_path: Path) -> None:
+    asked = json.dumps([{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}])
+    row = {"prompt": asked, "completion": "A"}
+    assert "history" in refusal(tmp_path, row | {"history": [["q", "a"]]})
+    assert "reasoning" in refusal(tmp_path, row | {"reasoning": "R"})
 
 
 def test_reasoning_is_part_of_the_conversation_and_of_the_id(tmp_path: Path) -> None:

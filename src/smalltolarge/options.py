@@ -63,7 +63,7 @@ def _option(panel: str, kind: type[Any], name: str, words: str) -> inspect.Param
     elif inner and get_origin(inner[0]) is dict:
         parse, metavar = list[str], "ROLE=COLUMN" if name == "columns" else "NAME=VALUE"
     elif get_origin(hint) is tuple:
-        parse, metavar = list[str], "FILES"
+        parse, metavar = list[str], "COLUMN" if name == "ignore" else "FILES"
     elif inner and all(isinstance(part, str) for part in get_args(inner[0]) or inner):
         parse, metavar = str, "|".join(get_args(inner[0]) or inner)
     elif inner:

@@ -31,6 +31,9 @@ class ReadingSettings:
     columns: dict[str, str] | None = None
     """Which column plays which part, as ROLE=COLUMN, for example output=answer; once for each.
     Roles: instruction, input, output, system, prompt, completion, messages, tools, source."""
+    ignore: tuple[str, ...] = ()
+    """A column that carries nothing for learning, though its name is one of those that change what
+    a row means, for example label. May be repeated."""
     learn: Literal["all", "last"] = "all"
     """Which answers of a conversation are learned: all that are not marked otherwise, or the last
     alone, the earlier ones being its context."""

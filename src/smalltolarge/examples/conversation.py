@@ -147,14 +147,14 @@ class ConversationReader:
         self._plain = not {"system", "tools"} & layout.columns.keys()
         self._last_alone = settings.learn == "last"
         self._explicit = settings.format != "auto"
-        self._besides = no_keys(self._used).union(besides)
+        self._besides = no_keys(self._used).union(besides, settings.ignore)
         self._watched = IN_ROWS - self._besides
 
     def read(self, row: dict[str, Any]) -> list[Message]:
         """Give the turns of one row; ``Refused`` when it cannot be used."""
         columns = self.columns
         if type(row) is Duplicated:
-            _refuse_duplicates(row, self._used | IN_ROWS, "")
+            _refuse_duplicates(row, self._used | self._watched, "")
         said = None if self._watched.isdisjoint(row) else self._said(row)
         if "instruction" in columns:
             field = columns["instruction"]
@@ -175,9 +175,9 @@ class ConversationReader:
 
     def _said(self, row: dict[str, Any]) -> Said:
         """Read what the keys of the table say of the whole row."""
+        texts = [self.columns[part] for part in ("prompt", "completion") if part in self.columns]
         of_turns = "messages" in self.columns or any(
-            isinstance(row.get(self.columns.get(part, "")), list | dict)
-            for part in ("prompt", "completion")
+            isinstance(text_or_turns(row.get(column), column), list | dict) for column in texts
         )
         said = Said(CONVERSATION if of_turns else "assistant", self._explicit)
         look(row, "row", said, besides=self._besides)

@@ -7,12 +7,13 @@ that is added there is looked for in every layout, and the pages and the tests k
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from smalltolarge.examples.nested import decoded
 from smalltolarge.examples.problems import Reason, Refused, shown
+from smalltolarge.examples.splits import is_of_evaluation
 
 Place = Literal["row", "turn", "part"]
 Value = Any
@@ -20,8 +21,8 @@ Value = Any
 CONVERSATION = "conversation"
 """Instead of a role: the key stands beside a list of turns, not beside one answer."""
 _LEARNABLE = ("assistant", CONVERSATION)
-_EVALUATION = frozenset(("test", "testing", "validation", "valid", "val", "dev", "eval", "heldout"))
 _YES, _NO = frozenset(("true", "1", "1.0")), frozenset(("false", "0", "0.0"))
+_EMPTY_JSON = ("[]", "{}", "null")
 _SWITCHES = _YES | _NO | {"on", "off", "yes", "no"}
 
 
@@ -67,14 +68,36 @@ def look(
     for name, value in given.items():
         key = table.get(name)
         if key and name not in besides and not key.is_nothing(value, said.role):
-            key.act(said, value, f"{where}, {name}" if where else name)
+            field = f"{where}, {name}" if where else name
+            try:
+                key.act(said, value, field)
+                if name not in key.names:
+                    usual = next(one for one in key.names if name in _spellings(one))
+                    raise Refused("not honoured", field, shown(value), f"the name {usual}")
+            except Refused as refused:
+                if place != "row":
+                    raise
+                flaw = refused.flaw
+                wanted = f"{flaw.wanted}; or --ignore {name}, where it means nothing"
+                raise Refused(flaw.reason, flaw.field, flaw.found, wanted) from None
     return said
+
+
+def _spellings(name: str) -> frozenset[str]:
+    """Give a name as people spell it: loss_mask, Loss_Mask, LossMask, lossMask, LOSS_MASK."""
+    first, *others = name.split("_")
+    joined = "".join(map(str.capitalize, others))
+    return frozenset(
+        (name, name.upper(), name.capitalize(), name.title(), first + joined,
+         first.capitalize() + joined)
+    )  # fmt: skip
 
 
 def no_keys(columns: Iterable[str]) -> frozenset[str]:
     """Give the names that mean nothing more, since these columns have been given a part."""
     used = frozenset(columns)
-    return used | frozenset(_ANSWERS.names) if used & frozenset(_ANSWERS.names) else used
+    answers = frozenset().union(*map(_spellings, _ANSWERS.names))
+    return used | answers if used & answers else used
 
 
 def is_empty(value: Value) -> bool:
@@ -88,6 +111,11 @@ def is_empty(value: Value) -> bool:
 
 def take_reasoning(said: Said, value: Value, where: str) -> None:
     """Take in what an assistant thought; two thoughts that differ are refused."""
+    if type(value) is bool or (type(value) is str and value.strip().lower() in _SWITCHES):
+        raise Refused(
+            "not honoured", where, f"{shown(value)}, a switch",
+            "the reasoning itself; options of a template go in by --template-arg",
+        )  # fmt: skip
     if type(value) is not str:
         raise Refused("not text", where, shown(value), "the reasoning as one text, or null")
     if said.role == CONVERSATION:
@@ -97,11 +125,6 @@ def take_reasoning(said: Said, value: Value, where: str) -> None:
         )  # fmt: skip
     if said.role != "assistant":
         raise Refused("not honoured", where, shown(value), "reasoning in assistant turns alone")
-    if value.strip().lower() in _SWITCHES:
-        raise Refused(
-            "not honoured", where, f"{shown(value)}, a switch",
-            "the reasoning itself; options of a template go in by --template-arg",
-        )  # fmt: skip
     if said.reasoning and said.reasoning != value:
         raise Refused(
             "not honoured", where, f"{shown(value)}, besides another reasoning", "one reasoning"
@@ -118,7 +141,11 @@ def _empty(value: Value, role: str) -> bool:
 
 
 def _none_given(value: Value, role: str) -> bool:
-    return value is False or is_empty(value)
+    return _no(value, role) or (type(value) is str and value.strip() in _EMPTY_JSON)
+
+
+def _no_text(value: Value, role: str) -> bool:
+    return is_empty(value) or isinstance(value, bool | int | float)
 
 
 def _no(value: Value, role: str) -> bool:
@@ -126,7 +153,8 @@ def _no(value: Value, role: str) -> bool:
 
 
 def _yes_or_no(value: Value) -> bool | None:
-    text = str(value).strip().lower() if type(value) in (bool, int, float, str) else ""
+    """Read it whoever made it: numpy and decimal have numbers of their own."""
+    text = "" if isinstance(value, dict | list) else str(value).strip().lower()
     return True if text in _YES else False if text in _NO else None
 
 
@@ -161,8 +189,7 @@ def _grade(said: Said, value: Value, where: str) -> None:
     if not said.explicit:
         raise Refused(
             "preference data", where, f"{shown(value)}, a grade of the answer as KTO uses",
-            "no grade. Add --format to read the good answers and refuse the bad; rename the field "
-            "if it is something else",
+            "no grade. Add --format to read the good answers and refuse the bad",
         )  # fmt: skip
     if not _yes_or_no(value):
         raise Refused(
@@ -179,12 +206,7 @@ def _refuse(reason: Reason, wanted: str) -> Callable[[Said, Value, str], None]:
 
 def _rounds(said: Said, value: Value, where: str) -> None:
     wanted = "a list of [question, answer] pairs of texts beside one answer"
-    found = value
-    if type(value) is str:
-        try:
-            found = json.loads(value)
-        except (ValueError, RecursionError):
-            raise Refused("not honoured", where, shown(value), wanted) from None
+    found = decoded(value, where, wanted) if type(value) is str else value
     if said.role == CONVERSATION or not isinstance(found, list):
         raise Refused("not honoured", where, shown(value), wanted)
     for number, pair in enumerate(found, 1):
@@ -210,7 +232,7 @@ _ANSWERS = Key(
     done="refused, unless `--columns` gives one of these columns a part, as in "
     "`completion=chosen`; the others are then left aside",
     nothing="empty, a number, true, false",
-    is_nothing=lambda value, role: is_empty(value) or isinstance(value, bool | int | float),
+    is_nothing=_no_text,
     act=_refuse(
         "preference data",
         "one answer to learn: to learn the better ones, name their column, as in --columns "
@@ -240,7 +262,35 @@ TABLE = (
         act=_refuse("not honoured", "the reasoning as one text, in reasoning_content"),
     ),
     Key(
-        names=("weight", "loss_weight", "train", "training", "trainable", "loss_mask"),
+        names=("thought", "thoughts", "think", "cot", "complex_cot", "chain_of_thought"),
+        places=("row", "turn"),
+        means="perhaps reasoning that belongs to the answer, perhaps somebody's notes on it",
+        done="refused",
+        nothing="empty, a number, true, false",
+        is_nothing=_no_text,
+        act=_refuse("not honoured", "reasoning that is to be learned in reasoning_content"),
+    ),
+    Key(
+        names=("channel",),
+        places=("turn",),
+        means="whether a turn is said or thought, as in OpenAI's Harmony",
+        done="`analysis` and `commentary` are refused",
+        nothing="anything else",
+        is_nothing=lambda value, role: (
+            type(value) is not str or value.strip().lower() not in ("analysis", "commentary")
+        ),
+        act=_refuse("not honoured", "thoughts in reasoning_content of the turn that follows"),
+    ),
+    Key(
+        names=(
+            "weight",
+            "loss_weight",
+            "loss_scale",
+            "train",
+            "training",
+            "trainable",
+            "loss_mask",
+        ),
         places=("row", "turn", "part"),
         means="whether this is learned",
         done="0 and false are honoured: an assistant turn so marked, itself or in all its parts, "
@@ -333,7 +383,7 @@ TABLE = (
         places=("row", "turn", "part"),
         means="something to see or to hear that the text is about",
         done="refused",
-        nothing="empty, false",
+        nothing='empty, 0, false; `"[]"`, `"{}"`, `"null"`',
         is_nothing=_none_given,
         act=_refuse("not only text", "text alone: images, sounds and videos are not read"),
     ),
@@ -342,7 +392,7 @@ TABLE = (
         places=("part",),
         means="the same",
         done="refused",
-        nothing="empty, false",
+        nothing='empty, 0, false; `"[]"`, `"{}"`, `"null"`',
         is_nothing=_none_given,
         act=_refuse("not only text", "text alone: images, sounds and videos are not read"),
     ),
@@ -366,15 +416,63 @@ TABLE = (
         act=_calls,
     ),
     Key(
-        names=("tools",),
-        places=("row",),
+        names=("function_calls",),
+        places=("turn",),
+        means="tools that the assistant calls, in a form of its own",
+        done="refused",
+        nothing="empty",
+        is_nothing=_empty,
+        act=_refuse("not honoured", "the calls in tool_calls"),
+    ),
+    Key(
+        names=("tools", "functions"),
+        places=("row", "turn"),
         means="the tools there are",
-        done="read beside a list of turns, and where `--columns` names it; else refused",
+        done="one of them is read beside a list of turns, and where `--columns` names it; else "
+        "refused",
         nothing='null, blank, 0, false, `[]`, `{}`; `"[]"`, `"{}"`, `"null"`',
         is_nothing=lambda value, role: (
-            not value or (type(value) is str and value.strip() in ("", "[]", "{}", "null"))
+            not value or (type(value) is str and value.strip() in ("", *_EMPTY_JSON))
         ),
-        act=_refuse("not honoured", "a field named by --columns tools=tools, or none"),
+        act=_refuse(
+            "not honoured",
+            "tools in one column beside turns, or one that is named, as in --columns tools=tools",
+        ),
+    ),
+    Key(
+        names=("system", "system_prompt", "system_message"),
+        places=("row",),
+        means="what the model is told first",
+        done="the first of them with content, over all rows, is read, or the one that `--columns` "
+        "names; another is refused",
+        nothing="null, blank",
+        is_nothing=_blank,
+        act=_refuse("not honoured", "system texts in one column"),
+    ),
+    Key(
+        names=("input", "context"),
+        places=("row",),
+        means="what a question is about",
+        done="one of them is read beside an instruction or a question; what is not read is refused "
+        "beside texts, since the prompt may lack it",
+        nothing="null, blank, `[]`; anything beside a list of turns",
+        is_nothing=lambda value, role: role == CONVERSATION or _blank(value) or value == [],
+        act=_refuse(
+            "not honoured",
+            "a prompt that says it all, or --columns instruction=COLUMN --columns input=COLUMN",
+        ),
+    ),
+    Key(
+        names=("choices", "options"),
+        places=("row",),
+        means="the answers that a question lets choose among",
+        done="refused beside texts, since the prompt may lack them",
+        nothing='empty, a number, true, false; `"[]"`, `"{}"`, `"null"`; anything beside a list of '
+        "turns",
+        is_nothing=lambda value, role: (
+            role == CONVERSATION or _none_given(value, role) or _no_text(value, role)
+        ),
+        act=_refuse("not honoured", "a prompt that lists what it lets choose among"),
     ),
     Key(
         names=("refusal",),
@@ -404,25 +502,26 @@ TABLE = (
         act=_refuse("not honoured", "the texts, without tokens of some tokenizer"),
     ),
     Key(
-        names=("split",),
+        names=("split", "data_split", "partition", "subset"),
         places=("row",),
         means="the part of the data that the row is of",
-        done="the names of evaluation splits (test, validation, valid, val, dev, eval) are "
-        "refused, unless `--columns source=split` is given",
+        done="names with a word of an evaluation split (test, validation, valid, val, dev, eval, "
+        "as in test_sft) are refused, unless `--columns` gives the column a part, as in "
+        "`source=split`",
         nothing="anything else",
-        is_nothing=lambda value, role: (
-            type(value) is not str or value.strip().lower() not in _EVALUATION
-        ),
-        act=_refuse(
-            "held out",
-            "rows to train on: leave these out with --on-bad-row exclude, or read them with "
-            "--columns source=split",
-        ),
+        is_nothing=lambda value, role: type(value) is not str or not is_of_evaluation(value),
+        act=_refuse("held out", "rows to train on: leave these out with --on-bad-row exclude"),
     ),
 )
 
 BY_NAME: Mapping[Place, Mapping[str, Key]] = {
-    place: {name: key for key in TABLE if place in key.places for name in key.names}
+    place: {
+        spelled: key
+        for key in TABLE
+        if place in key.places
+        for name in key.names
+        for spelled in _spellings(name)
+    }
     for place in ("row", "turn", "part")
 }
 IN_ROWS, IN_TURNS, IN_PARTS = (frozenset(BY_NAME[place]) for place in ("row", "turn", "part"))

@@ -38,13 +38,14 @@ PAIRS = (
 )
 INPUTS = ("input", "context")
 SYSTEMS = ("system", "system_prompt", "system_message")
+TOOLS = ("tools", "functions")
 SOURCES = ("dataset", "data_source", "problem_source", "category", "domain", "type")
 """Columns that are proposed as the source of examples where there is none of that name."""
 ROLES = (
     "instruction", "input", "output", "system", "prompt", "completion", "messages", "tools",
     "source",
 )  # fmt: skip
-_OTHER = ("text", "instances", "segments", "replies", "parent_id", "tools", "source")
+_OTHER = ("text", "instances", "segments", "replies", "parent_id", "source")
 _WATCHED = frozenset(
     [
         *(name for pair in PAIRS for name in pair[1:]),
@@ -122,7 +123,8 @@ class Shapes:
     _counts: dict[tuple[str, ...], _Counts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._watched = _WATCHED | set((self.settings.columns or {}).values())
+        used = set((self.settings.columns or {}).values())
+        self._watched = (_WATCHED - set(self.settings.ignore)) | used
 
     def note(self, names: Iterable[str]) -> list[str]:
         """Note columns that exist; give those that may matter."""
@@ -179,7 +181,7 @@ def _fits(found: str | None, wanted: str) -> bool:
 
 
 def _kind(value: object) -> str:
-    if value is None or value == "" or value == []:
+    if value is None or (type(value) in (str, list) and not value):
         return ""
     if type(value) is str:
         turn = first_turn(value)
@@ -234,6 +236,12 @@ def recognise(shapes: Shapes, data: str) -> Layout:
             raise RecipeError(
                 f"columns: {role}={printable(column)}, but {data} has no such column{hint} "
                 f"Columns: {_listed(shapes.names)}."
+            )
+    for column in shapes.settings.ignore:
+        if column not in shapes.names:
+            raise RecipeError(
+                f"ignore: {data} has no column {printable(column)}. Columns: "
+                f"{_listed(shapes.names)}."
             )
     explicit = bool(shapes.settings.columns) or shapes.settings.format != "auto"
     pairs_of_answers = shapes.having(("chosen", ""), ("rejected", ""))[0]
@@ -321,8 +329,9 @@ _FAMILY_ROLES = {
 
 
 def _first_filled(shapes: Shapes, names: Iterable[str], taken: tuple[str, ...]) -> str | None:
+    given = (shapes.settings.columns or {}).values()
     for name in names:
-        if name not in taken and shapes.having((name, ""))[0]:
+        if name not in taken and name not in given and shapes.having((name, ""))[0]:
             return name
     return None
 
@@ -334,7 +343,7 @@ def _with_extras(shapes: Shapes, columns: dict[str, str]) -> dict[str, str]:
     tools = given.get("tools")
     turns = "messages" in columns or shapes.having((columns.get("prompt", ""), "role/content"))[0]
     if tools is None and turns:
-        tools = _first_filled(shapes, ("tools",), taken)
+        tools = _first_filled(shapes, TOOLS, taken)
     source = given.get("source") or _first_filled(shapes, ("source",), taken)
     extras = {"system": system, "tools": tools, "source": source}
     return columns | {role: column for role, column in extras.items() if column}

@@ -82,6 +82,12 @@ def by_name(files: Iterable[str]) -> Splits:
     return {split: found[split] for split in _WORDS if split in found}
 
 
+def is_of_evaluation(name: str) -> bool:
+    """Tell whether what a split is called says that it is not for training."""
+    said = {split for split, pattern in _NAMED.items() if pattern.search(name.strip())}
+    return bool(said) and DEFAULT not in said
+
+
 def _rank(split: str) -> tuple[int, str]:
     return (list(_WORDS).index(split) if split in _WORDS else len(_WORDS), split)
 
