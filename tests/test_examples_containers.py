@@ -129,7 +129,7 @@ def conversations(draw: st.DrawFn) -> Rows:
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(conversations())
 def test_the_same_conversations_are_the_same_from_every_container(

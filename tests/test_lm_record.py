@@ -282,7 +282,7 @@ def test_tokens_are_made_once(
     record(prepare(examples, settings, 3, folder=folder), folder=folder)
     (folder / "losses-3.safetensors").unlink()
     monkeypatch.setattr(tokens, "_tokenized", None)
-    monkeypatch.setattr(tokens, "_trained_tokenizer", None)
+    monkeypatch.setattr(tokens, "tokenizer_of", None)
     again = prepare(examples, settings, 3, folder=folder)
     done = record(again, folder=folder).trajectories
     assert file_of(done, tmp_path) == file_of(whole, tmp_path)

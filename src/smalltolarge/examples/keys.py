@@ -204,6 +204,14 @@ def _refuse(reason: Reason, wanted: str) -> Callable[[Said, Value, str], None]:
     return act
 
 
+def _refuse_unasked(reason: Reason, wanted: str) -> Callable[[Said, Value, str], None]:
+    def act(said: Said, value: Value, where: str) -> None:
+        if not said.explicit:
+            raise Refused(reason, where, shown(value), wanted)
+
+    return act
+
+
 def _rounds(said: Said, value: Value, where: str) -> None:
     wanted = "a list of [question, answer] pairs of texts beside one answer"
     found = decoded(value, where, wanted) if type(value) is str else value
@@ -454,10 +462,10 @@ TABLE = (
         places=("row",),
         means="what a question is about",
         done="one of them is read beside an instruction or a question; what is not read is refused "
-        "beside texts, since the prompt may lack it",
+        "beside texts, since the prompt may lack it, unless `--format` asks for these texts",
         nothing="null, blank, `[]`; anything beside a list of turns",
         is_nothing=lambda value, role: role == CONVERSATION or _blank(value) or value == [],
-        act=_refuse(
+        act=_refuse_unasked(
             "not honoured",
             "a prompt that says it all, or --columns instruction=COLUMN --columns input=COLUMN",
         ),

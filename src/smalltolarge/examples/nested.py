@@ -18,7 +18,7 @@ from typing import Any
 from smalltolarge.examples.json_rows import DECODER, MAX_DEPTH, Duplicated, HugeInteger, too_deep
 from smalltolarge.examples.problems import Refused, shown
 
-_WHOLE = 2.0**53  # from here on not every whole number is a float
+_WHOLE = 2.0**53  # above it not every whole number is a float
 _TURNS = re.compile(r"\s*\[\s*(?=\{)")
 _TURN = frozenset({"role", "content"})
 _ONCE = "every key once"
@@ -35,7 +35,7 @@ def without_padding(value: object, field: str) -> Any:
     if isinstance(value, str | bool | int) or value is None:
         return value
     if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < _WHOLE else value
+        return int(value) if value.is_integer() and abs(value) <= _WHOLE else value
     if isinstance(value, list):
         return [without_padding(one, field) for one in value]
     if isinstance(value, HugeInteger):

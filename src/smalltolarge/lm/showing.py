@@ -123,7 +123,7 @@ def _fate(part: Dropped, settings: TrainingSettings) -> str:
 
 
 def _written_by(writer: Writer) -> str:
-    name = printable(writer.tokenizer.name)
+    name = printable(writer.tokenizer.name, 200)
     chat = writer.tokenizer.chat
     if writer.template == "alpaca" or chat is None:
         return f'"### Instruction:" headings, tokenizer {name}'
@@ -131,7 +131,7 @@ def _written_by(writer: Writer) -> str:
     given += ["system texts folded"] if chat.fold_system else []
     told = f" ({printable(', '.join(given), 200)})" if given else ""
     tokenizer = "" if chat.name == writer.tokenizer.name else f", tokenizer {name}"
-    return f"chat template of {printable(chat.name)}{told}{tokenizer}"
+    return f"chat template of {printable(chat.name, 200)}{told}{tokenizer}"
 
 
 def _stretches(

@@ -209,7 +209,7 @@ def with_template(tokenizer: ModelTokenizer, settings: ModelSettings) -> ModelTo
     if settings.template.endswith(".jinja"):
         file = Path(settings.template)
         if not file.is_file():
-            raise MissingArtifact(f"template is {printable(str(file))}: there is no such file")
+            raise MissingArtifact(f"template is {printable(str(file), 200)}: there is no such file")
         chat = ChatTemplate(_text(file), str(file), tokenizer.special)
     if chat is not None and settings.template != "alpaca":
         chat = chat.with_arguments(settings.template_arg or {})
