@@ -48,9 +48,12 @@ FOLD_SYSTEM = (
 
 def headings(preamble: str, end: str) -> str:
     """Give the headings with a text before every conversation and ``end`` after every answer."""
-    if preamble and not preamble.endswith("\n"):
-        preamble += "\n\n"
-    return f"{{% set eos_token = {literal(end)} %}}{written(preamble)}{HEADINGS}"
+    return f"{{% set eos_token = {literal(end)} %}}{written(preface(preamble))}{HEADINGS}"
+
+
+def preface(preamble: str) -> str:
+    """Give a preamble with the empty line after it, where it does not end its line itself."""
+    return preamble if not preamble or preamble.endswith("\n") else preamble + "\n\n"
 
 
 def written(text: str) -> str:

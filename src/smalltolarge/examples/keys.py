@@ -197,16 +197,11 @@ def _grade(said: Said, value: Value, where: str) -> None:
         )
 
 
-def _refuse(reason: Reason, wanted: str) -> Callable[[Said, Value, str], None]:
+def _refuse(
+    reason: Reason, wanted: str, *, unless_asked: bool = False
+) -> Callable[[Said, Value, str], None]:
     def act(said: Said, value: Value, where: str) -> None:
-        raise Refused(reason, where, shown(value), wanted)
-
-    return act
-
-
-def _refuse_unasked(reason: Reason, wanted: str) -> Callable[[Said, Value, str], None]:
-    def act(said: Said, value: Value, where: str) -> None:
-        if not said.explicit:
+        if not (unless_asked and said.explicit):
             raise Refused(reason, where, shown(value), wanted)
 
     return act
@@ -465,9 +460,10 @@ TABLE = (
         "beside texts, since the prompt may lack it, unless `--format` asks for these texts",
         nothing="null, blank, `[]`; anything beside a list of turns",
         is_nothing=lambda value, role: role == CONVERSATION or _blank(value) or value == [],
-        act=_refuse_unasked(
+        act=_refuse(
             "not honoured",
             "a prompt that says it all, or --columns instruction=COLUMN --columns input=COLUMN",
+            unless_asked=True,
         ),
     ),
     Key(

@@ -88,10 +88,8 @@ class Work:
     def headings(self) -> Files:
         """Give our headings as a chat template, with what stands before a prompt."""
         bos = "{{ bos_token }}" if self.writer is not None and self.writer.prefix else ""
-        preamble = self.settings.preamble
-        if preamble and not preamble.endswith("\n"):
-            preamble += "\n\n"
-        template = bos + jinja.written(preamble) + jinja.HEADINGS
+        preface = jinja.preface(self.settings.preamble)
+        template = bos + jinja.written(preface) + jinja.HEADINGS
         return {self.beside("alpaca.jinja"): template.encode()}
 
     @cached_property

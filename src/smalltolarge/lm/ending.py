@@ -66,15 +66,14 @@ def own_template(prepared: Prepared) -> str:
     add none to a chat.
     """
     tokenizer, chat = prepared.tokenizer, prepared.tokenizer.chat
-    names = Tokenizer.from_str(tokenizer.text)
     if prepared.template == "chat":
         assert chat is not None
         folding = jinja.FOLD_SYSTEM if chat.fold_system else ""
         template = jinja.defaults(chat.arguments) + folding + chat.template
     else:
-        end = "" if tokenizer.eos is None else str(names.id_to_token(tokenizer.eos))
+        end = "" if tokenizer.eos is None else tokenizer.token(tokenizer.eos)
         template = jinja.headings(prepared.settings.preamble, end)
-    begin = "".join(str(names.id_to_token(token)) for token in tokenizer.prefix)
+    begin = "".join(map(tokenizer.token, tokenizer.prefix))
     begun = jinja.written(begin) + template
     try:
         trained_on, _ = prepared.writer.tokens(prepared.writer.rendering(_ASKED))

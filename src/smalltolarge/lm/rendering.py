@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from smalltolarge.examples.table import Message
+from smalltolarge.jinja import preface
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def alpaca(conversation: Sequence[Message], preamble: str = "") -> Rendering:
     A piece ends where an assistant turn ends, since the end-of-text token stands there. What comes
     after the last assistant turn is left out: no loss depends on it.
     """
-    text = preamble if not preamble or preamble.endswith("\n") else preamble + "\n\n"
+    text = preface(preamble)
     pieces = []
     for role, content, reasoning, learned in conversation:
         if role == "assistant":
