@@ -107,6 +107,8 @@ values = st.recursive(
 @example(layout="messages", key=("turn", "function_call"), value={"name": "f"})
 @example(layout="sharegpt", key=("turn", "tool_calls"), value=[{"name": "f"}])
 @example(layout="messages", key=("row", "tools"), value=[{"name": "f"}])
+@example(layout="messages", key=("part", "weight"), value=False)
+@example(layout="messages", key=("turn", "masked"), value=True)
 def test_no_key_of_the_table_is_ignored_whatever_it_holds(
     layout: str, key: tuple[Place, str], value: object, tmp_path: Path
 ) -> None:

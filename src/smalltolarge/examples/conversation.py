@@ -52,6 +52,7 @@ from smalltolarge.examples.keys import (
     IN_PARTS,
     IN_ROWS,
     IN_TURNS,
+    MARKS,
     Said,
     is_empty,
     look,
@@ -257,7 +258,8 @@ class ConversationReader:
             roles = ", ".join(turn.role for turn in turns[:8])
             raise Refused("no assistant turn", field, f"turns: {roles}", "an assistant turn")
         if not learns:
-            found = "an answer to nothing" if opened else "assistant turns marked as not learned"
+            marked = f"assistant turns marked as not learned ({', '.join(MARKS)})"
+            found = "an answer to nothing" if opened else marked
             raise Refused("nothing to learn", field, found, _LEARNED)
         self.opened += opened
         if last < len(turns):

@@ -529,3 +529,5 @@ BY_NAME: Mapping[Place, Mapping[str, Key]] = {
     for place in ("row", "turn", "part")
 }
 IN_ROWS, IN_TURNS, IN_PARTS = (frozenset(BY_NAME[place]) for place in ("row", "turn", "part"))
+MARKS = tuple(dict.fromkeys(name for key in TABLE if key.act is _mark for name in key.names))
+"""What may say that a turn is not learned."""
