@@ -42,6 +42,7 @@ class Quirks:
     header_alone: bool = False
     other_sections: bool = False
     crlf: bool = False
+    impression_first: bool = False
 
 
 def report(findings: str, impression: str, quirks: Quirks = Quirks()) -> str:
@@ -70,10 +71,11 @@ def report(findings: str, impression: str, quirks: Quirks = Quirks()) -> str:
         body[page:page] = turn
     if quirks.unfinished_page:
         body.append("                               (Over)")
-    lines += [*body, ""]
-    if quirks.other_sections:
-        lines += [" BONE WINDOWS: no fracture", ""]
-    lines += _section(quirks.impression, impression, quirks)
+    middle = [" BONE WINDOWS: no fracture", ""] if quirks.other_sections else []
+    end = _section(quirks.impression, impression, quirks)
+    if quirks.impression_first:
+        body, end = end, body
+    lines += [*body, "", *middle, *end]
     if quirks.rule_at_end:
         lines += ["", " " + "_" * 40]
     return line_end.join(lines) + line_end

@@ -98,6 +98,7 @@ def quirky(draw: st.DrawFn) -> tuple[Quirks, str, str]:
         header_alone=draw(truth),
         other_sections=draw(truth),
         crlf=draw(truth),
+        impression_first=draw(truth),
     )
     return quirks, description, group
 
@@ -162,6 +163,60 @@ def test_a_header_inside_a_line_and_a_mask_begins_no_section() -> None:
     )
 
 
+def final(*lines: str) -> str:
+    return "".join(f"\n {line}" for line in ("FINAL REPORT", *lines)) + "\n"
+
+
+def test_findings_without_a_word_give_way_to_a_section_that_is_named_after_the_study() -> None:
+    for findings in ("", " ", " [**2150-4-6**]", "\n ______________"):
+        text = final(f"FINDINGS:{findings}", "", f"HEAD CT: {GOOD}", "", f"IMPRESSION: {END}")
+        assert pair(text, "CT_head", Rules()) == Pair(said(GOOD), said(END))
+
+
+def test_the_line_below_a_header_that_stands_alone_is_its_text() -> None:
+    text = final("FINDINGS:", "LUNGS: clear", "HEART: large", "IMPRESSION:", "HEART: as before")
+    assert pair(text, "CT_chest", Rules()) == Pair("lungs: clear", "heart: as before")
+    text = final("HISTORY:", "TECHNIQUE:", f"FINDINGS: {GOOD}", "COMMENT:", f"IMPRESSION: {END}")
+    assert pair(text, "CT_head", Rules()) == Pair(said(GOOD), said(END))
+
+
+def test_a_clinical_impression_is_no_impression() -> None:
+    before = "CLINICAL IMPRESSION: a stroke"
+    text = final(before, f"FINDINGS: {GOOD}", f"IMPRESSION: {END}")
+    assert pair(text, "CT_head", Rules()) == Pair(said(GOOD), said(END))
+    assert pair(final(before, f"FINDINGS: {GOOD}"), "CT_head", Rules()) == "no impression"
+
+
+def test_findings_of_something_else_are_not_the_findings() -> None:
+    text = final("INCIDENTAL FINDINGS: a cyst", f"FINDINGS: {GOOD}", f"IMPRESSION: {END}")
+    assert pair(text, "CT_head", Rules()) == Pair(said(GOOD), said(END))
+    text = final("HISTORY: pain", f"HEAD CT FINDINGS: {GOOD}", f"IMPRESSION: {END}")
+    assert pair(text, "CT_head", Rules()) == Pair(said(GOOD), said(END))
+
+
+@pytest.mark.parametrize("indent", ["", "    ", " " * 30])
+def test_a_header_is_known_however_far_it_is_indented(indent: str) -> None:
+    text = f"FINAL REPORT\n{indent}FINDINGS : {GOOD}\n{indent}IMPRESSION: {END}\n"
+    assert pair(text, "CT_head", Rules()) == Pair(said(GOOD), said(END))
+
+
+def test_a_line_that_only_rules_off_is_no_text_and_blanks_to_fill_in_are() -> None:
+    text = final("FINDINGS: by ______ mm", "_" * 30, "=" * 9, "IMPRESSION: fine", "-" * 5)
+    assert pair(text, "CT_head", Rules()) == Pair("by ______ mm", "fine")
+
+
+def test_the_pages_are_those_of_the_final_report() -> None:
+    text = "WET READ: well\n (Over)\n head" + final("(Cont)", f"FINDINGS: {GOOD}")
+    text += f" (Over)\n head\n (Cont)\n IMPRESSION: {END}\n"
+    assert pair(text, "CT_head", Rules()) == Pair(said(GOOD), said(END))
+
+
+def test_a_mask_may_hold_brackets_and_ends_before_the_next_begins() -> None:
+    text = final("FINDINGS: by [**Name [x] *1**] and [**Name, [**2150**] too", f"IMPRESSION: {END}")
+    found = pair(text, "CT_head", Rules())
+    assert found == Pair("by ___ and [**name, ___ too", said(END))
+
+
 @pytest.mark.parametrize(
     ("description", "group"),
     [
@@ -192,7 +247,7 @@ def test_our_rules_agree_with_the_published_lists() -> None:
             plain = said(spelling)
             assert rules.header(plain) == tables.header(plain) == name
     named = [
-        rules.findings(group, [rules.header(header)]) == 0
+        rules.findings(group, [rules.header(header)]) == [0]
         for group, headers in lists["findings_headers_by_priority"].items()
         for header in headers
     ]
@@ -421,10 +476,10 @@ def test_given_tables_are_followed_exactly(tmp_path: Path) -> None:
     content = {
         "description_to_modality_anatomy": {"CT_head": ["SKULL"]},
         "section_header_typos": {"impression": ["conclusion"]},
-        "findings_headers_by_priority": {"CT_head": ["second", "first"]},
+        "findings_headers_by_priority": {"CT_head": ["third", "second", "first"]},
     }
     tables.write_text(json.dumps(content))
-    text = "FINAL REPORT\n FIRST: one\n SECOND: two\n CONCLUSION: three\n"
+    text = "FINAL REPORT\n THIRD: \n FIRST: one\n SECOND: two\n CONCLUSION: three\n"
     file = write(
         tmp_path / "NOTEEVENTS.csv",
         [row(1, 1, text, DESCRIPTION="SKULL"), row(2, 1, text), row(3, 1, "", DESCRIPTION="SKULL")],

@@ -61,13 +61,15 @@ _REGIONS = {
     "abdomen": {"abdomen", "abdominal"},
     "pelvis": {"pelvis", "pelvic"},
 }
+_LETTERS = re.compile(r"[a-z]+")
 _WAYS = {"ct", "cta", "mr", "mri", "mra", "mrv", "angiogram", "angiography", "angio", "perfusion"}
 _BESIDE = {
     *_WAYS, "a", "additional", "administration", "after", "and", "before", "c", "contrast",
-    "emergency", "enhanced", "enhancement", "following", "for", "from", "gado", "gadolinium", "in",
-    "intravenous", "iv", "l", "limited", "no", "non", "noncontrast", "o", "of", "on", "only", "or",
-    "oral", "post", "pre", "reconstruction", "reconstructions", "rectal", "s", "scan", "soft", "t",
-    "the", "tissue", "tissues", "vasculature", "vessels", "arterial", "w", "with", "without",
+    "emergency", "enhanced", "enhancement", "findings", "following", "for", "from", "gado",
+    "gadolinium", "in", "intravenous", "iv", "l", "limited", "no", "non", "noncontrast", "o", "of",
+    "on", "only", "or", "oral", "post", "pre", "reconstruction", "reconstructions", "rectal", "s",
+    "scan", "soft", "t", "the", "tissue", "tissues", "vasculature", "vessels", "arterial", "w",
+    "with", "without",
 }  # fmt: skip
 
 
@@ -84,12 +86,13 @@ class Rules:
         """Give the proper name of a section's header (lower case, single blanks)."""
         return _header(header)
 
-    def findings(self, group: str, headers: Sequence[str]) -> int | None:
-        """Say which section holds the findings: the first so called, or named by the study."""
-        if FINDINGS in headers:
-            return headers.index(FINDINGS)
-        named = (number for number, header in enumerate(headers) if _names_study(header, group))
-        return next(named, None)
+    def findings(self, group: str, headers: Sequence[str]) -> list[int]:
+        """Say which sections may hold the findings, the first choice first.
+
+        Those so called come before those that are named after the study.
+        """
+        named = [number for number, header in enumerate(headers) if _names_study(header, group)]
+        return [*_places(FINDINGS, headers), *named]
 
 
 class Tables(Rules):
@@ -148,12 +151,10 @@ class Tables(Rules):
         """Give the proper name of a listed spelling."""
         return self._names.get(header, header)
 
-    def findings(self, group: str, headers: Sequence[str]) -> int | None:
-        """Say which section holds the findings: that of the first listed header."""
-        for header in self._priorities.get(group, ()):
-            if header in headers:
-                return headers.index(header)
-        return None
+    def findings(self, group: str, headers: Sequence[str]) -> list[int]:
+        """Say which sections may hold the findings, in the order of the listed headers."""
+        listed = self._priorities.get(group, ())
+        return [number for name in listed for number in _places(name, headers)]
 
 
 _TABLES = (
@@ -165,6 +166,10 @@ _TABLES = (
 
 def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _places(name: str, headers: Sequence[str]) -> list[int]:
+    return [number for number, header in enumerate(headers) if header == name]
 
 
 def _plain(text: str) -> str:
@@ -185,10 +190,11 @@ def _group(description: str) -> str | None:
 
 @lru_cache(4096)
 def _header(header: str) -> str:
-    for word in re.findall(r"[a-z]+", header):
-        for name in (FINDINGS, IMPRESSION):
-            if word[0] == name[0] and difflib.get_close_matches(word, [name], 1, 0.8):
-                return name
+    # by its first word alone: a clinical impression is what was thought before the examination
+    word = _LETTERS.search(header)
+    for name in (FINDINGS, IMPRESSION):
+        if word and word[0][0] == name[0] and difflib.get_close_matches(word[0], [name], 1, 0.8):
+            return name
     return header
 
 
@@ -196,7 +202,7 @@ def _header(header: str) -> str:
 def _names_study(header: str, group: str) -> bool:
     kind, _, places = group.partition("_")
     regions = set[str]().union(*(_REGIONS[place] for place in places.split("-")))
-    words = set(re.findall(r"[a-z]+", header))
+    words = set(_LETTERS.findall(header))
     others = words - regions - _BESIDE
     if group in ("CT_head", "MR_head"):
         others -= {"neck"}  # vessels of both are one study

@@ -13,9 +13,9 @@ MASK = "___"
 
 _OVER, _CONT = "(Over)", "(Cont)"
 # None of these may take long on any text: what is repeated cannot begin anew inside itself.
-_MASKED = re.compile(r"\[\*\*(?:[^*\[\]]|\*(?!\*\]))*\*\*\]")
+_MASKED = re.compile(r"\[\*\*(?:[^*\[]|\[(?!\*\*)|\*(?!\*\]))*\*\*\]")
 _RULE = re.compile(r"^[ \t]*[_=-]{5,}[ \t\r]*$", re.MULTILINE)
-_HEADER = re.compile(r"^ {0,3}([A-Z](?:[A-Z ()/,-]{0,150}[A-Z)])?) {0,3}:(?=\s|$)", re.MULTILINE)
+_HEADER = re.compile(r"\n([A-Z ()/,-]+):(?=\s|$)")
 _WORD = re.compile(r"[a-z]{2}")
 
 
@@ -27,21 +27,26 @@ class Pair:
     impression: str
 
 
-def sections(text: str) -> list[tuple[str, str]]:
-    """Give the sections of a final report as (header, body), in lower case with single blanks.
+def sections(text: str, rules: Rules) -> list[tuple[str, str]]:
+    """Give the sections of a final report as (proper name, body), in lower case.
 
     What stands before the first header is left out. A text without a final report has none.
     """
-    whole = without_page_breaks(text)
-    start = whole.find(START)
+    start = text.find(START)
     if start < 0:
         return []
-    whole = _MASKED.sub(MASK, _RULE.sub("", whole[start + len(START) :]))
-    found = list(_HEADER.finditer(whole))
-    ends = [*(header.start() for header in found), len(whole)][1:]
+    whole = _MASKED.sub(MASK, _RULE.sub("", without_page_breaks(text[start:])))
+    begun: list[tuple[str, re.Match[str]]] = []
+    for header in _HEADER.finditer(whole):
+        name = rules.header(_plain(header[1]))
+        # the line right below a header that stands alone is its text, even if it looks like one
+        alone = bool(begun) and begun[-1][1].end() == header.start()
+        if not alone or name in (FINDINGS, IMPRESSION):
+            begun.append((name, header))
+    ends = [*(header.start() for _, header in begun), len(whole)][1:]
     return [
-        (_plain(header[1]), _plain(whole[header.end() : end]))
-        for header, end in zip(found, ends, strict=True)
+        (name, _plain(whole[header.end() : end]))
+        for (name, header), end in zip(begun, ends, strict=True)
     ]
 
 
@@ -53,23 +58,23 @@ def without_page_breaks(text: str) -> str:
         at = over + len(_OVER)
         if at <= last:
             at = text.find(_CONT, at) + len(_CONT)
-    return "\n".join([*kept, text[at:]])
+    return "".join([*kept, text[at:]])
 
 
 def pair(text: str, group: str, rules: Rules) -> Pair | str:
     """Give the findings and the impression of a report, or the reason why there are none."""
     if START not in text:
         return "no final report"
-    found = sections(text)
-    headers = [rules.header(header) for header, _ in found]
-    impressions = headers.count(IMPRESSION)
+    found = sections(text, rules)
+    names = [name for name, _ in found]
+    impressions = names.count(IMPRESSION)
     if impressions != 1:
         return "several impressions" if impressions else "no impression"
-    impression = found[headers.index(IMPRESSION)][1]
-    where = rules.findings(group, headers)
-    if where is None:
+    impression = found[names.index(IMPRESSION)][1]
+    choices = [found[place][1] for place in rules.findings(group, names)]
+    if not choices:
         return "no findings"
-    findings = found[where][1]
+    findings = next(filter(_WORD.search, choices), choices[0])
     for name, content in ((FINDINGS, findings), (IMPRESSION, impression)):
         if not content:
             return f"empty {name}"
