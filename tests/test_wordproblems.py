@@ -28,7 +28,8 @@ from smalltolarge.wordproblems.compositions import COMPOSITIONS, Composition
 from smalltolarge.wordproblems.files import write_sample_data
 from smalltolarge.wordproblems.language import Exact, Noun
 from smalltolarge.wordproblems.rows import new_problem, told_again
-from smalltolarge.wordproblems.skill import Problem
+from smalltolarge.wordproblems.skill import Number, Problem
+from smalltolarge.wordproblems.tables import read
 
 NUMBER = r"\d+(?:\.\d+)?(?:/\d+)?"
 Row = dict[str, str]
@@ -231,6 +232,26 @@ def test_nouns_are_all_different_within_a_problem(skill: Skill) -> None:
         assert len({problem.cast[slot] for slot in slots}) == len(slots)
 
 
+def test_a_number_is_read_as_a_list_or_a_range() -> None:
+    assert list(Number.read("2, 3, 5", "9").larger) == [9]
+    assert list(Number.read("2, 3, 5").usual) == [2, 3, 5]
+    assert list(Number.read("2 to 12 by 5").usual) == [2, 7, 12]
+    assert list(Number.read("1 to 2 by 0.25").usual) == [Fraction(n, 4) for n in range(4, 9)]
+
+
+@pytest.mark.parametrize("step", ["x = a.real", "x = [a]", "x = 'a'.upper()", "import os", "del a"])
+def test_a_step_that_is_more_than_arithmetic_is_refused(step: str) -> None:
+    skill = replace(SKILLS[0], name="odd", steps=(step,))
+    with pytest.raises(ValueError, match="a step of a skill holds more than arithmetic"):
+        skill.solve({"a": 1})
+
+
+def test_an_entry_with_a_key_that_is_none_is_refused() -> None:
+    entry = read("skills")["skill"][0]
+    with pytest.raises(TypeError, match="plces"):
+        Skill.read({**entry, "plces": 2})
+
+
 # Training rows
 
 
@@ -321,6 +342,12 @@ def test_a_seed_gives_the_same_rows_on_every_machine(rows: list[Row]) -> None:
 def test_a_worked_solution_ends_in_the_answer(suites: dict[str, list[Row]]) -> None:
     for row in (row for suite in suites.values() for row in suite):
         assert row["output"].endswith(f" The answer is {row['answer']}.")
+
+
+def test_sample_data_is_the_same_bytes_on_every_machine(tmp_path: Path) -> None:
+    files = write_sample_data(tmp_path, 50, seed=3)
+    whole = b"".join(path.read_bytes() for path in files)
+    assert hashlib.sha256(whole).hexdigest()[:16] == "78079ca7bdf6263f"
 
 
 # Test suites

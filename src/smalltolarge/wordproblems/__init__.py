@@ -1,13 +1,15 @@
 """Arithmetic word problems of our own: scratch data for the demo and the experiments.
 
-    skill.py         what a skill is, how it is drawn, solved and told
+    skills.toml, compositions.toml, words.toml   the problems: all that a question may be and say
+    tables.py        reads them
     language.py      nouns, people, and numbers written in a sentence
-    money.py, amounts.py, measures.py, counting.py   the skills, one table entry each
+    skill.py         what a skill is, how it is drawn, solved and told
     compositions.py  questions that take two skills
     rows.py          training rows and test suites
+    files.py         the files of both
 
-To add a skill, write one entry in a table and put it into `SKILLS` where its frequency belongs.
-Standard library only; nothing here writes a file.
+To add a skill, write an entry into `skills.toml` where its frequency belongs. All of it needs the
+standard library alone.
 """
 
 from smalltolarge.wordproblems.rows import (
@@ -16,11 +18,10 @@ from smalltolarge.wordproblems.rows import (
     NEAR_DUPLICATE_SHARE,
     OUT_OF_DOMAIN,
     RARE,
-    SKILLS,
     test_suites,
     training_rows,
 )
-from smalltolarge.wordproblems.skill import PROGRAM_REQUEST, Skill
+from smalltolarge.wordproblems.skill import PROGRAM_REQUEST, SKILLS, Skill
 
 __all__ = [
     "FREQUENT",

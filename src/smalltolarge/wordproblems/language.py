@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
+
+from smalltolarge.wordproblems.tables import read
 
 Exact = int | Fraction
 """A number without rounding; a whole one may be of either type."""
@@ -83,40 +84,15 @@ def nouns(words: str) -> tuple[Noun, ...]:
     return tuple(Noun(word.strip()) for word in words.split(","))
 
 
-def bullets(text: str) -> tuple[str, ...]:
-    """Split a text into its items, each begun by a dash at the start of a line."""
-    items = re.split(r"^ *- ", text, flags=re.MULTILINE)[1:]
-    return tuple(" ".join(item.split()) for item in items)
-
-
-WOMEN = nouns(
-    "Amara, Beatriz, Chloe, Divya, Elif, Freya, Grace, Hana, Ines, Jolanda, Keiko, Leila, Maria,"
-    "Nadia, Olga, Priya, Rosa, Sofia, Tamar, Zoe"
-)
-MEN = nouns(
-    "Ahmed, Boris, Carlos, Dmitri, Emeka, Felix, Goran, Hugo, Ivan, Jamal, Kofi, Liam, Mateo,"
-    "Noah, Omar, Pavel, Rafael, Samir, Tom, Viktor"
-)
-PEOPLE = WOMEN + MEN
-
-STATIONERY = nouns(
-    "pen, notebook, eraser, ruler, folder, marker, pencil case, glue stick, sketch pad, stapler"
-)
-SNACKS = nouns(
-    "sandwich, muffin, apple pie, juice box, salad, pretzel, yogurt, smoothie, cookie, bagel"
-)
-CLOTHES = nouns("jacket, sweater, shirt, scarf, coat, dress, hat, backpack, raincoat, belt")
-GOODS = nouns(
-    "apple, orange, brick, candle, egg, lemon, melon, tile, book, bottle, card, light bulb"
-)
-CRAFTS = nouns("mug, bracelet, basket, lamp, umbrella, toy car, vase, puzzle, cushion, clock")
-CONTAINERS = nouns("box, bag, crate, basket, carton, tray, case")
-FLOWERS = nouns("rose, tulip, daisy, lily, sunflower, iris, orchid, poppy")
+WORDS: Mapping[str, tuple[Noun, ...]] = {
+    name: nouns(words) for name, words in read("words").items()
+}
+PEOPLE = WORDS["women"] + WORDS["men"]
 
 
 def person(who: Noun) -> Iterator[tuple[str, str]]:
     """Yield the fields of a template that speak of one person."""
-    she = who in WOMEN
+    she = who in WORDS["women"]
     yield "name", str(who)
     yield "he", "she" if she else "he"
     yield "He", "She" if she else "He"

@@ -10,80 +10,16 @@ from itertools import accumulate, cycle, islice
 from random import Random
 
 from smalltolarge.errors import DataError
-from smalltolarge.wordproblems.amounts import (
-    AGE,
-    ARITHMETIC_SEQUENCE,
-    AVERAGE,
-    FRACTION_OF,
-    MIXTURE,
-    PERCENT_CHANGE,
-    PERCENT_OF,
-    RATIO_SHARING,
-    REMAINDER,
-)
 from smalltolarge.wordproblems.compositions import COMPOSITIONS
-from smalltolarge.wordproblems.counting import COMBINATIONS, COMMON_MULTIPLE, PROBABILITY
-from smalltolarge.wordproblems.measures import (
-    AREA,
-    MEETING,
-    PERIMETER,
-    PRODUCTION_RATE,
-    SPEED_DISTANCE,
-    TIME_INTERVAL,
-    UNIT_CONVERSION,
-    WORK_TOGETHER,
-    WORKERS_DAYS,
-)
-from smalltolarge.wordproblems.money import (
-    CHANGE,
-    DISCOUNT,
-    PROFIT,
-    SHOPPING_TOTAL,
-    SIMPLE_INTEREST,
-    TWO_UNKNOWNS,
-    UNIT_PRICE,
-)
 from smalltolarge.wordproblems.skill import (
     PROGRAM_REQUEST,
+    SKILLS,
     Problem,
     Skill,
     chain_of_thought,
     draw_cast,
     pick,
 )
-
-SKILLS: tuple[Skill, ...] = (
-    SHOPPING_TOTAL,
-    PERCENT_OF,
-    SPEED_DISTANCE,
-    CHANGE,
-    AVERAGE,
-    FRACTION_OF,
-    DISCOUNT,
-    PRODUCTION_RATE,
-    RATIO_SHARING,
-    AREA,
-    UNIT_PRICE,
-    REMAINDER,
-    AGE,
-    PERIMETER,
-    PROFIT,
-    TIME_INTERVAL,
-    UNIT_CONVERSION,
-    SIMPLE_INTEREST,
-    PERCENT_CHANGE,
-    ARITHMETIC_SEQUENCE,
-    WORKERS_DAYS,
-    TWO_UNKNOWNS,
-    MIXTURE,
-    MEETING,
-    WORK_TOGETHER,
-    COMMON_MULTIPLE,
-    COMBINATIONS,
-    PROBABILITY,
-)
-"""All skills, the most frequent first: skill number r has a share proportional to 1/r (Zipf's law
-with exponent 1, so that no power of a float, which could differ between machines, is taken)."""
 
 FREQUENT: tuple[Skill, ...] = SKILLS[:8]
 """The skills with near-duplicates among their training rows."""

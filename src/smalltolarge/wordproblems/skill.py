@@ -1,8 +1,8 @@
 """A skill, stated once: its numbers, its solution as Python lines, and the texts around them.
 
-The solution of a skill is written as assignments (``total = count * price``). The same lines are
-run on exact numbers to get the answer, and are printed as the program-of-thought answer; the
-chain of thought shows the values they produced. So the three cannot disagree.
+The solution of a skill is written in its table as assignments (``total = count * price``). The same
+lines are run on exact numbers to get the answer, and are printed as the program-of-thought answer;
+the chain of thought shows the values they produced. So the three cannot disagree.
 """
 
 from __future__ import annotations
@@ -15,10 +15,20 @@ from fractions import Fraction
 from functools import cached_property
 from random import Random
 from types import CodeType
-from typing import TypeVar
+from typing import Any, TypeVar
 from zlib import crc32
 
-from smalltolarge.wordproblems.language import PEOPLE, Exact, Noun, Shown, number_text, person
+from smalltolarge.wordproblems.language import (
+    PEOPLE,
+    WORDS,
+    Exact,
+    Noun,
+    Shown,
+    nouns,
+    number_text,
+    person,
+)
+from smalltolarge.wordproblems.tables import bullets, read
 
 T = TypeVar("T")
 
@@ -39,26 +49,30 @@ class Number:
     usual: Sequence[Exact]
     larger: Sequence[Exact]
 
+    @classmethod
+    def read(cls, usual: str, larger: str = "") -> Number:
+        """Read either as ``2, 3, 5``, ``2 to 12`` or ``1 to 9 by 0.25``."""
+        return cls(_values(usual), _values(larger) if larger else ())
+
     def draw(self, rng: Random, *, larger: bool) -> Exact:
         """Draw one value; a number that never grows is drawn as usual."""
         return pick(rng, self.larger if larger and self.larger else self.usual)
 
 
-def whole(low: int, high: int, top: int | None = None, *, step: int = 1) -> Number:
-    """Return the whole numbers from low to high; the larger ones go on to ``top``."""
-    larger = range(0) if top is None else range(high + step, top + 1, step)
-    return Number(range(low, high + 1, step), larger)
+def _values(text: str) -> Sequence[Exact]:
+    bounds, _, step = text.partition(" by ")
+    low, _, high = bounds.partition(" to ")
+    if not high:
+        return [_exact(value) for value in text.split(",")]
+    first, last, by = _exact(low), _exact(high), _exact(step or "1")
+    if isinstance(first, int) and isinstance(last, int) and isinstance(by, int):
+        return range(first, last + 1, by)
+    return [first + by * place for place in range((last - first) // by + 1)]
 
 
-def money(low: int, high: int, top: int) -> Number:
-    """Return amounts in quarters of a dollar from low to high; the larger ones go on to ``top``."""
-    usual = [Fraction(quarters, 4) for quarters in range(4 * low, 4 * high + 1)]
-    return Number(usual, [Fraction(quarters, 4) for quarters in range(4 * high + 1, 4 * top + 1)])
-
-
-def one_of(*usual: int, larger: Sequence[int] = ()) -> Number:
-    """Return just these numbers."""
-    return Number(usual, larger)
+def _exact(text: str) -> Exact:
+    value = Fraction(text)
+    return int(value) if value.denominator == 1 else value
 
 
 def _divide(dividend: Exact, divisor: Exact) -> Exact:
@@ -66,8 +80,18 @@ def _divide(dividend: Exact, divisor: Exact) -> Exact:
     return Fraction(dividend) / divisor if rest else quotient
 
 
-class _ExactDivision(ast.NodeTransformer):
-    """Makes ``a / b`` exact, where Python would give a float."""
+class _Arithmetic(ast.NodeTransformer):
+    """Lets arithmetic pass and nothing else; makes ``a / b`` exact, where Python gives a float."""
+
+    allowed = (
+        *(ast.Module, ast.Assign, ast.Name, ast.Constant, ast.BinOp, ast.Compare, ast.BoolOp),
+        *(ast.Call, ast.expr_context, ast.operator, ast.cmpop, ast.boolop),
+    )
+
+    def visit(self, node: ast.AST) -> Any:
+        if not isinstance(node, self.allowed):
+            raise ValueError(f"a step of a skill holds more than arithmetic: {ast.unparse(node)}")
+        return super().visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
@@ -111,10 +135,26 @@ class Skill:
     cast: Mapping[str, tuple[Noun, ...]] = field(default_factory=dict)
     """The nouns of the wordings, and what each may be; people are there always."""
 
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> Skill:
+        """Read an entry of the table of skills."""
+        texts = {
+            "numbers": {name: Number.read(**told) for name, told in entry["numbers"].items()},
+            "steps": tuple(entry["steps"].strip().split("\n")),
+            "reasoning": " ".join(entry["reasoning"].split()),
+            "wordings": bullets(entry["wordings"]),
+            "held_out": bullets(entry["held_out"]),
+            "places": None if entry.get("places") == "any" else entry.get("places", 0),
+            "cast": {
+                slot: WORDS.get(text) or nouns(text) for slot, text in entry.get("cast", {}).items()
+            },
+        }
+        return cls(**{**entry, **texts})
+
     @cached_property
     def _code(self) -> CodeType:
         lines = "\n".join((*self.steps, f"sensible = {self.where}"))
-        tree = ast.fix_missing_locations(_ExactDivision().visit(ast.parse(lines)))
+        tree = ast.fix_missing_locations(_Arithmetic().visit(ast.parse(lines)))
         return compile(tree, f"<skill {self.name}>", "exec")
 
     @cached_property
@@ -125,7 +165,7 @@ class Skill:
     def solve(self, given: Mapping[str, Exact]) -> dict[str, Exact] | None:
         """Return the numbers and all steps, exactly; None if they make no clean problem."""
         scope: dict[str, object] = {"__builtins__": {}, **FUNCTIONS, **given}
-        exec(self._code, scope)  # noqa: S102 the lines come from our own tables
+        exec(self._code, scope)  # noqa: S102 the lines are arithmetic alone
         values: dict[str, Exact] = dict(given)
         for name in self.step_names:
             value = scope[name]
@@ -164,6 +204,11 @@ class Skill:
         seed, so no test question can occur in training rows."""
         key = ",".join(str(given[name]) for name in self.numbers)
         return crc32(f"{self.name}:{key}".encode()) % 4 == 0
+
+
+SKILLS: tuple[Skill, ...] = tuple(Skill.read(entry) for entry in read("skills")["skill"])
+"""All skills, the most frequent first: skill number r has a share proportional to 1/r (Zipf's law
+with exponent 1, so that no power of a float, which could differ between machines, is taken)."""
 
 
 def draw_cast(cast: Mapping[str, tuple[Noun, ...]], rng: Random) -> dict[str, str]:
