@@ -238,9 +238,9 @@ def test_what_is_missing_in_a_data_frame_is_null(tmp_path: Path) -> None:
 
 def test_what_is_no_data_in_memory_is_refused_with_what_is() -> None:
     with pytest.raises(DataError, match="cannot be read from a list_iterator.*a list of dicts"):
-        load(iter(ROWS))
+        load(iter(ROWS))  # type: ignore[arg-type]
     with pytest.raises(DataError, match="rows that are all dicts; it holds a int"):
-        load([1])
+        load([1])  # type: ignore[arg-type]
     with pytest.raises(DataError, match="the list is empty"):
         load([])
     with pytest.raises(DataError, match="rows in memory, row 1: not text; found a key that is"):

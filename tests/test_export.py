@@ -14,9 +14,9 @@ import yaml
 
 from smalltolarge import examples, lm
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError, StaleArtifact
-from smalltolarge.export import export
 from smalltolarge.jinja import HEADINGS
 from smalltolarge.settings import TargetSettings
+from smalltolarge.verbs.export import export
 from tests.conftest import LAYOUTS, Cli
 from tests.lm_samples import CHATML, SMALL, model_folder
 

@@ -14,22 +14,22 @@ import transformers
 from rich.console import Console
 
 import smalltolarge
-from smalltolarge import experiment
 from smalltolarge import recipe as recipes
 from smalltolarge.diagnostics import adjusted_rand, cosines
 from smalltolarge.errors import DataError, IntegrityError, MissingArtifact, StaleArtifact
-from smalltolarge.experiment import Watch
-from smalltolarge.inspection import inspect_run, read_inspection
 from smalltolarge.lm import models, prepare
 from smalltolarge.lm.gradients import Gradients, Sketch
 from smalltolarge.lm.recording import find_losses
-from smalltolarge.progress import Progress
+from smalltolarge.progress import Progress, Watch
 from smalltolarge.recipe import RecordRecipe, SelectRecipe
 from smalltolarge.report.inspection import show_inspection
 from smalltolarge.results import Run
 from smalltolarge.selection import S2L, Pool
 from smalltolarge.settings import ProxySettings
-from smalltolarge.verification import verify
+from smalltolarge.verbs.inspect import inspect, read_inspection
+from smalltolarge.verbs.record import run_record
+from smalltolarge.verbs.select import run_select
+from smalltolarge.verbs.verify import verify
 
 from .conftest import Cli
 from .lm_samples import SMALL, examples_of, model_folder, sums
@@ -131,7 +131,7 @@ def test_inspect_prints_all_parts_and_leaves_the_run_as_it_is(
 
 
 def test_the_clusters_looked_at_are_those_of_the_run(here: Path) -> None:
-    found = inspect_run("runs/subset", gradients=False, seeds=2)
+    found = inspect("runs/subset", gradients=False, seeds=2)
     run = Run.open("runs/subset")
     table = run.selection()
     sizes = np.bincount(table["cluster"].to_numpy())
@@ -151,44 +151,44 @@ def test_the_clusters_looked_at_are_those_of_the_run(here: Path) -> None:
 def test_without_gradients_neither_data_nor_proxy_is_needed(here: Path) -> None:
     (here / "data.jsonl").unlink()
     (here / "runs/subset/proxy.safetensors").unlink()
-    inspect_run("runs/subset", gradients=False)
+    inspect("runs/subset", gradients=False)
     with pytest.raises(IntegrityError, match="proxy.safetensors is missing"):
-        inspect_run("runs/subset")
+        inspect("runs/subset")
 
 
 def test_data_that_are_gone_or_changed_are_named(here: Path) -> None:
     lines = (here / "data.jsonl").read_text().splitlines(keepends=True)
     (here / "data.jsonl").write_text("".join(lines[1:]))
     with pytest.raises(StaleArtifact, match="some of its examples are gone"):
-        inspect_run("runs/subset")
+        inspect("runs/subset")
     (here / "data.jsonl").unlink()
     with pytest.raises(MissingArtifact, match="data.jsonl.*is not here"):
-        inspect_run("runs/subset")
+        inspect("runs/subset")
 
 
 def test_a_folder_without_a_recording_is_answered_clearly(here: Path, s2l: Cli) -> None:
     chosen = recipe(SelectRecipe, method="random", budget="5")
-    experiment.run_select(chosen, Path("r.jsonl"), Path("runs/r"), Watch())
+    run_select(chosen, Path("r.jsonl"), Path("runs/r"), Watch())
     done = s2l("inspect", "runs/r", expect=4)
     assert "runs/r recorded no losses: there is nothing to inspect" in done.stderr
     with pytest.raises(MissingArtifact, match="not a run folder"):
-        inspect_run(".")
+        inspect(".")
 
 
 def test_two_recordings_with_different_proxies_compare(here: Path) -> None:
     recorded = recipe(RecordRecipe, proxy="scratch-0.1m", **QUICK)
-    experiment.run_record(recorded, Path("small.parquet"), Path("runs/small"), Watch())
-    found = inspect_run("runs/small", target="runs/subset", gradients=False, seeds=1)
+    run_record(recorded, Path("small.parquet"), Path("runs/small"), Watch())
+    found = inspect("runs/small", target="runs/subset", gradients=False, seeds=1)
     shown = io.StringIO()
     show_inspection(found, Console(file=shown, width=80))
     assert "The run selected nothing: S2L at 11% is looked at in its place." in shown.getvalue()
     assert "runs/subset, 120 examples in both" in shown.getvalue()
     assert found.clusters.over_seeds is None
-    found = inspect_run("runs/subset", target="small.parquet", gradients=False)
+    found = inspect("runs/subset", target="small.parquet", gradients=False)
     assert found.agreement is not None
     assert found.agreement.last is not None
     assert 0.3 < found.agreement.last < 1
-    itself = inspect_run("runs/subset", target="runs/subset", gradients=False).agreement
+    itself = inspect("runs/subset", target="runs/subset", gradients=False).agreement
     assert itself is not None
     assert itself.last == pytest.approx(1)
     assert itself.clusters == 1
@@ -200,13 +200,13 @@ def test_losses_of_other_examples_are_no_target(here: Path) -> None:
     )
     other.to_parquet("other.parquet")
     with pytest.raises(DataError, match="losses of 0 of the examples"):
-        inspect_run("runs/subset", target="other.parquet", gradients=False)
+        inspect("runs/subset", target="other.parquet", gradients=False)
 
 
 def test_the_subset_of_everything_has_no_gradient_error(here: Path) -> None:
     chosen = recipe(SelectRecipe, budget="100%", clusters=5, proxy="scratch-0.1m", **QUICK)
-    experiment.run_select(chosen, Path("all.jsonl"), Path("runs/all"), Watch())
-    found = inspect_run("runs/all", sample=10, seeds=1).gradients
+    run_select(chosen, Path("all.jsonl"), Path("runs/all"), Watch())
+    found = inspect("runs/all", sample=10, seeds=1).gradients
     assert found is not None
     assert found.error == pytest.approx(0, abs=1e-5)
     assert found.weighted_error == pytest.approx(0, abs=1e-5)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import runpy
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
 
 import smalltolarge
 from smalltolarge.errors import BudgetError, DataError, RecipeError
-from smalltolarge.selection import S2L, Pool
+from smalltolarge.selection import S2L, Pool, RandomByLength
+from smalltolarge.settings import ProxySettings, ReadingSettings, TargetSettings
+from smalltolarge.trajectories import Trajectories
+from smalltolarge.verbs import keywords
 
 from .conftest import QUICK, Cli
 
@@ -30,10 +37,10 @@ def test_python_and_the_command_line_choose_the_same_rows(
 
 def test_each_stage_is_usable_alone(data: Path, tmp_path: Path) -> None:
     examples = smalltolarge.load(data)
-    trajectories = smalltolarge.record(examples, seed=2, folder=tmp_path / "proxy", **SMALL)
+    trajectories = smalltolarge.record(examples, seed=2, run=tmp_path / "proxy", **SMALL)
     assert trajectories.losses.shape == (120, 3)
     trajectories.to_parquet(tmp_path / "t.parquet")
-    again = smalltolarge.record(examples, seed=2, folder=tmp_path / "proxy", **SMALL)
+    again = smalltolarge.record(examples, seed=2, run=tmp_path / "proxy", **SMALL)
     assert np.array_equal(again.losses, trajectories.losses)
     from_file = smalltolarge.select(
         data, budget=30, trajectories=tmp_path / "t.parquet", clusters=5, seed=2
@@ -55,11 +62,11 @@ def test_a_dataset_in_memory_goes_in_and_comes_out() -> None:
 
 def test_mistakes_are_named(data: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean epochs"):
-        smalltolarge.record(data, epoch=1)
+        smalltolarge.record(data, epoch=1)  # type: ignore[call-arg]
     with pytest.raises(
         RecipeError, match="clustrs is not a setting of method s2l; did you mean clusters"
     ):
-        smalltolarge.select(data, budget=5, clustrs=3)
+        smalltolarge.select(data, budget=5, clustrs=3)  # type: ignore[call-arg]
     with pytest.raises(BudgetError, match="only 120 can be used"):
         smalltolarge.select(data, budget=121, method="random")
     with pytest.raises(DataError, match="nowhere"):
@@ -73,7 +80,7 @@ def test_whole_numbers_of_numpy_are_whole_numbers(data: Path) -> None:
     with pytest.raises(RecipeError, match="a share is a text with %"):
         smalltolarge.select(data, budget=10.0, method="random")  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match="tokenizer: .* is a PosixPath"):
-        smalltolarge.record(data, tokenizer=Path("x"))
+        smalltolarge.record(data, tokenizer=Path("x"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("budget", [121, "9M-tokens"])
@@ -93,7 +100,7 @@ def test_rows_in_a_list_are_read_and_give_a_dataset_of_the_chosen() -> None:
     chosen = smalltolarge.select(rows, budget=3, method="random")
     assert chosen.to_dataset().to_list() == [rows[n] for n in chosen.indices]
     with pytest.raises(DataError, match="rows that are all dicts; it holds a int"):
-        smalltolarge.load([1])
+        smalltolarge.load([1])  # type: ignore[arg-type]
 
 
 def test_reading_settings_beside_examples_are_refused(data: Path) -> None:
@@ -102,3 +109,90 @@ def test_reading_settings_beside_examples_are_refused(data: Path) -> None:
         smalltolarge.load(examples, on_bad_row="exclude")
     with pytest.raises(RecipeError, match="format: these examples are read already"):
         smalltolarge.select(examples, budget=5, method="random", format="alpaca")
+
+
+def test_a_selection_goes_on_where_it_was_and_writes_what_the_command_writes(
+    data: Path, tmp_path: Path, s2l: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    s2l("select", "data.jsonl", "--budget", "20%", "--clusters", "5", *QUICK)
+    written = (tmp_path / "subset.jsonl").read_bytes()
+    made = smalltolarge.select("data.jsonl", budget="20%", clusters=5, out="here.jsonl", **SMALL)
+    assert Path("here.jsonl").read_bytes() == written
+    again = smalltolarge.select("data.jsonl", budget="20%", clusters=5, out="here.jsonl", **SMALL)
+    for name in ("indices", "order", "keys", "labels"):
+        assert np.array_equal(getattr(again, name), getattr(made, name))
+    again.write("third.jsonl")
+    assert Path("third.jsonl").read_bytes() == written
+    assert smalltolarge.verify("runs/here")[-1] == "the subset chosen again: the same rows"
+
+
+def test_without_a_place_nothing_is_left_behind(data: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    smalltolarge.select(data, budget="20%", clusters=5, **SMALL)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_method_may_be_an_object_with_its_settings(data: Path) -> None:
+    by_name = smalltolarge.select(data, budget=20, method="random-by-length", bins=3)  # type: ignore[call-arg]
+    by_object = smalltolarge.select(data, budget=20, method=RandomByLength(bins=3))
+    assert np.array_equal(by_name.indices, by_object.indices)
+
+
+def test_losses_without_a_file_are_refused_where_a_run_is_kept(data: Path) -> None:
+    examples = smalltolarge.load(data)
+    losses = np.ones((len(examples), 2), dtype=np.float32)
+    given = Trajectories(losses=losses, steps=np.array([0, 1]), ids=examples.ids)
+    with pytest.raises(RecipeError, match="trajectories: a run keeps where they came from"):
+        smalltolarge.select(data, budget=5, trajectories=given, out="x.jsonl")
+
+
+def test_what_is_given_back_says_in_a_line_what_it_is(data: Path) -> None:
+    examples = smalltolarge.load(data)
+    chosen = smalltolarge.select(examples, budget=12, method="random")
+    assert repr(examples) == f"<Examples: 120 of 120 rows of {data}, alpaca>"
+    assert repr(chosen) == "<Selection: 12 of 120 rows by random>"
+
+
+KEYWORDS: dict[type[Any], tuple[type[Any], tuple[type[Any], ...]]] = {
+    keywords.Reading: (ReadingSettings, ()),
+    keywords.Recording: (ProxySettings, (ReadingSettings,)),
+    keywords.Selecting: (S2L, (ProxySettings, ReadingSettings)),
+    keywords.Training: (TargetSettings, (ReadingSettings,)),
+}
+
+
+@pytest.mark.parametrize("typed", KEYWORDS, ids=lambda typed: typed.__name__)
+def test_keywords_are_the_fields_of_the_settings(typed: type[Any]) -> None:
+    kinds = [KEYWORDS[typed][0], *KEYWORDS[typed][1]]
+    wanted = {
+        field.name: get_type_hints(kind)[field.name] for kind in kinds for field in fields(kind)
+    }
+    if typed is keywords.Training:
+        del wanted["target"]
+    lists = {name: Sequence[str] for name, hint in wanted.items() if hint == tuple[str, ...]}
+    assert get_type_hints(typed) == wanted | lists
+
+
+COMMANDS: dict[str, Callable[..., Any]] = runpy.run_path(
+    str(Path(__file__).parents[1] / "docs" / "make_reference.py")
+)["commands"]()
+ONLY_TYPED = {"recipe", "assignments", "dry_run", "no_progress"}
+"""What the command line asks for because everything there is typed in one line."""
+ELSEWHERE = {"no_gradients": "gradients"}
+
+
+@pytest.mark.parametrize(
+    "verb",
+    ["load", "record", "select", "show_text", "train", "run", "inspect", "export", "verify"],
+)
+def test_a_verb_takes_in_python_what_its_command_takes(verb: str) -> None:
+    function = getattr(smalltolarge, verb)
+    takes = set(signature(function).parameters)
+    if "settings" in takes:
+        [typed] = get_type_hints(function)["settings"].__args__
+        takes |= set(get_type_hints(typed))
+    asked = {
+        ELSEWHERE.get(name, name) for name in signature(COMMANDS[verb.replace("_", "-")]).parameters
+    }
+    assert asked - ONLY_TYPED <= takes

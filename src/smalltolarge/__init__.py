@@ -14,32 +14,46 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smalltolarge.errors import S2LError as S2LError
     from smalltolarge.examples import Examples as Examples
     from smalltolarge.results import Run as Run
+    from smalltolarge.selection import Evidence as Evidence
     from smalltolarge.selection import Pool as Pool
+    from smalltolarge.selection import Ranking as Ranking
     from smalltolarge.selection import Selection as Selection
+    from smalltolarge.selection import Selector as Selector
     from smalltolarge.shown import Shown as Shown
     from smalltolarge.trajectories import Trajectories as Trajectories
-    from smalltolarge.verbs import load as load
-    from smalltolarge.verbs import record as record
-    from smalltolarge.verbs import run as run
-    from smalltolarge.verbs import select as select
-    from smalltolarge.verbs import show_text as show_text
-    from smalltolarge.verbs import train as train
+    from smalltolarge.verbs.export import export as export
+    from smalltolarge.verbs.inspect import inspect as inspect
+    from smalltolarge.verbs.load import load as load
+    from smalltolarge.verbs.record import record as record
+    from smalltolarge.verbs.run import run as run
+    from smalltolarge.verbs.select import select as select
+    from smalltolarge.verbs.show_text import show_text as show_text
+    from smalltolarge.verbs.train import train as train
+    from smalltolarge.verbs.verify import verify as verify
 
 _HOME = {
+    "Evidence": "selection",
     "Examples": "examples",
     "Pool": "selection",
+    "Ranking": "selection",
     "Run": "results",
+    "S2LError": "errors",
     "Selection": "selection",
+    "Selector": "selection",
     "Shown": "shown",
     "Trajectories": "trajectories",
-    "load": "verbs",
-    "record": "verbs",
-    "run": "verbs",
-    "select": "verbs",
-    "show_text": "verbs",
-    "train": "verbs",
+    "export": "verbs.export",
+    "inspect": "verbs.inspect",
+    "load": "verbs.load",
+    "record": "verbs.record",
+    "run": "verbs.run",
+    "select": "verbs.select",
+    "show_text": "verbs.show_text",
+    "train": "verbs.train",
+    "verify": "verbs.verify",
 }
 
 __all__ = [*_HOME, "__version__"]

@@ -30,9 +30,8 @@ from smalltolarge.evaluation.summaries import plain, score_summaries
 from smalltolarge.evaluation.task import standard_error
 from smalltolarge.evaluation.tasks import Benchmark, find_tasks
 from smalltolarge.examples.overlap import Overlap, Questions
-from smalltolarge.experiment import Watch
 from smalltolarge.outcomes import Score
-from smalltolarge.progress import LOADING
+from smalltolarge.progress import LOADING, Watch
 from smalltolarge.report.evaluation import to_markdown
 from smalltolarge.settings import AskingSettings, ModelSettings
 

@@ -28,9 +28,8 @@ from smalltolarge.evaluation.tasks import Benchmark, examine, find_tasks
 from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import Overlap, Questions, questions_of
 from smalltolarge.examples.table import Message
-from smalltolarge.experiment import Watch
 from smalltolarge.outcomes import Arm, ArmResult, Table, tabulate
-from smalltolarge.progress import NotedProgress
+from smalltolarge.progress import NotedProgress, Watch
 from smalltolarge.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
 from smalltolarge.report.comparison import to_csv, to_markdown
 from smalltolarge.results import Run

@@ -14,11 +14,12 @@ import json
 import logging
 import os
 import platform
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,20 +27,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from smalltolarge import examples as reading
-from smalltolarge import outputs, store
 from smalltolarge import recipe as recipes
+from smalltolarge import store
 from smalltolarge.errors import (
     BudgetError,
     DataError,
-    IntegrityError,
     RecipeError,
     StaleArtifact,
-    printable,
 )
 from smalltolarge.evaluation.tasks import find_tasks
 from smalltolarge.examples import Examples
 from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features, write_features
-from smalltolarge.progress import Progress
+from smalltolarge.progress import Watch
 from smalltolarge.recipe import CompareRecipe, Recipe, RecordRecipe, SelectRecipe, TrainRecipe
 from smalltolarge.results import (
     Run,
@@ -48,9 +47,8 @@ from smalltolarge.results import (
     selection_facts,
     selection_table,
 )
-from smalltolarge.selection import Budget, Evidence, Pool
+from smalltolarge.selection import Budget, Evidence, Pool, Selection
 from smalltolarge.settings import TrainingSettings, cores
-from smalltolarge.shown import Shown
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -68,181 +66,21 @@ _VERSIONS = (
 _VARIABLES = ("CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
 
-def _nothing() -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Who looks on while a run goes: what is shown, and what may stop it."""
-
-    progress: Progress = field(default_factory=Progress)
-    check: Callable[[], None] = _nothing
-    """Called often; raises ``Interrupted`` when the run is to stop."""
-    show: Callable[[Shown], None] | None = None
-    """Takes the first row as a model sees it, before one is trained."""
-
-
-def run_select(
-    recipe: SelectRecipe, out: Path | None, folder: Path, watch: Watch, *, overwrite: bool = False
-) -> Run:
-    """Read, record, select and write, each stage once; what is done is not done again.
-
-    ``out`` is ``subset`` with the suffix of the input when it is None.
-
-    Raises
-    ------
-    RecipeError, DataError, BudgetError
-        The settings or the data do not allow it; nothing has been trained then.
-    StaleArtifact
-        ``folder`` or ``out`` belongs to something else.
-    """
-    recipe = recipe.resolved()
-    budget = Budget.parse(recipe.budget)
-    with hold(recipe, folder) as (run, recipe):
-        read, facts = load_once(run, recipe, watch)
-        budget.least_rows(len(read))
-        out = out or Path(f"subset{reading.usual_suffix(read)}")
-        reading.check_output(read, out)
-        outputs.check_output(run, recipe, facts, out, overwrite)
-        examples, trajectories = read, None
-        if recipe.proxy is not None:
-            recorded = record_once(run, recipe, read, facts, watch, budget)
-            examples, trajectories = join(read, recorded)
-        else:
-            if recipe.trajectories is not None:
-                examples, trajectories = join(read, Trajectories.from_parquet(recipe.trajectories))
-            n_tokens = None if trajectories is None else trajectories.n_tokens
-            check_budget(budget, len(examples), n_tokens)
-            begin(run, recipe, read, facts)
-        features = find_features(run, recipe, read, examples, recipe.selector().needs, watch)
-        chosen = _select(run, recipe, examples, trajectories, features, watch)
-        outputs.write_once(
-            run, out, len(chosen), lambda: reading.write_subset(examples, chosen, out)
-        )
-    return Run.open(folder)
-
-
-def run_record(
-    recipe: RecordRecipe, out: Path, folder: Path, watch: Watch, *, overwrite: bool = False
-) -> Run:
-    """Read and record, and write the trajectories to ``out``. Raises as ``run_select``."""
-    recipe = recipe.resolved()
-    outputs.require_parquet(out)
-    with hold(recipe, folder) as (run, recipe):
-        examples, facts = load_once(run, recipe, watch)
-        recorded = run.path / "trajectories.parquet"
-        in_place = out.resolve() == recorded.resolve()
-        if not in_place:
-            outputs.check_output(run, recipe, facts, out, overwrite)
-        found = record_once(run, recipe, examples, facts, watch, Budget.parse("100%"))
-        make = _nothing if in_place else lambda: store.write_bytes(out, recorded.read_bytes())
-        outputs.write_once(run, out, len(found), make)
-    return Run.open(folder)
-
-
-def run_train(recipe: TrainRecipe, out: Path, folder: Path, watch: Watch) -> Run:
-    """Read, train a target on all of it, and write the model's folder to ``out``.
-
-    Raises as ``run_select``.
-    """
-    recipe = recipe.resolved()
-    with hold(recipe, folder) as (run, recipe):
-        examples, facts = load_once(run, recipe, watch)
-        done = run.facts("train")
-        if done is not None and out.is_dir() and store.digest(out) == done["sha256"]:
-            log.info("%s is done: there is nothing to do", run.path)
-            return Run.open(folder)
-        if out.exists():
-            raise StaleArtifact(f"{out} exists. Choose another --out, or take it away.")
-        prepared = prepare(examples, recipe.target, recipe.seed, watch)
-        begin(run, recipes.settled(recipe, prepared.settings), examples, facts)
-        from smalltolarge import lm
-
-        kept = run.path / "target"
-        target = lm.train(prepared, folder=kept, progress=watch.progress, check=watch.check)
-        target.save(out)
-        left_out = Counter(reason for _, reason in prepared.left_out)
-        written = {"out": str(out), "sha256": store.digest(out), "left_out": dict(left_out)}
-        run.commit("train", [], dict(target.facts) | written | {"rows": len(prepared)})
-        store.remove_folder(kept)
-    return Run.open(folder)
-
-
-def plan(recipe: RecordRecipe, out: Path | None, watch: Watch) -> tuple[Examples, Prepared | None]:
-    """Read and tokenise, and say what a run would do; nothing is trained or written."""
-    recipe = recipe.resolved()
-    examples = load(recipe, watch)
-    if out is not None:
-        outputs.refuse_input(_inputs(recipe, examples), recipe, out)
-    prepared, n_tokens, rows = None, None, len(examples)
-    if recipe.proxy is not None:
-        prepared = prepare(examples, recipe.proxy, recipe.seed, watch)
-        n_tokens, rows = prepared.n_tokens, len(prepared)
-    if isinstance(recipe, SelectRecipe):
-        if out is not None:
-            reading.check_output(examples, out)
-        if recipe.trajectories is not None:
-            given = Trajectories.from_parquet(recipe.trajectories)
-            examples, joined = join(examples, given)
-            n_tokens, rows = joined.n_tokens, len(joined)
-        check_budget(Budget.parse(recipe.budget), rows, n_tokens)
-    return examples, prepared
-
-
-def show_text(recipe: RecordRecipe, rows: int, ids: Sequence[str], watch: Watch) -> list[Shown]:
-    """Read, and give the first rows, or those of ``ids``, as the proxy would see them.
-
-    Raises as ``show_rows``.
-    """
-    recipe = recipe.resolved()
-    assert recipe.proxy is not None
-    return show_rows(load(recipe, watch), recipe.proxy, rows, ids, watch)
-
-
-def show_rows(
-    examples: Examples, model: TrainingSettings, rows: int, ids: Sequence[str], watch: Watch
-) -> list[Shown]:
-    """Give the first rows, or those whose id begins as one of ``ids``, as a model would see them.
-
-    Raises
-    ------
-    DataError
-        No row has such an id, or the chat template does not take a row.
-    """
-    _require_torch()
-    from smalltolarge import lm
-
-    wanted = list(range(min(rows, len(examples))))
-    if ids:
-        names = [name.decode() for name in examples.ids.tolist()]
-        wanted = [row for row, name in enumerate(names) if name.startswith(tuple(ids))]
-        lost = [one for one in ids if not any(names[row].startswith(one) for row in wanted)]
-        if lost:
-            raise DataError(f"no row has an id that begins with {printable(lost[0])}")
-    return lm.show(examples, model, wanted, progress=watch.progress, check=watch.check)
-
-
-def write_examples(
-    recipe: RecordRecipe, out: Path | None, watch: Watch, *, overwrite: bool = False
-) -> Examples:
-    """Read and check data; with ``out``, write the table of examples as Parquet."""
-    examples = load(recipe, watch)
-    if out is not None:
-        outputs.require_parquet(out)
-        outputs.refuse_input(_inputs(recipe, examples), recipe, out)
-        if out.exists() and not overwrite:
-            raise StaleArtifact(f"{out} exists. Choose another --out, or pass --overwrite.")
-        store.write_parquet(out, examples.table)
-    return examples
-
-
 @contextmanager
-def hold(recipe: R, folder: Path) -> Iterator[tuple[store.RunFolder, R]]:
+def hold(recipe: R, folder: Path | None) -> Iterator[tuple[store.RunFolder, R]]:
     """Hold the run folder of a recipe, whose settings must be those found there.
 
-    Gives the recipe, too, with what "auto" came to when the run began.
+    Gives the recipe, too, with what "auto" came to when the run began. Without a folder the run is
+    in a temporary one, which goes with the block.
     """
+    if folder is None:
+        with (
+            tempfile.TemporaryDirectory(prefix="s2l-") as made,
+            hold(recipe, Path(made) / "run") as (run, recipe),
+        ):
+            run.is_temporary = True
+            yield run, recipe
+        return
     old = folder / "recipe.yaml"
     found = recipes.read_yaml(old) if old.is_file() else None
     recipe = recipes.continued(recipe, found)
@@ -277,13 +115,13 @@ def load(recipe: Recipe, watch: Watch) -> Examples:
 
 
 def load_once(
-    run: store.RunFolder, recipe: Recipe, watch: Watch
+    run: store.RunFolder, recipe: Recipe, watch: Watch, examples: Examples | None = None
 ) -> tuple[Examples, dict[str, Any]]:
-    """Read the data; give it, and what is to be said of it in the manifest."""
+    """Read the data, unless they are read; give them, and what the manifest is to say of them."""
     began = time.monotonic()
-    examples = load(recipe, watch)
+    examples = load(recipe, watch) if examples is None else examples
     facts: dict[str, Any] = {
-        "inputs": _inputs(recipe, examples),
+        "inputs": inputs(recipe, examples),
         "format": examples.format,
         "columns": dict(examples.columns),
         "read": examples.n_read,
@@ -297,7 +135,7 @@ def load_once(
     return examples, facts
 
 
-def _inputs(recipe: Recipe, examples: Examples) -> list[dict[str, Any]]:
+def inputs(recipe: Recipe, examples: Examples) -> list[dict[str, Any]]:
     """Say what is read, with sizes and digests: the data, and the files and folders of a recipe."""
     given = [(kind, getattr(recipe, kind, None)) for kind in ("trajectories", "embeddings")]
     given += [("kept out", name) for name in recipe.reading.exclude_overlap]
@@ -311,13 +149,13 @@ def _inputs(recipe: Recipe, examples: Examples) -> list[dict[str, Any]]:
         given += [("held out", name) for name in recipe.evaluation.held_out]
     if isinstance(recipe, CompareRecipe | TrainRecipe):
         given.append(("target", recipe.target.target))
-    inputs = [asdict(entry) for entry in examples.inputs]
+    found = [asdict(entry) for entry in examples.inputs]
     for kind, name in given:
         if name is not None and (path := Path(name).expanduser()).exists():
             size = 0 if path.is_dir() else path.stat().st_size
             sha256 = store.digest(path)
-            inputs.append({"path": name, "kind": kind, "size": size, "sha256": sha256})
-    return inputs
+            found.append({"path": name, "kind": kind, "size": size, "sha256": sha256})
+    return found
 
 
 def begin(
@@ -385,7 +223,7 @@ def prepare(
     examples: Examples, model: TrainingSettings, seed: int, watch: Watch, folder: Path | None = None
 ) -> Prepared:
     """Tokenise and plan for a proxy or target, and show the first row as it will see it."""
-    _require_torch()
+    require_torch()
     from smalltolarge import lm
 
     prepared = lm.prepare(
@@ -396,7 +234,7 @@ def prepare(
     return prepared
 
 
-def _require_torch() -> None:
+def require_torch() -> None:
     """Import the room that imports torch.
 
     Raises
@@ -457,7 +295,7 @@ def record_once(
     else:
         assert recipe.proxy is not None
         began = time.monotonic()
-        kept = run.path / "proxy"
+        kept = None if run.is_temporary else run.path / "proxy"
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch, kept)
         check_budget(budget, len(prepared), prepared.n_tokens)
         begin(run, recipes.settled(recipe, prepared.settings), examples, read_facts)
@@ -486,13 +324,19 @@ def find_features(
     used: Examples,
     needs: frozenset[Evidence],
     watch: Watch,
+    embeddings: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Give what a pool needs beside trajectories, in the order of ``used``: given, kept, or made
     with the proxy that was recorded on ``read``.
+
+    ``embeddings``, float (n, d) in the order of ``read``, are those of a recipe that names none of
+    its files.
     """
     found: dict[str, np.ndarray] = {}
     given = getattr(recipe, "embeddings", None)
-    if Evidence.EMBEDDINGS in needs and given is not None:
+    if embeddings is not None:
+        found["embeddings"] = np.asarray(embeddings, np.float32)[np.isin(read.ids, used.ids)]
+    elif Evidence.EMBEDDINGS in needs and given is not None:
         found["embeddings"] = read_features(Path(given), EMBEDDING, used.ids)
     missing = [kind for kind in (Evidence.EMBEDDINGS, Evidence.LOSSES_ALONE) if kind in needs]
     missing = [kind for kind in missing if kind not in found]
@@ -531,22 +375,17 @@ def make_features(
     }
 
 
-def _select(
+def select_once(
     run: store.RunFolder,
     recipe: SelectRecipe,
     examples: Examples,
     trajectories: Trajectories | None,
     features: Mapping[str, np.ndarray],
     watch: Watch,
-) -> np.ndarray:
-    """Choose rows of ``examples``, or read back the choice made earlier. int64 (b,)."""
+) -> Selection:
+    """Choose among ``examples``, or read back the choice made earlier."""
     if run.is_done("select"):
-        table = Run(run.path).selection()
-        chosen = set(table.filter(table["selected"])["id"].to_pylist())
-        rows = [row for row, name in enumerate(examples.ids.tolist()) if name.decode() in chosen]
-        if len(rows) != len(chosen):
-            raise IntegrityError(f"{run.path}/selection.parquet chooses rows that the data lacks")
-        return np.array(rows, dtype=np.int64)
+        return Run(run.path).selected(examples)
     began = time.monotonic()
     pool = Pool.of(examples, trajectories, **features)
     with watch.progress.step("selecting", len(examples)) as step:
@@ -564,4 +403,4 @@ def _select(
         files.append("clusters.parquet")
     facts = selection_facts(examples, selection, trajectories)
     run.commit("select", files, facts | {"seconds": round(time.monotonic() - began, 3)})
-    return selection.indices
+    return selection

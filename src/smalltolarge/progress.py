@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -341,3 +342,23 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on while a run goes: what is shown, and what may stop it."""
+
+    progress: Progress = field(default_factory=Progress)
+    check: Callable[[], None] = _nothing
+    """Called often; raises ``Interrupted`` when the run is to stop."""
+    show: Callable[[Any], None] | None = None
+    """Takes the first row as a model sees it (``Shown``), before one is trained."""
+
+    @classmethod
+    def of(cls, watched: Progress | Watch | None) -> Watch:
+        """Give who looks on: nobody, one who is shown progress, or one who may stop it too."""
+        return watched if isinstance(watched, Watch) else cls(watched or Progress())

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from smalltolarge import recipe as recipes
 from smalltolarge import store
-from smalltolarge.errors import MissingArtifact
+from smalltolarge.errors import IntegrityError, MissingArtifact
 from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features
 from smalltolarge.trajectories import Trajectories
 
@@ -96,6 +96,41 @@ class Run:
         if not (self.path / "selection.parquet").is_file():
             raise MissingArtifact(f"{self.path}: nothing is selected yet")
         return pq.ParquetFile(self.path / "selection.parquet").read()
+
+    def selected(self, examples: Examples) -> Selection:
+        """Give the selection that this run made of ``examples``.
+
+        Raises
+        ------
+        IntegrityError
+            It was made of others.
+        """
+        from smalltolarge.selection import Selection
+
+        table = self.selection()
+        table = table.filter(table["id"].is_valid())
+        if not np.array_equal(np.array(table["id"].to_pylist(), dtype="S32"), examples.ids):
+            raise IntegrityError(f"{self.path}/selection.parquet is of other rows than the data")
+        recipe = self.recipe
+        assert isinstance(recipe, recipes.SelectRecipe)
+        columns = {name: table[name].to_numpy() for name in ("rank", "key")}
+        optional = {
+            name: None if table[name].null_count else table[name].to_numpy()
+            for name in ("cluster", "sequence")
+            if name in table.column_names
+        }
+        selected = table["selected"].to_numpy(zero_copy_only=False)
+        return Selection(
+            indices=np.flatnonzero(selected),
+            order=np.argsort(columns["rank"]),
+            keys=columns["key"],
+            labels=optional["cluster"],
+            method=recipe.method,
+            settings=recipe.settings,
+            seed=recipe.seed,
+            sequence=optional.get("sequence"),
+            examples=examples,
+        )
 
 
 def selection_table(examples: Examples, selection: Selection) -> pa.Table:

@@ -246,6 +246,9 @@ class RunFolder:
     committed stage whose files have changed is set aside, said aloud, and counts as not done.
     """
 
+    is_temporary = False
+    """Whether nobody can go on with it: there is no need to keep what is half done."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = -1

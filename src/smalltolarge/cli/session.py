@@ -11,12 +11,11 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from smalltolarge.errors import Interrupted
-from smalltolarge.progress import BarProgress, LineProgress, Progress
+from smalltolarge.progress import BarProgress, LineProgress, Progress, Watch
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from smalltolarge.experiment import Watch
 
 _SILENT = 20.0
 """Seconds that a command says nothing for where nobody asked for lines and no terminal is."""
@@ -30,7 +29,6 @@ def watching(lines: bool, *, first_row: bool = False) -> Iterator[tuple[Console,
     """
     from rich.console import Console
 
-    from smalltolarge.experiment import Watch
     from smalltolarge.report.rows import show_row
 
     errors = Console(stderr=True, highlight=False)

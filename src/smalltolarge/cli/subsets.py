@@ -90,10 +90,11 @@ def select(
 
       s2l select TIGER-Lab/MathInstruct --budget 30K --proxy EleutherAI/pythia-70m-deduped
     """
-    from smalltolarge import experiment
     from smalltolarge.outputs import default_folder
     from smalltolarge.recipe import SelectRecipe
     from smalltolarge.report import terminal
+    from smalltolarge.results import Run
+    from smalltolarge.verbs.select import plan, run_select
 
     given = {
         "budget": budget,
@@ -105,14 +106,14 @@ def select(
     wanted = read_recipe(SelectRecipe, data, recipe, given, settings, assignments)
     with watching(no_progress, first_row=dry_run) as (console, watch):
         if dry_run:
-            examples, prepared = experiment.plan(wanted, out, watch)
+            examples, prepared = plan(wanted, out, watch)
         else:
             folder = run or default_folder(out or Path("subset"))
-            finished = experiment.run_select(wanted, out, folder, watch, overwrite=overwrite)
+            run_select(wanted, out, folder, watch, overwrite=overwrite)
     if dry_run:
         terminal.show_plan(examples, prepared.plan if prepared else None, console)
     else:
-        terminal.show_selection(finished, console)
+        terminal.show_selection(Run.open(folder), console)
 
 
 @with_settings(proxy=ProxySettings, reading=ReadingSettings)
@@ -136,22 +137,24 @@ def record(
 
       s2l record data.jsonl --proxy EleutherAI/pythia-70m-deduped --out trajectories.parquet
     """
-    from smalltolarge import experiment
     from smalltolarge.outputs import default_folder
     from smalltolarge.recipe import RecordRecipe
     from smalltolarge.report import terminal
+    from smalltolarge.results import Run
+    from smalltolarge.verbs.record import run_record
+    from smalltolarge.verbs.select import plan
 
     wanted = read_recipe(RecordRecipe, data, recipe, {"seed": seed}, settings)
     with watching(no_progress, first_row=True) as (console, watch):
         if dry_run:
-            examples, prepared = experiment.plan(wanted, out, watch)
+            examples, prepared = plan(wanted, out, watch)
         else:
             folder = run or default_folder(out)
-            finished = experiment.run_record(wanted, out, folder, watch, overwrite=overwrite)
+            run_record(wanted, out, folder, watch, overwrite=overwrite)
     if dry_run:
         terminal.show_plan(examples, prepared.plan if prepared else None, console)
     else:
-        terminal.show_recording(finished, console)
+        terminal.show_recording(Run.open(folder), console)
 
 
 @with_settings(proxy=ProxySettings, reading=ReadingSettings)
@@ -184,14 +187,14 @@ def show_text(
 
       s2l show-text data.jsonl --proxy models/proxy --template alpaca --rows 10 > rows.txt
     """
-    from smalltolarge import experiment
     from smalltolarge.recipe import RecordRecipe
-    from smalltolarge.report.rows import show_rows
+    from smalltolarge.report import rows as report
+    from smalltolarge.verbs.show_text import show_rows
 
     wanted = read_recipe(RecordRecipe, data, recipe, {}, settings)
     with watching(no_progress) as (console, watch):
-        shown = experiment.show_text(wanted, rows, ids or (), watch)
-    show_rows(shown, console)
+        shown = show_rows(wanted, rows, ids or (), watch)
+    report.show_rows(shown, console)
 
 
 @with_settings(reading=ReadingSettings)
@@ -221,10 +224,11 @@ def load(
     from smalltolarge import experiment
     from smalltolarge.recipe import RecordRecipe
     from smalltolarge.report import terminal
+    from smalltolarge.verbs.load import write_examples
 
     wanted = read_recipe(RecordRecipe, data, None, {}, settings)
     with watching(no_progress) as (console, watch):
-        examples = experiment.write_examples(wanted, out, watch, overwrite=overwrite)
+        examples = write_examples(experiment.load(wanted, watch), wanted, out, overwrite)
     terminal.show_examples(examples, console)
 
 
@@ -232,10 +236,10 @@ def verify(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
 ) -> None:
     """Check a finished run: every digest, and the selection made again from its trajectories."""
-    from smalltolarge.verification import verify as check_run
+    from smalltolarge.verbs.verify import verify as check_run
 
     with watching(False) as (console, watch):
-        checked = check_run(run, watch.check)
+        checked = check_run(run, progress=watch)
     for line in checked:
         console.print(line, markup=False)
 

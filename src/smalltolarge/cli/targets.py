@@ -9,7 +9,6 @@ import typer
 
 from smalltolarge.cli.given import read_recipe, with_mappings
 from smalltolarge.cli.session import watching
-from smalltolarge.errors import RefusedForSafety, printable
 from smalltolarge.options import (
     Assignments,
     Data,
@@ -66,15 +65,10 @@ def run(
     from smalltolarge.outputs import default_folder
     from smalltolarge.report import comparison as shown
     from smalltolarge.report import terminal
+    from smalltolarge.verbs.run import read_comparison
 
     values = recipes.assign(recipes.read_yaml(recipe), assignments or [])
-    wanted: recipes.CompareRecipe = recipes.read(values, recipes.CompareRecipe)
-    foreign = [choice.method for choice in wanted.choices if ":" in choice.method]
-    if foreign and not trust_code:
-        raise RefusedForSafety(
-            f"{recipe} names code to run as a method: {printable(foreign[0])}. Give --trust-code "
-            "if you trust it."
-        )
+    wanted = read_comparison(values, trust_code)
     with watching(no_progress) as (console, watch):
         if dry_run:
             examples, arms = comparison.plan_comparison(wanted, watch)
@@ -119,17 +113,17 @@ def train(
 
       s2l train scratch-2m subset.jsonl --trainer own --out models/small
     """
-    from smalltolarge import experiment
     from smalltolarge.outputs import default_folder
     from smalltolarge.recipe import TrainRecipe
     from smalltolarge.report import terminal
+    from smalltolarge.verbs.train import run_train
 
     given = {"seed": seed, "target": target}
     wanted = read_recipe(TrainRecipe, data, recipe, given, settings)
     with watching(no_progress, first_row=True) as (console, watch):
         folder = run or default_folder(out)
-        finished = experiment.run_train(wanted, out, folder, watch)
-    terminal.show_training(finished, console)
+        facts = run_train(wanted, out, folder, watch)
+    terminal.show_training(facts, console)
 
 
 def methods(
@@ -194,11 +188,11 @@ def inspect(
 
       s2l inspect runs/subset --target runs/larger --no-gradients
     """
-    from smalltolarge.inspection import inspect_run
     from smalltolarge.report.inspection import show_inspection
+    from smalltolarge.verbs import inspect as verb
 
     with watching(no_progress) as (console, watch):
-        found = inspect_run(
+        found = verb.inspect(
             run,
             target=target,
             sample=sample,
@@ -206,7 +200,7 @@ def inspect(
             gradients=not no_gradients,
             threads=threads,
             device=device,
-            watch=watch,
+            progress=watch,
         )
     show_inspection(found, console)
 
@@ -246,7 +240,7 @@ def export(
 
       s2l export subset.jsonl --to llamafactory --model models/base --lora-rank 16
     """
-    from smalltolarge.export import export as write_export
+    from smalltolarge.verbs.export import export as write_export
 
     with watching(False) as (console, _):
         written = write_export(

@@ -7,10 +7,11 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from smalltolarge.errors import DataError, printable
 from smalltolarge.examples.arrow_rows import plain_types
@@ -19,18 +20,29 @@ from smalltolarge.examples.sniff import ACCEPTED, KIND_OF_SUFFIX, PACKED, kind_o
 from smalltolarge.examples.splits import DEFAULT, Splits, by_name, fits, splits_of
 from smalltolarge.examples.table import Split
 
-if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
-    class ArrowStream(Protocol):
-        """A pyarrow table, a pandas or polars data frame, or anything else of columns."""
+class ArrowStream(Protocol):
+    """A pyarrow table, a pandas or polars data frame, or anything else of columns."""
 
-        def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
 
-    Source: TypeAlias = (
-        str | Path | Sequence[str | Path] | Sequence[dict[str, Any]] | ArrowStream
-        | Dataset | DatasetDict | IterableDataset | IterableDatasetDict
-    )  # fmt: skip
+
+class DataSet(Protocol):
+    """A data set of Hugging Face ``datasets``: of one split or of several, or one to iterate."""
+
+    @property
+    def column_names(self) -> Any:
+        """Names of its columns."""
+
+
+Source: TypeAlias = (
+    str
+    | PathLike[str]
+    | Sequence[str | PathLike[str]]
+    | Sequence[Mapping[Any, Any]]
+    | ArrowStream
+    | DataSet
+)
 
 log = logging.getLogger("smalltolarge")
 
@@ -257,7 +269,7 @@ def _saved(path: Path, name: str, ask: _Asked) -> list[Input]:
     return found
 
 
-def _opened(folder: Path, said: str) -> Dataset:
+def _opened(folder: Path, said: str) -> Any:
     from datasets import Dataset
 
     try:

@@ -83,7 +83,7 @@ class Split(NamedTuple):
     among: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Examples:
     """n examples, the inputs they came from, and every row that was left out.
 
@@ -107,6 +107,11 @@ class Examples:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    def __repr__(self) -> str:
+        names = [entry.path for entry in self.inputs]
+        of = names[0] if len(names) == 1 else f"{len(names)} inputs"
+        return f"<Examples: {len(self):,} of {self.n_read:,} rows of {of}, {self.format}>"
 
     @property
     def n_read(self) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ from smalltolarge.errors import RecipeError, printable
 from smalltolarge.lm import memory
 from smalltolarge.lm.plan import Shape
 from smalltolarge.lm.products import bfloat16_gain
-from smalltolarge.settings import TrainingSettings, cores
+from smalltolarge.settings import ModelSettings, TrainingSettings, cores
 
 log = logging.getLogger("smalltolarge")
 
@@ -81,6 +82,26 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     if precision == "auto":
         return device.type == "cuda" and bool(torch.cuda.is_bf16_supported())
     return precision == "bfloat16"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What settings come to here: where a model runs, and in what arithmetic."""
+
+    device: torch.device
+    bfloat16: bool
+    threads: int
+
+    @classmethod
+    def of(cls, settings: ModelSettings) -> Machine:
+        """Find the device; raises as ``find_device``."""
+        device = find_device(settings.device)
+        bfloat16 = uses_bfloat16(settings.precision, device)
+        return cls(device, bfloat16, settings.threads or cores())
+
+    def fixed(self) -> AbstractContextManager[None]:
+        """Fix what results depend on; see ``fixed``."""
+        return fixed(self.threads, self.device)
 
 
 @contextmanager

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 
 from smalltolarge.lm import models
-from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
+from smalltolarge.lm.device import Machine
 from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.lm.scoring import score
 from smalltolarge.lm.training import load_weights
 from smalltolarge.lm.units import Unit
 from smalltolarge.progress import LOADING, Progress
-from smalltolarge.settings import cores
 
 if TYPE_CHECKING:
     from smalltolarge.lm.tokens import Prepared
@@ -34,11 +33,12 @@ def embed(
     ``weights`` are those of a recording. float32 (m, width of the model).
     """
     settings = prepared.settings
-    device = find_device(settings.device)
+    machine = Machine.of(settings)
+    device = machine.device
     found: np.ndarray | None = None
     progress = progress or Progress()
-    with fixed(settings.threads or cores(), device):
-        losses = trained_losses(prepared, weights, device, progress)
+    with machine.fixed():
+        losses = trained_losses(prepared, weights, machine, progress)
         with progress.step("embedding", len(prepared)) as step, losses.scoring():
             for rows in prepared.order.scoring_units():
                 check()
@@ -69,26 +69,26 @@ def score_alone(
     ``weights`` are those of a recording. One token of the prompt is kept, the last.
     """
     settings = prepared.settings
-    device = find_device(settings.device)
+    machine = Machine.of(settings)
     alone = prepared.without_prompts()
     progress = progress or Progress()
-    with fixed(settings.threads or cores(), device):
-        losses = trained_losses(prepared, weights, device, progress)
+    with machine.fixed():
+        losses = trained_losses(prepared, weights, machine, progress)
         with progress.step("scoring without prompts", len(prepared)) as step:
-            return score(alone, losses, device, check=check, advance=step.advance)
+            return score(alone, losses, machine.device, check=check, advance=step.advance)
 
 
 def trained_losses(
     prepared: Prepared,
     weights: Mapping[str, torch.Tensor],
-    device: torch.device,
+    machine: Machine,
     progress: Progress,
 ) -> Losses:
     """Give the proxy with the weights of a recording, as a function from units to losses."""
     with progress.step(LOADING, unit=""):
         model = models.load(prepared.model, prepared.seed)
         load_weights(model, weights)
-        bfloat16 = uses_bfloat16(prepared.settings.precision, device)
-        losses = find_losses(prepared, model.to(device), device, bfloat16)
+        model = model.to(machine.device)
+        losses = find_losses(prepared, model, machine.device, machine.bfloat16)
         model.eval()
     return losses

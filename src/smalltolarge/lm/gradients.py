@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from smalltolarge.lm.device import find_device, fixed
+from smalltolarge.lm.device import Machine
 from smalltolarge.lm.features import trained_losses
 from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.plan import keyed_number
 from smalltolarge.lm.units import Unit
 from smalltolarge.progress import Progress, Step
-from smalltolarge.settings import cores
 
 if TYPE_CHECKING:
     from smalltolarge.lm.tokens import Prepared
@@ -123,8 +122,7 @@ def proxy_gradients(
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[Gradients]:
     """Give the gradients of the proxy with the weights of a recording, while the block lasts."""
-    settings = prepared.settings
-    device = find_device(settings.device)
-    with fixed(settings.threads or cores(), device):
-        losses = trained_losses(prepared, weights, device, progress)
-        yield Gradients(prepared, losses, device, check)
+    machine = Machine.of(prepared.settings)
+    with machine.fixed():
+        losses = trained_losses(prepared, weights, machine, progress)
+        yield Gradients(prepared, losses, machine.device, check)

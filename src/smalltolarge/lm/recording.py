@@ -18,7 +18,7 @@ import torch
 
 from smalltolarge.errors import DataError, Interrupted
 from smalltolarge.lm import models
-from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
+from smalltolarge.lm.device import Machine
 from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.memory import Freed
 from smalltolarge.lm.scoring import Collected, score
@@ -27,7 +27,7 @@ from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import ByUnit, Training
 from smalltolarge.lm.units import Unit
 from smalltolarge.progress import LOADING, Progress
-from smalltolarge.settings import ProxySettings, cores
+from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories
 
 log = logging.getLogger("smalltolarge")
@@ -75,19 +75,18 @@ def record(
     prepared = prepared.keep_tokens(folder)
     settings = prepared.settings
     assert isinstance(settings, ProxySettings)
-    device = find_device(settings.device)
-    bfloat16 = uses_bfloat16(settings.precision, device)
-    threads = settings.threads or cores()
+    machine = Machine.of(settings)
+    device = machine.device
     progress = progress or Progress()
-    with fixed(threads, device):
+    with machine.fixed():
         with progress.step(LOADING, unit=""):
             model = models.load(prepared.model, prepared.seed).to(device)
             model.requires_grad_(True)
-            losses = find_losses(prepared, model, device, bfloat16)
+            losses = find_losses(prepared, model, device, machine.bfloat16)
         run = _Run(
             prepared,
             Training(prepared, losses, device),
-            Shelf(folder, fingerprint(prepared, device, bfloat16, threads)),
+            Shelf(folder, fingerprint(prepared, machine)),
             progress,
             check,
         )
@@ -99,7 +98,7 @@ def record(
         steps=np.array(prepared.plan.checkpoints, dtype=np.int64),
         ids=prepared.ids,
         n_tokens=prepared.n_tokens,
-        origin=origin(prepared, device, bfloat16, threads),
+        origin=origin(prepared, machine),
     )
     return Recording(trajectories, run.training.weights_now(), run.summary())
 
@@ -274,16 +273,14 @@ class _Run:
         }
 
 
-def origin(
-    prepared: Prepared, device: torch.device, bfloat16: bool, threads: int
-) -> dict[str, Any]:
+def origin(prepared: Prepared, machine: Machine) -> dict[str, Any]:
     """Say how trajectories were made, in plain data."""
     import tokenizers
     import transformers
 
     settings = asdict(prepared.settings)
-    for machine in ("device", "precision", "threads"):
-        settings.pop(machine)
+    for name in ("device", "precision", "threads"):
+        settings.pop(name)
     return {
         "made_by": "smalltolarge record",
         "proxy": prepared.model.name,
@@ -296,9 +293,9 @@ def origin(
         "settings": settings,
         "seed": prepared.seed,
         "tokens": prepared.digest,
-        "device": device.type,
-        "precision": "bfloat16" if bfloat16 else "float32",
-        "threads": threads,
+        "device": machine.device.type,
+        "precision": "bfloat16" if machine.bfloat16 else "float32",
+        "threads": machine.threads,
         "versions": {
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -307,22 +304,19 @@ def origin(
     }
 
 
-def fingerprint(
-    prepared: Prepared, device: torch.device, bfloat16: bool, threads: int
-) -> dict[str, Any]:
+def fingerprint(prepared: Prepared, machine: Machine) -> dict[str, Any]:
     """Say all that a state depends on; the order of the rows too, as losses are kept in it."""
+    device = machine.device
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     rows = hashlib.blake2b(prepared.ids.tobytes(), digest_size=16).hexdigest()
-    return origin(prepared, device, bfloat16, threads) | {"device": kind, "rows": rows}
+    return origin(prepared, machine) | {"device": kind, "rows": rows}
 
 
-def fingerprint_of_training(
-    prepared: Prepared, device: torch.device, bfloat16: bool, threads: int
-) -> dict[str, Any]:
+def fingerprint_of_training(prepared: Prepared, machine: Machine) -> dict[str, Any]:
     """Say all that a state of a training depends on, its length and its sequence too."""
     order = prepared.order
     sequence = b"" if order.sequence is None else order.sequence.tobytes()
-    return fingerprint(prepared, device, bfloat16, threads) | {
+    return fingerprint(prepared, machine) | {
         "steps": order.steps,
         "sequence": hashlib.blake2b(sequence, digest_size=16).hexdigest(),
     }

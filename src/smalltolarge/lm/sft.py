@@ -28,7 +28,7 @@ import torch
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, Interrupted, OutOfSpace, RecipeError, printable
 from smalltolarge.lm import attention, models
-from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
+from smalltolarge.lm.device import Machine
 from smalltolarge.lm.losses import is_memory
 from smalltolarge.lm.plan import keyed_number
 from smalltolarge.lm.recording import find_losses, fingerprint_of_training
@@ -36,7 +36,7 @@ from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import learning_rate, refuse_diverged
 from smalltolarge.progress import LOADING, Progress, Step
-from smalltolarge.settings import TargetSettings, cores
+from smalltolarge.settings import TargetSettings
 
 _NEEDED = ("trl", "accelerate", "peft")
 _LOSS_EVERY = 20
@@ -85,14 +85,12 @@ def train_with_trl(
     """
     _refuse_what_cannot_be(settings, folder)
     settings = replace(settings, accumulate=_parts_of_batch(settings))
-    device = find_device(settings.device)
-    bfloat16 = uses_bfloat16(settings.precision, device)
-    threads = settings.threads or cores()
-    made_of = fingerprint_of_training(prepared, device, bfloat16, threads)
+    machine = Machine.of(settings)
+    made_of = fingerprint_of_training(prepared, machine)
     made_of["trained by"] = {name: importlib.metadata.version(name) for name in _NEEDED}
     shelf = Shelf(folder, made_of)
     with (
-        fixed(threads, device),
+        machine.fixed(),
         models.quiet(),
         _silent(),
         tempfile.TemporaryDirectory() as unused,
@@ -101,9 +99,10 @@ def train_with_trl(
             model = models.load(prepared.model, prepared.seed)
             use_cache = model.config.use_cache
             with _naming_refusals(settings):
-                arguments = _arguments(prepared, settings, device, bfloat16, str(folder or unused))
+                arguments = _arguments(prepared, settings, machine, str(folder or unused))
             model.requires_grad_(True).to(arguments.device)
-            find_losses(prepared, model, arguments.device, bfloat16)  # refuses what is not causal
+            # refuses what is not causal
+            find_losses(prepared, model, arguments.device, machine.bfloat16)
         with attention.own(model):
             with _naming_refusals(settings):
                 run = _Run(prepared, settings, shelf, arguments, model, check)
@@ -337,14 +336,13 @@ def _trainer(run: _Run, arguments: Any) -> Any:
     return trainer
 
 
-def _arguments(
-    prepared: Prepared, settings: TargetSettings, device: torch.device, bfloat16: bool, folder: str
-) -> Any:
+def _arguments(prepared: Prepared, settings: TargetSettings, machine: Machine, folder: str) -> Any:
     """Give an SFTConfig."""
     from trl import SFTConfig
 
     assert settings.batch_size is not None and settings.accumulate is not None
     parts = settings.accumulate * _processes()
+    device = machine.device
     with _on(device):
         arguments = SFTConfig(
             output_dir=folder,
@@ -358,7 +356,7 @@ def _arguments(
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
             seed=keyed_number(f"trl {prepared.seed}") % 2**32,
-            bf16=bfloat16,
+            bf16=machine.bfloat16,
             fp16=False,
             use_cpu=device.type == "cpu",
             gradient_checkpointing=settings.gradient_checkpointing,

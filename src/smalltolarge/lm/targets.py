@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from smalltolarge import store
 from smalltolarge.errors import Interrupted
 from smalltolarge.lm import attention, ending, models
-from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
+from smalltolarge.lm.device import Machine
 from smalltolarge.lm.generation import Answerer
 from smalltolarge.lm.memory import giving_back
 from smalltolarge.lm.models import locate
@@ -28,7 +28,7 @@ from smalltolarge.lm.tokenizer import ModelTokenizer
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import ByUnit, Training
 from smalltolarge.progress import LOADING, Progress
-from smalltolarge.settings import TargetSettings, cores
+from smalltolarge.settings import TargetSettings
 
 if TYPE_CHECKING:
     from smalltolarge.lm.sft import Adapter
@@ -70,12 +70,11 @@ class Target:
     ) -> np.ndarray:
         """Give the mean loss of every example, float32 (m,); they are tokenised for this model."""
         settings = self.prepared.settings
-        device = find_device(settings.device)
-        with fixed(settings.threads or cores(), device):
-            bfloat16 = uses_bfloat16(settings.precision, device)
-            with attention.own(self.model):
-                losses = find_losses(prepared, self.model, device, bfloat16)
-                return score(prepared, losses, device, check=giving_back(check), advance=advance)
+        machine = Machine.of(settings)
+        device = machine.device
+        with machine.fixed(), attention.own(self.model):
+            losses = find_losses(prepared, self.model, device, machine.bfloat16)
+            return score(prepared, losses, device, check=giving_back(check), advance=advance)
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder, whole or not at all; there must be none yet.
@@ -150,17 +149,15 @@ def _train(
     label: str,
 ) -> tuple[Any, dict[str, Any]]:
     """Train all weights by the loop that also trains proxies."""
-    device = find_device(settings.device)
-    bfloat16 = uses_bfloat16(settings.precision, device)
-    threads = settings.threads or cores()
+    machine = Machine.of(settings)
     order = prepared.order
-    shelf = Shelf(folder, fingerprint_of_training(prepared, device, bfloat16, threads))
-    with fixed(threads, device):
+    shelf = Shelf(folder, fingerprint_of_training(prepared, machine))
+    with machine.fixed():
         with progress.step(LOADING, unit=""):
-            model = models.load(prepared.model, prepared.seed).to(device)
+            model = models.load(prepared.model, prepared.seed).to(machine.device)
             model.requires_grad_(True)
-            losses = find_losses(prepared, model, device, bfloat16)
-        training = Training(prepared, losses, device)
+            losses = find_losses(prepared, model, machine.device, machine.bfloat16)
+        training = Training(prepared, losses, machine.device)
         seconds, began = 0.0, time.monotonic()
         saved = shelf.state()
         if saved is not None:

@@ -95,9 +95,8 @@ def show_examples(examples: Examples, console: Console) -> None:
         console.print(Text(), table)
 
 
-def show_training(run: Run, console: Console) -> None:
+def show_training(facts: Mapping[str, Any], console: Console) -> None:
     """Print what a ``train`` run took, and where the model is."""
-    facts = run.facts("train")
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")

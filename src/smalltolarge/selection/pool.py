@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,7 +96,7 @@ class Pool:
         return frozenset(kind for kind in Evidence if getattr(self, kind.value) is not None)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Selection:
     """b different rows of a pool, and how they were found."""
 
@@ -112,7 +114,7 @@ class Selection:
     sequence: np.ndarray | None = None
     """int64 (n,): the place of every row in the order in which a trainer should see them, smaller
     first; None where the trainer shuffles."""
-    examples: Examples | None = field(default=None, repr=False)
+    examples: Examples | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -125,8 +127,30 @@ class Selection:
         DataError
             The pool was made of arrays, so there are no rows to give.
         """
-        if self.examples is None:
-            raise DataError("this selection was made from arrays alone: it has no rows to give")
         from smalltolarge.examples import rows_as_dataset
 
-        return rows_as_dataset(self.examples, self.indices)
+        return rows_as_dataset(self._rows(), self.indices)
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write the chosen rows as they came in, in the format and the order of the data.
+
+        Raises
+        ------
+        DataError
+            The pool was made of arrays, so there are no rows to give.
+        RecipeError
+            ``path`` is named as another format than the data's.
+        """
+        from smalltolarge.examples import check_output, write_subset
+
+        check_output(self._rows(), Path(path))
+        write_subset(self._rows(), self.indices, Path(path))
+
+    def _rows(self) -> Examples:
+        if self.examples is None:
+            raise DataError("this selection was made from arrays alone: it has no rows to give")
+        return self.examples
+
+    def __repr__(self) -> str:
+        clusters = "" if self.labels is None else f", {self.labels.max() + 1} clusters"
+        return f"<Selection: {len(self):,} of {len(self.order):,} rows by {self.method}{clusters}>"

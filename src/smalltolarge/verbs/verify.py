@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, StaleArtifact, printable
+from smalltolarge.progress import Progress, Watch
 from smalltolarge.recipe import CompareRecipe, Recipe, SelectRecipe, TrainRecipe
 from smalltolarge.results import Run
 from smalltolarge.selection import Pool
 from smalltolarge.trajectories import Trajectories
 
 
-def verify(path: str | Path, check: Callable[[], None] = lambda: None) -> list[str]:
+def verify(run: str | PathLike[str], *, progress: Progress | Watch | None = None) -> list[str]:
     """Check every file a run read or wrote, and choose the subset again from its trajectories.
 
     Needs neither the proxy nor the network. Returns a line for each thing checked.
@@ -27,33 +28,35 @@ def verify(path: str | Path, check: Callable[[], None] = lambda: None) -> list[s
     StaleArtifact
         The run is not finished.
     """
-    run = Run.open(path)
+    check = Watch.of(progress).check
+    made = Run.open(Path(run))
     last: dict[type[Recipe], str] = {
         SelectRecipe: "write",
         CompareRecipe: "table",
         TrainRecipe: "train",
     }
-    if last.get(type(run.recipe), "write") not in run.stages:
-        raise StaleArtifact(f"{run.path} is not finished: give its command again first")
+    if last.get(type(made.recipe), "write") not in made.stages:
+        raise StaleArtifact(f"{made.path} is not finished: give its command again first")
     good: list[str] = []
     bad: list[str] = []
-    for entry in run.stages.values():
-        changed = store.changed_outputs(run.path, entry)
+    for entry in made.stages.values():
+        changed = store.changed_outputs(made.path, entry)
         intact = [name for name in entry["outputs"] if name not in changed]
-        good += [f"{run.path / name}: as written" for name in intact]
-        bad += [f"{run.path / name} is missing or not what was written" for name in changed]
+        good += [f"{made.path / name}: as written" for name in intact]
+        bad += [f"{made.path / name} is missing or not what was written" for name in changed]
         check()
     try:
         inputs = [
-            (entry["path"], entry["kind"], entry["sha256"]) for entry in run.facts("load")["inputs"]
+            (entry["path"], entry["kind"], entry["sha256"])
+            for entry in made.facts("load")["inputs"]
         ]
         written_out = [
-            (run.facts(stage)["out"], run.facts(stage)["sha256"])
+            (made.facts(stage)["out"], made.facts(stage)["sha256"])
             for stage in ("write", "train")
-            if stage in run.stages
+            if stage in made.stages
         ]
     except (KeyError, TypeError) as error:
-        raise IntegrityError(f"{run.path}/manifest.json lacks {error}") from error
+        raise IntegrityError(f"{made.path}/manifest.json lacks {error}") from error
     for name, kind, written in inputs:
         there = Path(name).expanduser()
         if not there.exists() or kind == "dataset":
@@ -68,17 +71,17 @@ def verify(path: str | Path, check: Callable[[], None] = lambda: None) -> list[s
             good.append(f"{out}: as written")
         else:
             bad.append(f"{out} is missing (is this the folder the run was started in?) or changed")
-    recipe = run.recipe
+    recipe = made.recipe
     if isinstance(recipe, SelectRecipe) and ":" in recipe.method:
         good.append(f"the subset was not chosen again: {recipe.method} is code from outside")
     elif isinstance(recipe, SelectRecipe) and not bad:
-        same = _same_selection(run, recipe)
+        same = _same_selection(made, recipe)
         (good if same else bad).append(
             f"the subset chosen again: {'the same' if same else 'other'} rows"
         )
     if bad:
         problems = "\n".join(f"  {printable(line, 300)}" for line in bad)
-        raise IntegrityError(f"{run.path} does not verify:\n{problems}")
+        raise IntegrityError(f"{made.path} does not verify:\n{problems}")
     return [printable(line, 300) for line in good]
 
 

@@ -19,15 +19,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, Unpack, get_args
 
 from smalltolarge import examples, store
 from smalltolarge.errors import MissingArtifact, RecipeError, StaleArtifact, printable
-from smalltolarge.export import axolotl, llamafactory, trl
-from smalltolarge.export.copies import Files, Work
-from smalltolarge.export.wanted import settings_of
 from smalltolarge.results import reasons
+from smalltolarge.verbs.export import axolotl, llamafactory, trl
+from smalltolarge.verbs.export.copies import Files, Work
+from smalltolarge.verbs.export.wanted import settings_of
+from smalltolarge.verbs.keywords import Exporting
 
 Trainer = Literal["trl", "llamafactory", "axolotl"]
 _TRAINERS: dict[str, Callable[[Work], Files]] = {
@@ -48,13 +50,13 @@ class Exported:
 
 
 def export(
-    subset: Path,
+    subset: str | PathLike[str],
     to: str,
     *,
     model: str | None = None,
-    run: Path | None = None,
+    run: str | PathLike[str] | None = None,
     overwrite: bool = False,
-    **settings: Any,
+    **settings: Unpack[Exporting],
 ) -> Exported:
     """Write what a trainer needs to train ``model`` on ``subset``.
 
@@ -76,6 +78,7 @@ def export(
         A file of such a name is there with other content, and ``overwrite`` is not set; nothing is
         written then.
     """
+    subset, run = Path(subset), None if run is None else Path(run)
     if to not in _TRAINERS:
         known = ", ".join(get_args(Trainer))
         raise RecipeError(f"to is {printable(to)}: one of {known} is needed")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from smalltolarge.export.copies import Files, Work, lines
+from smalltolarge.verbs.export.copies import Files, Work, lines
 
 
 def files(work: Work) -> Files:

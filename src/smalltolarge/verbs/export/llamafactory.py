@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from smalltolarge.errors import DataError, StaleArtifact, printable
-from smalltolarge.export.copies import Files, Work, lines
+from smalltolarge.verbs.export.copies import Files, Work, lines
 
 _GIVEN, _LEARNED = "given", "learned"
 

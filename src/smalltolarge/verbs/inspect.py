@@ -43,14 +43,15 @@ from smalltolarge.errors import (
     printable,
 )
 from smalltolarge.examples import Examples
-from smalltolarge.experiment import PROXY_WEIGHTS, Watch
+from smalltolarge.experiment import PROXY_WEIGHTS
+from smalltolarge.progress import Progress, Watch
 from smalltolarge.recipe import RecordRecipe, SelectRecipe
 from smalltolarge.results import Run
 from smalltolarge.selection import S2L, Pool, Random, Selector
 from smalltolarge.selection.sampling import order_by_key, random_keys
 from smalltolarge.trajectories import Trajectories
 
-__all__ = ["Inspection", "inspect_run"]
+__all__ = ["Inspection", "inspect"]
 
 log = logging.getLogger("smalltolarge")
 
@@ -81,7 +82,7 @@ class _Looked:
     """The data, where they were read."""
 
 
-def inspect_run(
+def inspect(
     run: str | PathLike[str],
     *,
     target: str | PathLike[str] | None = None,
@@ -90,7 +91,7 @@ def inspect_run(
     gradients: bool = True,
     threads: int | None = None,
     device: str | None = None,
-    watch: Watch | None = None,
+    progress: Progress | Watch | None = None,
 ) -> Inspection:
     """Look at the losses, clusters and gradients of a run that recorded; write what was found.
 
@@ -114,7 +115,7 @@ def inspect_run(
     """
     if seeds < 1 or sample < 2:
         raise RecipeError(f"seeds is {seeds} and sample is {sample}: at least 1 and 2 are needed")
-    watch = watch or Watch()
+    watch = Watch.of(progress)
     looked = _look(Run.open(Path(run)), gradients, watch)
     larger = None if target is None else _read_target(Path(target))
     found = Inspection(

@@ -1,0 +1,1 @@
+"""One file a verb: the same functions for the command line and for Python."""

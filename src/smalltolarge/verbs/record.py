@@ -1,0 +1,85 @@
+"""Fine-tune a proxy on data and record the loss of every example at every checkpoint."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import SupportsIndex, Unpack
+
+from smalltolarge import experiment, outputs, store
+from smalltolarge.examples import Examples
+from smalltolarge.progress import Progress, Watch
+from smalltolarge.recipe import RecordRecipe
+from smalltolarge.selection import Budget
+from smalltolarge.trajectories import Trajectories
+from smalltolarge.verbs import given
+from smalltolarge.verbs.given import Data
+from smalltolarge.verbs.keywords import Recording
+
+
+def record(
+    data: Data,
+    *,
+    seed: SupportsIndex = 0,
+    out: str | PathLike[str] | None = None,
+    run: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress | Watch | None = None,
+    **settings: Unpack[Recording],
+) -> Trajectories:
+    """Fine-tune a proxy on the data and record the loss of every example at every checkpoint.
+
+    Parameters
+    ----------
+    out : where the trajectories are written, as Parquet; None writes them nowhere
+    run : the run folder, in which the same call goes on where it was stopped; default:
+        ``runs/NAME``, named after ``out``. Without both nothing is kept.
+    overwrite : replace what is at ``out``, even if something else wrote it
+    settings : fields of ``ProxySettings`` (proxy, epochs, checkpoints, ...) and ``ReadingSettings``
+
+    Raises
+    ------
+    DataError
+        The data cannot be used, or the proxy diverged.
+    StaleArtifact
+        ``run`` or ``out`` belongs to something else.
+    """
+    recipe: RecordRecipe = given.to_recipe(RecordRecipe, data, settings, seed=seed)
+    watch = Watch.of(progress)
+    examples = given.read(data, settings, watch) if given.MEMORY in recipe.data else None
+    out, folder = outputs.places(out, run)
+    return run_record(recipe, out, folder, watch, overwrite=overwrite, examples=examples)
+
+
+def run_record(
+    recipe: RecordRecipe,
+    out: Path | None,
+    folder: Path | None,
+    watch: Watch,
+    *,
+    overwrite: bool = False,
+    examples: Examples | None = None,
+) -> Trajectories:
+    """Read and record, each once, and write the trajectories to ``out``.
+
+    ``examples`` are the data of a recipe that names none. Without ``folder`` nothing is kept.
+    """
+    recipe = recipe.resolved()
+    if out is not None:
+        outputs.require_parquet(out)
+    with experiment.hold(recipe, folder) as (run, recipe):
+        read, facts = experiment.load_once(run, recipe, watch, examples)
+        recorded = run.path / "trajectories.parquet"
+        in_place = out is not None and out.resolve() == recorded.resolve()
+        if out is not None and not in_place:
+            outputs.check_output(run, recipe, facts, out, overwrite)
+        found = experiment.record_once(run, recipe, read, facts, watch, Budget.parse("100%"))
+        if out is not None:
+            content = None if in_place else recorded.read_bytes()
+            outputs.write_once(run, out, len(found), lambda: _write(out, content))
+    return found
+
+
+def _write(out: Path, content: bytes | None) -> None:
+    if content is not None:
+        store.write_bytes(out, content)

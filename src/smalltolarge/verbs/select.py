@@ -1,0 +1,184 @@
+"""Choose the part of fine-tuning data that a budget buys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, SupportsIndex, Unpack, cast
+
+import numpy as np
+
+from smalltolarge import examples as reading
+from smalltolarge import experiment, outputs
+from smalltolarge.errors import RecipeError
+from smalltolarge.examples import Examples
+from smalltolarge.progress import Progress, Watch
+from smalltolarge.recipe import RecordRecipe, SelectRecipe
+from smalltolarge.selection import Budget, Evidence, Selection, Selector
+from smalltolarge.trajectories import Trajectories
+from smalltolarge.verbs import given
+from smalltolarge.verbs.given import Data
+from smalltolarge.verbs.keywords import Selecting
+
+if TYPE_CHECKING:
+    from smalltolarge.lm import Prepared
+
+
+def select(
+    data: Data,
+    *,
+    budget: str | SupportsIndex,
+    trajectories: Trajectories | str | PathLike[str] | None = None,
+    embeddings: np.ndarray | str | PathLike[str] | None = None,
+    method: str | Selector = "s2l",
+    seed: SupportsIndex = 0,
+    out: str | PathLike[str] | None = None,
+    run: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress | Watch | None = None,
+    **settings: Unpack[Selecting],
+) -> Selection:
+    """Choose the part of the data that ``budget`` buys.
+
+    Parameters
+    ----------
+    budget : rows (30000, "30K"), a share ("11%") or completion tokens ("2M-tokens")
+    trajectories : recorded losses or their file; None records them when the method needs them
+    embeddings : float (n, d), a row for each of the n examples, or their file, for a method that
+        needs some; None takes the hidden states of the proxy
+    method : a name in ``smalltolarge.selection.SELECTORS``, my_package.module:Class, or an object
+        of such a class, with its settings
+    out : where the subset is written, in the format of the data; None writes it nowhere
+    run : the run folder, in which the same call goes on where it was stopped; default:
+        ``runs/NAME``, named after ``out``. Without both nothing is kept.
+    overwrite : replace what is at ``out``, even if something else wrote it
+    settings : fields of the method (clusters, ...), ``ProxySettings`` and ``ReadingSettings``
+
+    Raises
+    ------
+    BudgetError
+        The budget does not fit the data.
+    DataError
+        The data or the trajectories cannot be used.
+    StaleArtifact
+        ``run`` or ``out`` belongs to something else.
+    """
+    Budget.parse(budget)
+    name, chosen = given.method(method)
+    recipe: SelectRecipe = given.to_recipe(
+        SelectRecipe,
+        data,
+        {**chosen, **settings},
+        seed=seed,
+        budget=budget,
+        method=name,
+        trajectories=given.named(trajectories),
+        embeddings=given.named(embeddings),
+    )
+    evidence = {
+        kind: value
+        for kind, value in (
+            (Evidence.TRAJECTORIES, trajectories),
+            (Evidence.EMBEDDINGS, embeddings),
+        )
+        if given.named(value) == given.MEMORY
+    }
+    out, folder = outputs.places(out, run)
+    if evidence and folder is not None:
+        raise RecipeError(
+            f"{' and '.join(evidence)}: a run keeps where they came from, so give their file; or "
+            "leave out and run away, and write the selection that is given back"
+        )
+    watch = Watch.of(progress)
+    examples = given.read(data, settings, watch) if given.MEMORY in recipe.data else None
+    return run_select(
+        recipe,
+        out,
+        folder,
+        watch,
+        overwrite=overwrite,
+        examples=examples,
+        evidence=evidence,
+    )
+
+
+def run_select(
+    recipe: SelectRecipe,
+    out: Path | None,
+    folder: Path | None,
+    watch: Watch,
+    *,
+    overwrite: bool = False,
+    examples: Examples | None = None,
+    evidence: Mapping[Evidence, Any] | None = None,
+) -> Selection:
+    """Read, record, select and write, each stage once; what is done is not done again.
+
+    Parameters
+    ----------
+    out : None is ``subset`` with the suffix of the input
+    folder : None keeps and writes nothing
+    examples : the data of a recipe that names none
+    evidence : trajectories and embeddings of a recipe that names no files of them
+
+    Raises
+    ------
+    RecipeError, DataError, BudgetError
+        The settings or the data do not allow it; nothing has been trained then.
+    StaleArtifact
+        ``folder`` or ``out`` belongs to something else.
+    """
+    recipe = recipe.resolved()
+    evidence = evidence or {}
+    budget = Budget.parse(recipe.budget)
+    with experiment.hold(recipe, folder) as (run, recipe):
+        read, facts = experiment.load_once(run, recipe, watch, examples)
+        budget.least_rows(len(read))
+        if folder is not None:
+            out = out or Path(f"subset{reading.usual_suffix(read)}")
+            reading.check_output(read, out)
+            outputs.check_output(run, recipe, facts, out, overwrite)
+        used, trajectories = read, None
+        if recipe.proxy is not None:
+            recorded = experiment.record_once(run, recipe, read, facts, watch, budget)
+            used, trajectories = experiment.join(read, recorded)
+        else:
+            if recipe.trajectories is not None:
+                used, trajectories = experiment.join(read, _trajectories(recipe, evidence))
+            n_tokens = None if trajectories is None else trajectories.n_tokens
+            experiment.check_budget(budget, len(used), n_tokens)
+            experiment.begin(run, recipe, read, facts)
+        needs = recipe.selector().needs
+        embeddings = evidence.get(Evidence.EMBEDDINGS)
+        features = experiment.find_features(run, recipe, read, used, needs, watch, embeddings)
+        selection = experiment.select_once(run, recipe, used, trajectories, features, watch)
+        if folder is not None and out is not None:
+            outputs.write_once(run, out, len(selection), lambda: selection.write(out))
+    return selection
+
+
+def plan(recipe: RecordRecipe, out: Path | None, watch: Watch) -> tuple[Examples, Prepared | None]:
+    """Read and tokenise, and say what a run would do; nothing is trained or written."""
+    recipe = recipe.resolved()
+    examples = experiment.load(recipe, watch)
+    if out is not None:
+        outputs.refuse_input(experiment.inputs(recipe, examples), recipe, out)
+    prepared, n_tokens, rows = None, None, len(examples)
+    if recipe.proxy is not None:
+        prepared = experiment.prepare(examples, recipe.proxy, recipe.seed, watch)
+        n_tokens, rows = prepared.n_tokens, len(prepared)
+    if isinstance(recipe, SelectRecipe):
+        if out is not None:
+            reading.check_output(examples, out)
+        if recipe.trajectories is not None:
+            examples, joined = experiment.join(examples, _trajectories(recipe, {}))
+            n_tokens, rows = joined.n_tokens, len(joined)
+        experiment.check_budget(Budget.parse(recipe.budget), rows, n_tokens)
+    return examples, prepared
+
+
+def _trajectories(recipe: SelectRecipe, evidence: Mapping[Evidence, Any]) -> Trajectories:
+    if Evidence.TRAJECTORIES in evidence:
+        return cast(Trajectories, evidence[Evidence.TRAJECTORIES])
+    return Trajectories.from_parquet(str(recipe.trajectories))

@@ -1,0 +1,90 @@
+"""Fine-tune a target on a subset."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, SupportsIndex, Unpack
+
+from smalltolarge import experiment, outputs, store
+from smalltolarge import recipe as recipes
+from smalltolarge.errors import StaleArtifact
+from smalltolarge.examples import Examples
+from smalltolarge.progress import Progress, Watch
+from smalltolarge.recipe import TrainRecipe
+from smalltolarge.selection import Selection
+from smalltolarge.verbs import given
+from smalltolarge.verbs.given import Data
+from smalltolarge.verbs.keywords import Training
+
+log = logging.getLogger("smalltolarge")
+
+
+def train(
+    target: str,
+    data: Data | Selection,
+    *,
+    out: str | PathLike[str],
+    seed: SupportsIndex = 0,
+    run: str | PathLike[str] | None = None,
+    progress: Progress | Watch | None = None,
+    **settings: Unpack[Training],
+) -> Mapping[str, Any]:
+    """Fine-tune ``target`` on data, a ``Selection`` or a subset, and write the model to ``out``.
+
+    Parameters
+    ----------
+    run : the run folder, in which the same call goes on where it was stopped; default:
+        ``runs/NAME``, named after ``out``
+    settings : fields of ``TargetSettings`` (epochs, trainer, ...) and ``ReadingSettings``
+
+    Returns the facts of the training: steps, tokens, flops, seconds, parameters, train_loss.
+
+    Raises
+    ------
+    StaleArtifact
+        ``out`` exists and is not what this run wrote.
+    DataError
+        The data cannot be used, or the training diverged.
+    """
+    rows: Any = data.to_dataset() if isinstance(data, Selection) else data
+    recipe: TrainRecipe = given.to_recipe(TrainRecipe, rows, settings, target=target, seed=seed)
+    watch = Watch.of(progress)
+    examples = given.read(rows, settings, watch) if given.MEMORY in recipe.data else None
+    where, folder = outputs.places(out, run)
+    assert where is not None and folder is not None
+    return run_train(recipe, where, folder, watch, examples)
+
+
+def run_train(
+    recipe: TrainRecipe, out: Path, folder: Path, watch: Watch, examples: Examples | None = None
+) -> Mapping[str, Any]:
+    """Read, train a target on all of it, and write the model's folder to ``out``.
+
+    ``examples`` are the data of a recipe that names none. Gives the facts; raises as ``train``.
+    """
+    recipe = recipe.resolved()
+    with experiment.hold(recipe, folder) as (run, recipe):
+        read, facts = experiment.load_once(run, recipe, watch, examples)
+        done = run.facts("train")
+        if done is not None and out.is_dir() and store.digest(out) == done["sha256"]:
+            log.info("%s is done: there is nothing to do", run.path)
+            return done
+        if out.exists():
+            raise StaleArtifact(f"{out} exists. Choose another --out, or take it away.")
+        prepared = experiment.prepare(read, recipe.target, recipe.seed, watch)
+        experiment.begin(run, recipes.settled(recipe, prepared.settings), read, facts)
+        from smalltolarge import lm
+
+        kept = run.path / "target"
+        target = lm.train(prepared, folder=kept, progress=watch.progress, check=watch.check)
+        target.save(out)
+        left_out = Counter(reason for _, reason in prepared.left_out)
+        written = {"out": str(out), "sha256": store.digest(out), "left_out": dict(left_out)}
+        trained = dict(target.facts) | written | {"rows": len(prepared)}
+        run.commit("train", [], trained)
+        store.remove_folder(kept)
+    return trained
