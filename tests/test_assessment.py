@@ -81,11 +81,14 @@ def test_a_model_is_evaluated_and_a_finished_task_is_not_repeated(
 
 
 def test_the_harness_itself_runs_our_tasks(model: Path, questions: Path, tmp_path: Path) -> None:
-    metadata = {"data": str(questions), "form": "combined", "template": "alpaca"}
+    shown = {"question": "What is 2 times 6?", "answer": "12", "program": "print(2 * 6)"}
+    (questions / "svamp.train.jsonl").write_text(json.dumps(shown) + "\n")
+    metadata = {"data": str(questions), "form": "combined"}
     command = [
         sys.executable, "-m", "lm_eval", "run", "--model", "hf",
-        "--model_args", f"pretrained={model}", "--tasks", "s2l_svamp", "--device", "cpu",
+        "--model_args", f"pretrained={model},attn_implementation=eager", "--tasks", "s2l_svamp",
         "--include_path", str(tasks_folder()), "--metadata", json.dumps(metadata),
+        "--apply_chat_template", "--num_fewshot", "1", "--device", "cpu",
         "--gen_kwargs", "max_gen_toks=12", "--output_path", str(tmp_path / "out"), "--log_samples",
     ]  # fmt: skip
     done = subprocess.run(
@@ -96,14 +99,12 @@ def test_the_harness_itself_runs_our_tasks(model: Path, questions: Path, tmp_pat
     found = results["results"]["s2l_svamp"]
     assert 0 <= found["accuracy,answer"] <= 1
     assert 0 <= found["failed_programs,answer"] <= 1
-
-
-def test_every_task_has_its_yaml_and_every_group_its_members() -> None:
-    from lm_eval.tasks import TaskManager
-
-    known = TaskManager(include_path=str(tasks_folder()), include_defaults=False)
-    wanted = {f"s2l_{name.replace('-', '_')}" for name in TASKS}
-    assert wanted | set(GROUPS) <= set(known.all_tasks)
+    samples = next((tmp_path / "out").rglob("samples_*.jsonl")).read_text().splitlines()
+    by_form = json.loads(samples[0])["arguments"]
+    prompts = [by_form[name]["arg_0"] for name in sorted(by_form)]
+    answers = ("program.\n\n### Response:\nprint(2 * 6)", "6?\n\n### Response:\nThe answer is 12.")
+    assert all(answer in prompt for answer, prompt in zip(answers, prompts, strict=True))
+    assert all(prompt.endswith("\n\n### Response:\n") for prompt in prompts)
 
 
 def test_a_program_that_fails_gives_way_to_the_question_alone() -> None:

@@ -147,7 +147,7 @@ def _run(
             f"evaluation needs {error.name}: pip install 'smalltolarge[eval]'"
         ) from error
     forms = task.forms(asking.form)
-    name = f"s2l_{task.name.replace('-', '_')}"
+    name = task.lm_eval_name
     metadata = {
         "form": asking.form,
         "data": data,

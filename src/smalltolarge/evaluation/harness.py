@@ -14,7 +14,7 @@ from lm_eval.api.filter import Filter
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
-from smalltolarge.errors import RecipeError, printable
+from smalltolarge.errors import RecipeError
 from smalltolarge.evaluation.harness_settings import DATA_OPTION, HarnessSettings, read_settings
 from smalltolarge.evaluation.jail import Jails, Ran, find_backend
 from smalltolarge.evaluation.shots import Shot, load_shots
@@ -134,6 +134,10 @@ class HarnessTask(ConfigurableTask):  # type: ignore[misc]
             for index, (question, reference) in enumerate(pairs)
         ]
         self.dataset = {"test": Dataset.from_list(rows)}
+
+    def build_all_requests(self, *, cache_requests: bool = False, **given: Any) -> None:
+        """Write all prompts, anew: lm-eval's cache of them does not know its ``--metadata``."""
+        super().build_all_requests(**given)
 
     def fewshot_docs(self) -> None:
         """Give none: shots are read where they are asked for, see ``shots``."""

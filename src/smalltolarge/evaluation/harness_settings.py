@@ -36,7 +36,10 @@ def _is_number(value: Any) -> bool:
 
 _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "form": (lambda value: value in tuple(FORMS), ", ".join(FORMS)),
-    "data": (lambda value: isinstance(value, str) and value != "", "the folder of the tasks' files"),
+    "data": (
+        lambda value: isinstance(value, str) and value != "",
+        "the folder of the tasks' files",
+    ),
     "template": (lambda value: value == "alpaca", "alpaca"),
     "program_seconds": (
         lambda value: _is_number(value) and 0 < value < math.inf,

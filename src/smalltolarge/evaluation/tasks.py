@@ -135,9 +135,7 @@ class Benchmark:
         for number, row in enumerate(_from_hub(source, option), 1):
             yield f"{name}, row {number}", row
 
-    def file(
-        self, data: str | None, option: str = DATA_OPTION, *, train: bool = False
-    ) -> Path:
+    def file(self, data: str | None, option: str = DATA_OPTION, *, train: bool = False) -> Path:
         """Give this task's file in a folder: NAME.jsonl, .json or .csv, or NAME.*.jsonl.
 
         The train split is NAME.train.jsonl, and is no file of questions.
@@ -212,8 +210,10 @@ def find_tasks(names: Sequence[str]) -> list[Benchmark]:
     RecipeError
         There is no such task.
     """
-    known = {task.lm_eval_name: (task.name,) for task in TASKS.values()}
-    known |= {name: (name,) for name in TASKS} | GROUPS
+    known = {
+        alias: (task.name,) for task in TASKS.values() for alias in (task.name, task.lm_eval_name)
+    }
+    known |= GROUPS
     found: dict[str, Benchmark] = {}
     for name in names:
         if name not in known:
