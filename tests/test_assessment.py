@@ -13,7 +13,7 @@ import pytest
 
 from smalltolarge.assessment import tasks_folder
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError
-from smalltolarge.evaluation.tasks import FORMS, GROUPS, TASKS, find_tasks, program_of
+from smalltolarge.evaluation.tasks import FORMS, TASKS, find_tasks, program_of
 
 from .conftest import Cli, write_data
 

@@ -210,7 +210,7 @@ def find_tasks(names: Sequence[str]) -> list[Benchmark]:
     RecipeError
         There is no such task.
     """
-    known = {
+    known: dict[str, tuple[str, ...]] = {
         alias: (task.name,) for task in TASKS.values() for alias in (task.name, task.lm_eval_name)
     }
     known |= GROUPS
