@@ -213,7 +213,8 @@ class HarnessTask(ConfigurableTask):  # type: ignore[misc]
     def construct_requests(self, doc: Any, ctx: Sequence[str], **given: Any) -> list[Any]:
         """Make a request of each form's context."""
         arguments = dict(self.config.generation_kwargs)
-        if self.config.num_fewshot and self.settings.template is None:
+        in_plain = self.settings.template is None and not given.get("apply_chat_template")
+        if self.config.num_fewshot and in_plain:
             until = arguments["until"]
             arguments["until"] = [*([until] if isinstance(until, str) else until), _NEXT_QUESTION]
         return [
