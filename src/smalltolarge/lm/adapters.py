@@ -173,16 +173,16 @@ def merged(model: Any, adapter: LoraAdapter) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PEFT calls what transformers renames
             adapted = get_peft_model(model, LoraConfig(**kept, task_type="CAUSAL_LM"))
-        wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
         weights = load_file(adapter.folder / WEIGHTS)
-        unexpected = set_peft_model_state_dict(adapted, weights).unexpected_keys
+        wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
+        missing = sorted(wanted - weights.keys())
+        unexpected = [] if missing else set_peft_model_state_dict(adapted, weights).unexpected_keys
     except Exception as error:  # any of many, by what is wrong with the files
         raise IntegrityError(
             f"the adapter {adapter.name} does not fit {printable(adapter.base, 200)}: "
             f"{printable(str(error), 300)}"
         ) from error
-    problems = {"missing": sorted(wanted - weights.keys()), "unexpected": sorted(unexpected)}
-    for kind, names in problems.items():
+    for kind, names in {"missing": missing, "unexpected": sorted(unexpected)}.items():
         if names:
             raise IntegrityError(
                 f"the weights of the adapter {adapter.name} are not those of its configuration: "
