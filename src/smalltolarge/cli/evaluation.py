@@ -19,8 +19,8 @@ def evaluate(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A causal language model: a folder with safetensors, of a model or of a LoRA adapter, a "
-            "GGUF file, a hub name, or smollm2-135m (which is installed as a package).",
+            help="A causal language model: a folder with safetensors, of a model or of a LoRA "
+            "adapter, a GGUF file, a hub name, or smollm2-135m (which is installed as a package).",
         ),
     ],
     task: Annotated[
