@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import LlamaConfig
 
-from smalltolarge.assessment import tasks_folder
+from smalltolarge.assessment import evaluate, tasks_folder
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError
-from smalltolarge.evaluation.tasks import FORMS, GROUPS, TASKS, find_tasks, program_of
+from smalltolarge.evaluation.tasks import FORMS, TASKS, find_tasks, program_of
+from smalltolarge.settings import AskingSettings
 
-from .conftest import Cli, write_data
+from .conftest import Cli
+from .lm_samples import CHATML, SMALL, model_folder
 
 QUESTIONS: list[dict[str, Any]] = [
     {"question": "Ann has 3 pens and buys 4. How many has she?", "answer": 7},
@@ -26,13 +30,9 @@ QUESTIONS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of a few thousand weights, trained for a moment."""
-    folder = tmp_path_factory.mktemp("model")
-    write_data(folder)
-    command = [sys.executable, "-m", "smalltolarge", "train", "scratch-0.1m", "data.jsonl"]
-    options = ["--trainer", "own", "--epochs", "0.2", "--template", "alpaca", "--threads", "1"]
-    subprocess.run([*command, *options, "--out", "model"], cwd=folder, check=True)
-    return folder / "model"
+    """A model of a few thousand random weights."""
+    folder = tmp_path_factory.mktemp("models") / "model"
+    return model_folder(folder, LlamaConfig(**SMALL), chat=CHATML)
 
 
 @pytest.fixture
@@ -81,11 +81,14 @@ def test_a_model_is_evaluated_and_a_finished_task_is_not_repeated(
 
 
 def test_the_harness_itself_runs_our_tasks(model: Path, questions: Path, tmp_path: Path) -> None:
-    metadata = {"data": str(questions), "form": "combined", "template": "alpaca"}
+    shown = {"question": "What is 2 times 6?", "answer": "12", "program": "print(2 * 6)"}
+    (questions / "svamp.train.jsonl").write_text(json.dumps(shown) + "\n")
+    metadata = {"data": str(questions), "form": "combined"}
     command = [
         sys.executable, "-m", "lm_eval", "run", "--model", "hf",
-        "--model_args", f"pretrained={model}", "--tasks", "s2l_svamp", "--device", "cpu",
+        "--model_args", f"pretrained={model},attn_implementation=eager", "--tasks", "s2l_svamp",
         "--include_path", str(tasks_folder()), "--metadata", json.dumps(metadata),
+        "--apply_chat_template", "--num_fewshot", "1", "--device", "cpu",
         "--gen_kwargs", "max_gen_toks=12", "--output_path", str(tmp_path / "out"), "--log_samples",
     ]  # fmt: skip
     done = subprocess.run(
@@ -96,14 +99,41 @@ def test_the_harness_itself_runs_our_tasks(model: Path, questions: Path, tmp_pat
     found = results["results"]["s2l_svamp"]
     assert 0 <= found["accuracy,answer"] <= 1
     assert 0 <= found["failed_programs,answer"] <= 1
+    samples = next((tmp_path / "out").rglob("samples_*.jsonl")).read_text().splitlines()
+    by_form = json.loads(samples[0])["arguments"]
+    prompts = [by_form[name]["arg_0"] for name in sorted(by_form)]
+    answers = ("Let's write a program.", "print(2 * 6)"), ("6?", "The answer is 12.")
+    for (ending, answer), prompt in zip(answers, prompts, strict=True):
+        assert f"{ending}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n" in prompt
+        assert prompt.endswith("<|im_start|>assistant\n")
 
 
-def test_every_task_has_its_yaml_and_every_group_its_members() -> None:
-    from lm_eval.tasks import TaskManager
+def test_answers_that_leave_no_room_for_the_prompt_are_refused_before_any_is_asked(
+    model: Path, questions: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ask(new_tokens: int) -> None:
+        asking = AskingSettings(max_new_tokens=new_tokens, form="direct")
+        evaluate(str(model), ["svamp"], tmp_path / "out", data=str(questions), asking=asking)
 
-    known = TaskManager(include_path=str(tasks_folder()), include_defaults=False)
-    wanted = {f"s2l_{name.replace('-', '_')}" for name in TASKS}
-    assert wanted | set(GROUPS) <= set(known.all_tasks)
+    told = (
+        r"--max-new-tokens is 600, but .*model has room for 256 tokens, a prompt and its answer "
+        r"together. That leaves 0 for the prompt, and those of svamp have (\d+) to (\d+). "
+        r"Give (\d+) or less, and all of them fit"
+    )
+    with pytest.raises(RecipeError, match=told) as refused:
+        ask(600)
+    shortest, longest, best = map(int, re.search(told, str(refused.value)).groups())  # type: ignore[union-attr]
+    assert best == 256 - longest
+    with pytest.raises(RecipeError, match=f"That leaves {shortest - 1} for the prompt"):
+        ask(256 - shortest + 1)
+    assert not (tmp_path / "out").exists()
+    ask(best + 1)
+    assert (
+        f"1 of 3 prompts do not fit: they count as unanswered and truncated. Give {best}"
+        in caplog.text
+    )
+    rows = [json.loads(line) for line in (tmp_path / "out/svamp.jsonl").read_text().splitlines()]
+    assert [row["completion"] == "" and row["is_cut"] for row in rows].count(True) == 1
 
 
 def test_a_program_that_fails_gives_way_to_the_question_alone() -> None:

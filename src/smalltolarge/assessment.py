@@ -30,6 +30,7 @@ from smalltolarge.evaluation.summaries import plain, score_summaries
 from smalltolarge.evaluation.task import standard_error
 from smalltolarge.evaluation.tasks import Benchmark, find_tasks
 from smalltolarge.examples.overlap import Overlap, Questions
+from smalltolarge.examples.table import Message
 from smalltolarge.outcomes import Score
 from smalltolarge.progress import LOADING, Watch
 from smalltolarge.report.evaluation import to_markdown
@@ -104,18 +105,17 @@ def evaluate(
         for task in tasks
     }
     done = {task.name: _done(out, task, made_of[task.name]) for task in tasks}
-    answerer: Answerer | None = None
+    waiting = [task for task in tasks if done[task.name] is None]
+    answerer = _answerer(model, settings, watch) if waiting else None
+    if answerer is not None:
+        _check_room(answerer, waiting, asked, asking)
     scores = []
     for task in tasks:
         score = done[task.name]
         if score is not None:
             log.info("%s is there already", task.name)
         else:
-            if answerer is None:
-                with watch.progress.step(LOADING, unit=""):
-                    from smalltolarge import lm
-
-                    answerer = lm.Answerer.load(model, settings)
+            assert answerer is not None
             rows, found = _run(task, asked[task.name], answerer, data, unconfined, asking, watch)
             more = _summary_scores(task, rows, bertscore, settings.device, watch)
             score = _score(task, rows, more, overlaps.get(task.name))
@@ -124,6 +124,30 @@ def evaluate(
         scores.append(score)
     store.write_bytes(out / "results.md", to_markdown(scores).encode())
     return scores
+
+
+def _answerer(model: str, settings: ModelSettings, watch: Watch) -> Answerer:
+    with watch.progress.step(LOADING, unit=""):
+        from smalltolarge import lm
+
+        return lm.Answerer.load(model, settings)
+
+
+def _check_room(
+    answerer: Answerer,
+    tasks: Sequence[Benchmark],
+    asked: Mapping[str, Sequence[tuple[str, str]]],
+    asking: AskingSettings,
+) -> None:
+    """See to it, before anything is asked, that prompts and answers fit the model together."""
+    for task in tasks:
+        conversations = [
+            [Message("user", task.ask(question, form))]
+            for form in task.forms(asking.form)
+            for question, _ in asked[task.name]
+        ]
+        prompts = answerer.prompts(conversations)
+        answerer.check_room(prompts, asking.max_new_tokens, task.name)
 
 
 def _run(
@@ -146,7 +170,7 @@ def _run(
             f"evaluation needs {error.name}: pip install 'smalltolarge[eval]'"
         ) from error
     forms = task.forms(asking.form)
-    name = f"s2l_{task.name.replace('-', '_')}"
+    name = task.lm_eval_name
     metadata = {
         "form": asking.form,
         "data": data,

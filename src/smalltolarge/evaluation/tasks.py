@@ -29,6 +29,8 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
 """What is asked for, one after the other until there is an answer. Combined is the paper's: a
 program, and where it fails the question alone, which a model tuned for it answers by a chain of
 thought."""
+DATA_OPTION = "--data FOLDER"
+"""How the command line is given the folder of the tasks' files."""
 _MAX_BYTES = 10_000_000
 _FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
 
@@ -44,6 +46,13 @@ class Benchmark:
     """Data set, configuration ("" for the only one) and splits on the hub."""
     request: str = "Let's write a program."
     """What asks for a program."""
+    long_name: str = ""
+    """Its name beside other tasks, where ``name`` alone could be taken for something else."""
+
+    @property
+    def lm_eval_name(self) -> str:
+        """Its name in lm-eval."""
+        return f"s2l_{(self.long_name or self.name).replace('-', '_')}"
 
     @property
     def measure(self) -> str:
@@ -89,8 +98,10 @@ class Benchmark:
             return rouge(found, reference)["rougeL"]
         return float(is_equal(found, reference, self.kind, question))
 
-    def questions(self, data: str | None) -> list[tuple[str, str]]:
+    def questions(self, data: str | None, option: str = DATA_OPTION) -> list[tuple[str, str]]:
         """Read (question, reference) pairs, from a folder of files or from the hub.
+
+        ``option`` is what a person gives the folder by, for the messages.
 
         Raises
         ------
@@ -99,43 +110,61 @@ class Benchmark:
         DataError
             A row has no question or no answer.
         """
-        if data is not None or not self.hub:
-            path = self.file(data)
-            if self.kind == "summary":
-                return load_pairs(path)
-            pairs = [_pair(row, where) for where, row in _rows(path)]
-        else:
-            pairs = [
-                _pair(row, f"{self.hub[0]}, row {number}")
-                for number, row in enumerate(_from_hub(self.hub), 1)
-            ]
+        if self.kind == "summary":
+            return load_pairs(self.file(data, option))
+        pairs = [pair_of(row, where) for where, row in self.rows(data, option)]
         if not pairs:
             raise DataError(f"task {self.name}: there are no questions")
         return pairs
 
-    def file(self, data: str | None) -> Path:
-        """Give the file of this task in a folder: NAME.jsonl, NAME.json, NAME.csv, NAME.*.jsonl."""
+    def rows(
+        self, data: str | None, option: str = DATA_OPTION, *, train: bool = False
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield (where it stands, row) of the questions or, with ``train``, of the train split."""
+        if data is not None or not self.hub:
+            yield from _rows(self.file(data, option, train=train))
+            return
+        name, configurations, splits = self.hub
+        if train and "train" in splits.split("+"):
+            raise MissingArtifact(
+                f"task {self.name}: the train split of {name} is among the questions asked, so no "
+                f"other rows are known. Give the folder of {self.name}.jsonl and "
+                f"{self.name}.train.jsonl with {option}."
+            )
+        source = (name, configurations, "train" if train else splits)
+        for number, row in enumerate(_from_hub(source, option), 1):
+            yield f"{name}, row {number}", row
+
+    def file(self, data: str | None, option: str = DATA_OPTION, *, train: bool = False) -> Path:
+        """Give this task's file in a folder: NAME.jsonl, .json or .csv, or NAME.*.jsonl.
+
+        The train split is NAME.train.jsonl, and is no file of questions.
+        """
+        file = f"{self.name}.train.jsonl" if train else f"{self.name}.jsonl"
         if data is None:
             raise MissingArtifact(
-                f"task {self.name}: no copy on the hub is known. Give the folder of "
-                f"{self.name}.jsonl (question and answer in every line) with --data."
+                f"task {self.name}: no copy on the hub is known. Give the folder of {file} "
+                f"(question and answer in every line) with {option}."
             )
         folder = Path(data).expanduser()
         if folder.is_file():
-            return folder
+            if not train:
+                return folder
+            folder = folder.parent
         if not folder.is_dir():
-            raise MissingArtifact(f"--data {printable(data, 200)}: there is no such folder")
+            raise MissingArtifact(f"{option}: there is no folder {printable(data, 200)}")
         found = sorted(
             path
             for path in folder.iterdir()
             if path.name.partition(".")[0] == self.name
             and path.suffix in {".jsonl", ".json", ".csv"}
+            and (path.name.split(".")[1] == "train") == train
             and path.is_file()
         )
         if len(found) != 1:
             what = "none" if not found else ", ".join(path.name for path in found)
             raise MissingArtifact(
-                f"task {self.name}: one file {self.name}.jsonl is needed in "
+                f"task {self.name}: one file {file} is needed in "
                 f"{printable(str(folder), 200)}; found {printable(what, 200)}"
             )
         return found[0]
@@ -148,6 +177,7 @@ _MATHS = (
         ("EleutherAI/hendrycks_math",
          "algebra,counting_and_probability,geometry,intermediate_algebra,number_theory,prealgebra,"
          "precalculus", "test"),
+        long_name="hendrycks_math",
     ),
     Benchmark("numglue", "numbers, words or a choice", "numglue"),
     Benchmark(
@@ -168,25 +198,29 @@ TASKS: Mapping[str, Benchmark] = {task.name: task for task in (*_MATHS, *_SAMPLE
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "s2l_math": tuple(task.name for task in _MATHS),
     "s2l_sample": tuple(task.name for task in _SAMPLES),
+    "s2l_summaries": tuple(task.name for task in _SUMMARIES),
 }
 
 
 def find_tasks(names: Sequence[str]) -> list[Benchmark]:
-    """Give the tasks of names and groups, each once.
+    """Give the tasks of names, of lm-eval's names for them, and of groups, each once.
 
     Raises
     ------
     RecipeError
         There is no such task.
     """
+    known: dict[str, tuple[str, ...]] = {
+        alias: (task.name,) for task in TASKS.values() for alias in (task.name, task.lm_eval_name)
+    }
+    known |= GROUPS
     found: dict[str, Benchmark] = {}
     for name in names:
-        for one in GROUPS.get(name, (name,)):
-            if one not in TASKS:
-                near = difflib.get_close_matches(one, [*TASKS, *GROUPS], n=1)
-                hint = f"did you mean {near[0]}?" if near else "s2l tasks lists them"
-                raise RecipeError(f"there is no task {printable(one)!r}; {hint}")
-            found[one] = TASKS[one]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "s2l tasks lists them"
+            raise RecipeError(f"there is no task {printable(name)!r}; {hint}")
+        found |= {one: TASKS[one] for one in known[name]}
     return list(found.values())
 
 
@@ -246,7 +280,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
         yield where, row
 
 
-def _pair(row: Any, where: str) -> tuple[str, str]:
+def pair_of(row: Any, where: str) -> tuple[str, str]:
     """Read a question and its answer, by the columns that the published files have."""
     if not isinstance(row, dict):
         raise DataError(f"{printable(where, 300)}: a JSON object is needed")
@@ -273,7 +307,7 @@ def _pair(row: Any, where: str) -> tuple[str, str]:
     return question, str(answer)
 
 
-def _from_hub(hub: tuple[str, ...]) -> Iterator[Any]:
+def _from_hub(hub: tuple[str, ...], option: str) -> Iterator[Any]:
     from datasets import load_dataset
 
     name, configurations, splits = hub
@@ -284,5 +318,5 @@ def _from_hub(hub: tuple[str, ...]) -> Iterator[Any]:
     except Exception as error:  # offline, moved, gated: any of many
         raise MissingArtifact(
             f"{name} could not be had from the hub ({printable(str(error), 200)}). Give a folder "
-            "of files with --data."
+            f"of files with {option}."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from smalltolarge.lm.rendering import alpaca
 from smalltolarge.lm.tokenizer import ModelTokenizer, check_ids, given_tokenizer, which_template
 from smalltolarge.progress import Step
 from smalltolarge.settings import ModelSettings, cores
+
+log = logging.getLogger("smalltolarge")
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,45 @@ class Answerer:
             begins = ids[: len(prefix)] == prefix
             prompts.append(np.array(ids if begins else prefix + ids, dtype=np.int32))
         return prompts
+
+    def fitting(self, prompts: Sequence[np.ndarray], max_new_tokens: int) -> list[bool]:
+        """Say which prompts, int32 (l,) each, leave room for an answer of so many tokens."""
+        positions = self.described.positions
+        return [positions is None or len(ids) + max_new_tokens <= positions for ids in prompts]
+
+    def check_room(self, prompts: Sequence[np.ndarray], max_new_tokens: int, task: str) -> None:
+        """Refuse a length of answers that leaves room for no prompt; warn where for some.
+
+        Raises
+        ------
+        RecipeError
+            No prompt fits beside an answer of ``max_new_tokens``.
+        """
+        fits = self.fitting(prompts, max_new_tokens)
+        if all(fits):
+            return
+        positions = self.described.positions
+        assert positions is not None
+        lengths = [len(ids) for ids in prompts]
+        for_all, for_any = positions - max(lengths), positions - min(lengths)
+        told = (
+            f"--max-new-tokens is {max_new_tokens:,}, but {self.described.name} has room for "
+            f"{positions:,} tokens, a prompt and its answer together. That leaves "
+            f"{max(positions - max_new_tokens, 0):,} for the prompt, and those of {task} have "
+            f"{min(lengths):,} to {max(lengths):,}."
+        )
+        if for_any < 1:
+            advice = "Take a model with more positions."
+        elif for_all < 1:
+            advice = f"At most {for_any:,} new tokens leave room for its shortest prompts."
+        else:
+            advice = f"Give {for_all:,} or less, and all of them fit."
+        if not any(fits):
+            raise RecipeError(f"{told} {advice}")
+        log.warning(
+            "%s %d of %d prompts do not fit: they count as unanswered and truncated. %s",
+            told, fits.count(False), len(fits), advice,
+        )  # fmt: skip
 
     def answers(
         self,

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from lm_eval.api.model import LM
 
 from smalltolarge.errors import RecipeError
 from smalltolarge.examples.table import Message
 from smalltolarge.lm.generation import Answerer, Completion
 from smalltolarge.progress import Step
-
-log = logging.getLogger("smalltolarge")
 
 
 class HarnessModel(LM):  # type: ignore[misc]
@@ -60,7 +56,7 @@ class HarnessModel(LM):  # type: ignore[misc]
         """Answer all requests; what follows a stop sequence is dropped."""
         contexts = [str(request.args[0]) for request in requests]
         prompts = self.answerer.prompts([_conversation(context) for context in contexts])
-        fits = self._fits(prompts)
+        fits = self.answerer.fitting(prompts, self.max_new_tokens)  # the rest counts as cut
         answers = iter(
             self.answerer.continuations(
                 [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit],
@@ -78,22 +74,6 @@ class HarnessModel(LM):  # type: ignore[misc]
                 self.cut.add(context)
             texts.append(text)
         return texts
-
-    def _fits(self, prompts: list[np.ndarray]) -> list[bool]:
-        """Say which prompts leave room for an answer; the others are left unanswered, as cut."""
-        described = self.answerer.described
-        if described.positions is None:
-            return [True] * len(prompts)
-        room = described.positions - self.max_new_tokens
-        fits = [len(prompt) <= room for prompt in prompts]
-        if not all(fits):
-            log.warning(
-                "%d of %d prompts leave no room for %d new tokens within the %d positions of %s; "
-                "they count as unanswered and truncated",
-                fits.count(False), len(fits), self.max_new_tokens, described.positions,
-                described.name,
-            )  # fmt: skip
-        return fits
 
     def loglikelihood(self, requests: list[Any]) -> list[Any]:
         """Refuse: our tasks generate."""
