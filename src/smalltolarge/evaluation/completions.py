@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import symtable
 import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,10 +22,10 @@ _MARK = re.compile(
     # Markers of Magistral, Kimi, Gemma, Apertus, Pangu; channels, also where a tokenizer has
     # dropped the special tokens; and the sentences of Granite.
     | (?P<opens_2>\[THINK\]|◁think▷|<\|open\|>think<\|sep\|>|<\|channel>thought|<\|inner_prefix\|>
-        |\[unused16\]|<\|channel\|>(?!final)\w+|\A\s*analysis(?=[A-Z])
+        |\[unused16\]|<\|channel\|>(?!final)\w+|\A\s*(?-i:analysis(?=[A-Z]))
         |\A\s*Here(?:\ i|'|’)s\ my\ thought\ process:)
     | (?P<closes_3>\[/THINK\]|◁/think▷|<\|close\|>think<\|sep\|>|<channel\|>|<\|inner_suffix\|>
-        |\[unused17\]|<\|channel\|>final[^<\n]{{0,80}}(?:<\|message\|>)?|assistantfinal(?![a-z])
+        |\[unused17\]|<\|channel\|>final[^<\n]{{0,80}}(?:<\|message\|>)?|(?-i:assistantfinal(?![a-z]))
         |^Here(?:\ i|'|’)s\ my\ response:)
     | (?P<ends></s>|<\|end\|>(?!\s*<\|start\|>assistant)|<\|start\|>(?!assistant)|<turn\|>
         |<\|(?:im_end|im_start|return|call|start_header_id|assistant_end|user|turn>user)\|?>
@@ -60,7 +61,7 @@ def spoken(completion: str) -> str:
 
 _MOST = 64 << 10
 """Characters of a completion that is looked through for Python; no longer program is run."""
-_MOST_PARSES = 300
+_MOST_BLOCKS, _MOST_PARSES = 64, 300
 _NEXT = re.compile(
     r"\s*(?:#{2,}\s*|\*\*)?(?:instruction|question|problem|input|user|human|q)\b[^\n:]{0,20}:",
     re.IGNORECASE,
@@ -85,14 +86,15 @@ _ATTRIBUTES = re.compile(
 _CODE = re.compile(
     r"[ \t]*(?:(?:import|from)[ ][\w.]+(?:[ ](?:import|as)\b.*|,.*)?$"
     r"|(?:def|class|for|while|if|elif|else|with|try|except|async)\b.*:[ \t]*(?:\#.*)?$"
-    r"|assert\b|@\w|[\w.]+\("
-    r"|[a-z_][\w.]*(?:\[.*?\])?(?:[ ]?,[ ]?\w+)*(?:[ ]?:[ ]?[\w.\[\]]+)?[ ]*[-+*/%|&^]{0,2}=(?!=))",
-    re.IGNORECASE,
+    r"|(?:assert|return|raise)\b|@\w|[\w.]+\("
+    r"|[A-Za-z_][\w.]*(?:\[.*?\])?(?:[ ]?,[ ]?\w+)*(?:[ ]?:[ ]?[\w.\[\]]+)?"
+    r"[ ]*[-+*/%|&^]{0,2}=(?!=))"
 )
 """A line of Python, as a program begins and as its cut end looks."""
 _PROMPT = re.compile(r"[ \t]*(?:>>>|\.\.\.)(?: |$)")
 _SHOWN = frozenset({"solution", "answer", "ans", "result"})
 _PRINTING = frozenset({"print", "pprint", "display", "write"})
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _KNOWN = frozenset(dir(builtins)) | {"__name__", "__file__", "display", "exit", "quit"}
 
 
@@ -136,7 +138,7 @@ def program_of(completion: str) -> str:
     parts = _parts(_TAG.sub(lambda tag: _FENCES[tag.lastgroup or ""], text))
     for part in parts:
         for label in ("python", "", "prose"):
-            found = _programs(block for block in part if block.label == label)
+            found = _programs([block for block in part if block.label == label][-_MOST_BLOCKS:])
             if found:
                 prints, program = _last(found)
                 if prints:
@@ -205,7 +207,7 @@ def _programs(blocks: Iterable[_Block]) -> list[_Program]:
         if any(_PROMPT.match(line) for line in lines):
             lines = [line[mark.end() :] for line in lines if (mark := _PROMPT.match(line))]
         known = set().union(*(one.gives for program in found for one in program.body))
-        for text in _python(lines):
+        for text in _python(lines, is_fenced=block.label != "prose"):
             program = _trimmed(text, known)
             if program.body:
                 found.append(program)
@@ -213,29 +215,40 @@ def _programs(blocks: Iterable[_Block]) -> list[_Program]:
     return found
 
 
-def _python(lines: list[str]) -> Iterator[str]:
-    """Give the texts among lines that are Python: all of them, or what prose lies between."""
-    text = textwrap.dedent("\n".join(lines)).strip("\n")
+def _python(lines: list[str], *, is_fenced: bool) -> Iterator[str]:
+    """Give what is Python among lines: all of them, or what stands between prose."""
+    text = "\n".join(lines).strip("\n")
+    if text[:1] in {" ", "\t"}:
+        text = textwrap.dedent(text)
     for whole in (text, text.lstrip()):
         if isinstance(_parsed(whole), list):
             yield whole
             return
     begin, parses = 0, 0
     while begin < len(lines) and parses < _MOST_PARSES:
-        indent = lines[begin][: -len(lines[begin].lstrip()) or None]
-        end = len(lines) if _CODE.match(lines[begin]) else begin
-        tried: list[ast.stmt] | int = 0
-        while begin < end and parses < _MOST_PARSES:
-            text = "\n".join(line.removeprefix(indent) for line in lines[begin:end])
-            tried = _parsed(text)
+        if not _CODE.match(lines[begin]):
+            begin += 1
+            continue
+        indent = lines[begin][: -len(lines[begin].lstrip())]
+        own = [line.removeprefix(indent) for line in lines[begin:]]
+        count = len(own)
+        while count and parses < _MOST_PARSES:
+            tried = _parsed("\n".join(own[:count]))
             parses += 1
             if not isinstance(tried, int):
                 break
-            end = max(begin, min(end - 1, begin + tried - 1))
-        # Code that is no Python here was cut, or is wrong: what is before it is no program.
-        if begin < end and not (end < len(lines) and _CODE.match(lines[end])):
-            yield text
-        begin = max(end, begin + 1)
+            count = max(0, min(count, tried) - 1)
+        after = next((line for line in own[count:] if line.strip()), "")
+        if count and not after[:1].isspace() and not _CODE.match(after):
+            yield "\n".join(own[:count])
+            begin += count
+        elif is_fenced:  # Code that was cut or is wrong is no program, nor is a part of it.
+            return
+        else:
+            prose = (
+                n for n, line in enumerate(own) if line[:1].isalpha() and not _CODE.match(line)
+            )
+            begin += next(prose, len(own))
 
 
 def _parsed(text: str) -> list[ast.stmt] | int:
@@ -243,81 +256,68 @@ def _parsed(text: str) -> list[ast.stmt] | int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text).body
+            body = ast.parse(text).body
     except SyntaxError as error:
         return error.lineno or 0
     except (ValueError, RecursionError, MemoryError):
         return 0
+    return next((one.lineno for one in body if isinstance(one, ast.Return)), body)
 
 
 def _trimmed(text: str, known: set[str]) -> _Program:
-    """Leave out, at both ends, words that are Python by chance: names that nothing gives."""
+    """Leave out, at both ends, words that are Python by chance, and numbers that were printed."""
     parsed = _parsed(text)
     body = [_statement(node) for node in parsed] if isinstance(parsed, list) else []
     known = known.union(_KNOWN, *(one.gives for one in body))
 
     def is_word(one: _Statement) -> bool:
-        is_expression = isinstance(one.node, ast.Expr) or (
-            isinstance(one.node, ast.AnnAssign) and one.node.value is None
-        )
-        return is_expression and "*" not in known and not one.reads <= known
+        is_bare = isinstance(one.node, ast.AnnAssign) and one.node.value is None
+        if not is_bare and not isinstance(one.node, ast.Expr):
+            return False
+        return "*" not in known and not one.reads <= known and not _calls([one]) & known
 
     begin, end = 0, len(body)
     while begin < end and is_word(body[begin]):
         begin += 1
-    while begin < end and is_word(body[end - 1]):
+    while begin < end and (is_word(body[end - 1]) or _is_constant(body[end - 1])):
         end -= 1
-    if end - begin < len(body):
-        body = body[begin:end]
-        kept = [ast.unparse(one.node) for one in body]
-        text = "\n".join(kept)
-    return _Program(text, tuple(body))
+    if end - begin == len(body) or begin == end:
+        return _Program(text, tuple(body[begin:end]))
+    first = body[begin].node
+    line = min(one.lineno for one in (first, *getattr(first, "decorator_list", ())))
+    lines = text.split("\n")[line - 1 : body[end - 1].node.end_lineno]
+    return _Program("\n".join(lines), tuple(body[begin:end]))
+
+
+def _is_constant(one: _Statement) -> bool:
+    return isinstance(one.node, ast.Expr) and isinstance(one.node.value, ast.Constant)
 
 
 def _statement(node: ast.stmt) -> _Statement:
     """Find which names a statement gives, changes (by a method or an index) and reads."""
-    gives, changes, reads, local = set(), set(), set(), set()
-    is_scope = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    targets = getattr(node, "targets", [getattr(node, "target", None)])
-    direct = {id(one) for target in targets if target is not None for one in ast.walk(target)}
-    for one in ast.walk(node):
-        match one:
-            case ast.Name(id=name, ctx=ast.Load()):
-                reads.add(name)
-            case ast.Name(id=name):
-                gives.add(name)
-                if is_scope or id(one) not in direct or isinstance(node, ast.For):
-                    local.add(name)
-            case ast.AugAssign(target=ast.Name(id=name)) if not is_scope:
-                changes.add(name)
-            case (
-                ast.Subscript(value=value, ctx=ast.Store())
-                | ast.Attribute(value=value, ctx=ast.Store())
-                | ast.Expr(value=ast.Call(func=ast.Attribute(value=value)))
-            ):
-                changes.add(_root(value))
-            case (
-                ast.FunctionDef(name=name)
-                | ast.AsyncFunctionDef(name=name)
-                | ast.ClassDef(name=name)
-            ):
-                gives.add(name)
-                local.add(name)
-            case (
-                ast.arg(arg=name)
-                | ast.ExceptHandler(name=str(name))
-                | ast.MatchAs(name=str(name))
-                | ast.MatchStar(name=str(name))
-            ):
-                gives.add(name)
-                local.add(name)
-            case ast.alias(name=name, asname=other):
-                gives.add(other or name.partition(".")[0])
-                local.add(other or name.partition(".")[0])
-    reads = (reads - local) | changes - {""}
-    if is_scope:
-        gives, changes = {node.name}, set()
-    return _Statement(node, frozenset(gives), frozenset(changes - {""}), frozenset(reads))
+    top = symtable.symtable(ast.unparse(node), "", "exec")
+    gives = {one.get_name() for one in top.get_symbols() if one.is_assigned() or one.is_imported()}
+    reads = {one.get_name() for one in top.get_symbols() if one.is_referenced()}
+    tables = list(top.get_children())
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        reads |= {one.get_name() for one in table.get_symbols() if one.is_global()}
+    changes = set()
+    if not isinstance(node, _SCOPES):
+        for one in ast.walk(node):
+            match one:
+                case ast.AugAssign(target=target):
+                    changes.add(_root(target))
+                case ast.Subscript(ctx=ast.Store()) | ast.Attribute(ctx=ast.Store()):
+                    changes.add(_root(one))
+                case ast.Expr(value=ast.Call(func=ast.Attribute() as method)):
+                    changes.add(_root(method))
+    if not isinstance(node, ast.Assign | ast.AnnAssign):  # else what is read was there before
+        reads -= gives
+    if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+        gives.add("*")
+    return _Statement(node, frozenset(gives), frozenset(changes), frozenset(reads | changes))
 
 
 def _root(node: ast.expr) -> str:
@@ -349,10 +349,9 @@ def _taken(
 ) -> tuple[list[_Statement], bool]:
     """Give the earlier statements that a program needs, and whether it still lacks a name."""
     given = frozenset().union(*(one.gives for one in body))
-    seen, needed = set(_KNOWN), set()
+    seen, needed = set(_KNOWN), set[str]()
     for one in body:
-        is_scope = isinstance(one.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        needed |= one.reads - seen - (given if is_scope else set())
+        needed |= one.reads - seen - (given if isinstance(one.node, _SCOPES) else set())
         seen |= one.gives
     taken: list[_Statement] = []
     found: set[str] = set()
@@ -366,23 +365,19 @@ def _taken(
 
 def _prints(statements: Sequence[_Statement], body: Sequence[_Statement]) -> bool:
     """Say whether a program shows something when it is run."""
-    if not body:
-        return False
-    given = frozenset().union(*(one.gives for one in body))
-    if given & _SHOWN:
+    flow = [one for one in body if not isinstance(one.node, _SCOPES)]
+    if any(one.gives & _SHOWN for one in body):
         return True
-    last = body[-1]
-    if isinstance(last.node, ast.Expr) and last.reads:
+    if flow and isinstance(flow[-1].node, ast.Expr) and flow[-1].reads:
         return True
-    calls = {
+    return bool(_calls(flow)) and bool(_calls(statements) & _PRINTING)
+
+
+def _calls(statements: Iterable[_Statement]) -> set[str]:
+    """Name the functions and methods that are called."""
+    return {
         getattr(one.func, "id", getattr(one.func, "attr", ""))
         for statement in statements
         for one in ast.walk(statement.node)
         if isinstance(one, ast.Call)
     }
-    return bool(calls & _PRINTING) and any(
-        isinstance(one, ast.Call)
-        for statement in body
-        if not isinstance(statement.node, ast.FunctionDef | ast.ClassDef)
-        for one in ast.walk(statement.node)
-    )
