@@ -15,9 +15,10 @@ from lm_eval.api.filter import Filter
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
+from smalltolarge.evaluation.completions import program_of
 from smalltolarge.evaluation.jail import Jails, Ran, find_backend
 from smalltolarge.evaluation.summaries import bleu, rouge
-from smalltolarge.evaluation.tasks import TASKS, program_of
+from smalltolarge.evaluation.tasks import TASKS
 
 
 def load(**metadata: Any) -> dict[str, Any]:
