@@ -41,8 +41,8 @@ def _set_stream(name: str, stream: io.TextIOWrapper) -> None:
     setattr(sys, f"__{name}__", stream)
 
 
-def _calculate(source: bytearray) -> None:
-    """Run a program as ``__main__``; print what it calculated if it printed nothing itself."""
+def _calculate(source: bytearray) -> str:
+    """Run a program as ``__main__``; give what it calculated if it printed nothing itself."""
     output = _Counted(1, "w", closefd=False)
     shown = io.TextIOWrapper(
         io.BufferedWriter(output), "utf-8", errors="backslashreplace", line_buffering=True
@@ -51,7 +51,7 @@ def _calculate(source: bytearray) -> None:
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
     names = main.__dict__
-    last = None
+    value = last = None
     try:
         tree = ast.parse(source.decode(), "<program>")
         libraries.stand_in(tree)
@@ -69,20 +69,17 @@ def _calculate(source: bytearray) -> None:
         if not shown.closed:
             shown.flush()
     if output.count == 0:
-        value = None
         solution = names.get("solution")
         if callable(solution) and _takes_nothing(solution):
             value = solution()
-            if not shown.closed:
-                shown.flush()
-        if output.count == 0 and value is None:
-            found = (*(names.get(name) for name in ("answer", "ans", "result")), last)
-            value = next((one for one in found if one is not None), None)
-        if value is not None and not isinstance(value, types.ModuleType | types.FunctionType):
-            os.write(1, (str(value) + "\n").encode("utf-8", "backslashreplace"))
+        found = (value, *(names.get(name) for name in ("answer", "ans", "result")), last)
+        value = next((one for one in found if one is not None), None)
     threading._shutdown()  # type: ignore[attr-defined]  # as Python does: threads go on to their end
     if not shown.closed:
         shown.flush()
+    if output.count or value is None or isinstance(value, types.ModuleType | types.FunctionType):
+        return ""
+    return f"{value}\n"
 
 
 def _compiled(tree: ast.Module | ast.Expression) -> Any:
@@ -158,6 +155,8 @@ def be_program(
     source: bytearray, pipes: tuple[int, int], asks: socket.socket, settings: dict[str, Any]
 ) -> NoReturn:
     """Turn this copy into a jailed process and run the program in it; never return."""
+    # What follows the last NUL of the error output is the reason why a program failed, or what it
+    # calculated and did not print.
     end, write, tell = os._exit, os.write, _told
     code = _UNREADY
     try:
@@ -185,14 +184,15 @@ def be_program(
             asks.close()
             confine.limit_processes()
         code = _FAILED
-        _calculate(source)
+        value = _calculate(source).replace("\0", "").encode("utf-8", "backslashreplace")
         code = _WELL
+        if value:
+            write(2, b"\0" + value)
     except BaseException as error:
         try:
             line, code = tell(error, settings["is_confined"])
         except BaseException as another:  # a message that cannot be had: the name alone
             line = type(another if isinstance(another, MemoryError) else error).__name__.encode()
-        # What follows the last NUL of the error output is the reason, whatever came before it.
         write(2, b"\0" + line)
     finally:
         end(code)

@@ -233,6 +233,8 @@ class Worker:
             raise Lost from error
         printed = raw[:length].decode("utf-8", "replace")
         _, mark, reason = raw[length:].decode("utf-8", "replace").rpartition("\0")
+        if how == "exit" and code == 0 and mark and not printed:
+            printed = reason
         # A program that ended itself gave no reason: the last line of its error output will do.
         reason = reason if mark else "".join(reason.strip().splitlines()[-1:])
         failure: str | None = None
