@@ -960,6 +960,30 @@ def test_a_jail_does_not_start_without_one_of_its_layers() -> None:
     assert said == "7 the landlock jail did not start: OSError: the kernel has no Landlock\n"
 
 
+COUNTED_ELSEWHERE = """
+import ctypes, struct
+from smalltolarge.evaluation.jail import Jails, confine, syscalls
+ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
+confine.listen(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000), syscalls.machine())
+def failures(*programs):
+    with Jails("landlock", workers=1) as jails:
+        return [ran.failure for ran in jails.run(programs)]
+"""
+"""A process about whose calls somebody outside is asked already, as in some containers."""
+
+
+@linux
+def test_where_nothing_can_be_counted_there_are_no_threads_and_files() -> None:
+    if reason := lacking("landlock"):
+        pytest.skip(reason)
+    thread = "import threading; threading.Thread(target=print).start()"
+    programs = ["print(1)", "open('a', 'w')", thread]
+    said = refused(f"failures(*{programs!r})", prepare=COUNTED_ELSEWHERE)
+    assert said.startswith("[None, ")
+    assert "the jail does not allow this" in said
+    assert "can't start new thread" in said
+
+
 @pytest.mark.parametrize(
     "wrong", [{"backend": "docker"}, {"seconds": 0}, {"megabytes": -1}, {"workers": 0}]
 )
