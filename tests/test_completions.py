@@ -125,6 +125,7 @@ PROGRAMS = {
     "a draft in a thought": (f"<think>\n```python\nx = 8 -\n```\n</think>\n```python\n{P}\n```", P),
     "a thought begun by the prompt": (f"```python\nx = 8 -\n</think>\n\n{P}", P),
     "another instruction": (f"{P}\n\n### Instruction:\nprint(8)", P),
+    "another response": (f"{P}\n\n### Response:\nprint(8)", P),
     "another question": (f"```python\n{P}\n```\n\nQuestion: 8?\n```python\nprint(8)\n```", P),
     "own heading": (f"Question 1: what is asked?\n\n```python\n{P}\n```", P),
     "formulas before a heading": (f"a = 3\nb = 4\nProblem: a + b?\n```python\n{P}\n```", P),

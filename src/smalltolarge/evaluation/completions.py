@@ -63,7 +63,7 @@ _MOST = 64 << 10
 """Characters of a completion that is looked through for Python; no longer program is run."""
 _MOST_BLOCKS, _MOST_PARSES = 64, 300
 _NEXT = re.compile(
-    r"\s*(?:#{2,}\s*|\*\*)?(?:instruction|question|problem|input|user|human|q)\b[^\n:]{0,20}:",
+    r"\s*(?:#{2,}\s*|\*\*)?(?:instruction|question|problem|input|response|user|human|q)\b[^\n:]{0,20}:",
     re.IGNORECASE,
 )
 """A line with which a model goes on to another question."""
