@@ -15,7 +15,7 @@ from transformers import LlamaConfig
 
 from smalltolarge.assessment import evaluate, tasks_folder
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError
-from smalltolarge.evaluation.tasks import FORMS, TASKS, find_tasks, program_of
+from smalltolarge.evaluation.tasks import FORMS, TASKS, find_tasks
 from smalltolarge.settings import AskingSettings
 
 from .conftest import Cli
@@ -153,18 +153,6 @@ def test_a_program_that_fails_gives_way_to_the_question_alone() -> None:
     assert judge(doc, read[:2]) == {"unanswered": 0.0, "accuracy": 1.0, "failed_programs": 1.0}
     assert judge(other, read[2:])["accuracy"] == 1.0
     assert task.ask("How many?", "pot") == "How many? Let's write a program."
-
-
-@pytest.mark.parametrize(
-    ("completion", "program"),
-    [
-        ("print(1)", "print(1)"),
-        ("Here:\n```python\nx = 1\nprint(x)\n```\nDone.", "x = 1\nprint(x)\n".strip()),
-        ("print(1)\n### Instruction:\nmore", "print(1)"),
-    ],
-)
-def test_the_program_is_taken_out_of_what_surrounds_it(completion: str, program: str) -> None:
-    assert program_of(completion) == program
 
 
 def test_published_columns_are_read(tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from smalltolarge.errors import RecipeError
+from smalltolarge.evaluation.completions import program_of
 from smalltolarge.evaluation.harness_settings import DATA_OPTION, HarnessSettings, read_settings
 from smalltolarge.evaluation.jail import Jails, Ran, find_backend
 from smalltolarge.evaluation.shots import Shot, load_shots
 from smalltolarge.evaluation.summaries import bleu, rouge
-from smalltolarge.evaluation.tasks import TASKS, Benchmark, program_of
+from smalltolarge.evaluation.tasks import TASKS, Benchmark
 
 _BENEATH = {
     "alpaca": ("### Instruction:\n", "\n\n### Response:\n"),

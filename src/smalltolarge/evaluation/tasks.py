@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
+from smalltolarge.evaluation.completions import program_of, spoken
 from smalltolarge.evaluation.equivalence import is_equal
 from smalltolarge.evaluation.jail import Ran
 from smalltolarge.evaluation.summaries import load_pairs, rouge, rows_of
@@ -32,7 +32,6 @@ thought."""
 DATA_OPTION = "--data FOLDER"
 """How the command line is given the folder of the tasks' files."""
 _MAX_BYTES = 10_000_000
-_FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,10 @@ class Benchmark:
 
     def find(self, completion: str, question: str) -> str | None:
         """Give the answer that a completion in words states."""
+        said = spoken(completion)
         if self.kind == "summary":
-            return completion.strip() or None
-        return find_answer(completion, self.kind, question)
+            return said.strip() or None
+        return find_answer(said, self.kind, question)
 
     def find_printed(self, printed: str, question: str) -> str | None:
         """Give the answer that a program printed."""
@@ -259,13 +259,6 @@ def examine(
             )
         waiting = [row for row in waiting if (it := answers[row]) is not None and it.found is None]
     return TaskResult(task.name, tuple(answer for answer in answers if answer is not None))
-
-
-def program_of(completion: str) -> str:
-    """Take the program out of a completion: the fenced part, or all of it."""
-    fenced = _FENCED.findall(completion)
-    text: str = "\n".join(fenced) if fenced else completion
-    return text.partition("### Instruction:")[0].strip("\n")
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""A jail for programs that a model wrote: no files, no network, no processes, little time.
+"""A jail for programs that a model wrote: no network, no processes, little time, few own files.
 
 ``find_backend`` says what this machine can confine a program with; ``Jails`` runs programs in it.
 The process in the jail (``zygote``) is a script that knows nothing of this package but ``confine``,

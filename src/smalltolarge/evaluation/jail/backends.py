@@ -2,8 +2,8 @@
 
 =============  =====================================================================================
 bubblewrap     own namespaces (no network, no processes, no files but Python), and all of landlock's
-landlock       Landlock (files are read in Python's folders only), seccomp (no processes, network,
-               writing), no privileges, limits
+landlock       Landlock (files are read in Python's folders and changed in an empty one only),
+               seccomp (no processes, no network), no privileges, limits
 unconfined     limits of time, memory and output only: no jail
 =============  =====================================================================================
 """
@@ -30,10 +30,12 @@ ZYGOTE = Path(__file__).with_name("zygote.py")
 _LIBRARIES = ("numpy", "sympy", "mpmath")
 _SHARED = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/nix/store")
 _NOBODY = "65534"
+SCRATCH = "/scratch"
+"""The folder of programs in bubblewrap; it is in memory. Elsewhere each worker makes one."""
 
 ENVIRONMENT = {
-    "HOME": "/",
     "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "1",
     "MKL_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -88,6 +90,7 @@ def command(backend: Backend, folders: list[str], *, disable_userns: bool = True
         *(("--disable-userns",) if disable_userns else ()),
         *("--cap-drop", "ALL", "--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "jail"),
         *shown,
+        *("--tmpfs", SCRATCH),
         *("--remount-ro", "/", "--chdir", "/", "--"),
         *python,
     ]

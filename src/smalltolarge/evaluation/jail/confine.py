@@ -8,7 +8,9 @@ works on Linux.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import signal
@@ -27,8 +29,13 @@ _PDEATHSIG, _DUMPABLE, _SET_SECCOMP, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS, _
 )
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every machine
 _CAPSET = {"x86_64": 126, "aarch64": 91}
+_SECCOMP = {"x86_64": 317, "aarch64": 277}
+_NEW_LISTENER = 1 << 3
+_ASKED, _ANSWER, _GO_ON = 0xC0502100, 0xC0182101, 1
 
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_CHANGE = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 14
+"""To write and empty files, and to make and remove files and folders."""
 _HANDLED = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 """Landlock version: how many rights over files it knows."""
 _TCP = 0b11
@@ -38,9 +45,8 @@ _SCOPED = 0b11
 _LIMITS = {
     "STACK": 8 << 20,
     "CORE": 0,
-    "FSIZE": 0,
-    "NOFILE": 24,
-    "NPROC": 0,
+    "FSIZE": 1 << 20,
+    "NOFILE": 64,
     "MEMLOCK": 0,
     "MSGQUEUE": 0,
     "NICE": 0,
@@ -107,8 +113,8 @@ def landlock_version() -> int:
         return 0
 
 
-def restrict_files(readable: Sequence[str]) -> None:
-    """Allow nothing of the file system but reading ``readable`` and what is in it; no TCP.
+def restrict_files(readable: Sequence[str], own: str) -> None:
+    """Allow nothing of the file system but reading ``readable`` and changing ``own``; no TCP.
 
     Signals and abstract sockets end at this process and its children, where Landlock is new enough.
     """
@@ -118,13 +124,14 @@ def restrict_files(readable: Sequence[str]) -> None:
     rules = struct.pack(f"={len(attributes)}Q", *attributes)
     ruleset = _call(_CREATE_RULESET, ctypes.c_char_p(rules), len(rules), 0)
     try:
-        for path in readable:
+        for path in (*readable, own):
             try:
                 folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
             try:
                 allowed = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
+                allowed |= _CHANGE & rights if path == own else 0
                 rule = struct.pack("=Qi", allowed, folder)
                 _call(_ADD_RULE, ruleset, 1, ctypes.c_char_p(rule), 0)
             finally:
@@ -147,19 +154,53 @@ def restrict_signals() -> None:
 
 def restrict_calls(program: bytes) -> None:
     """Answer every system call as a filter says (see ``syscalls``)."""
+    _code, head = _filter(program)
+    _prctl(_SET_SECCOMP, 2, head)
+
+
+def listen(program: bytes, machine: str) -> int:
+    """Have the kernel ask, where a filter says so; give the file at which to answer."""
+    _code, head = _filter(program)
+    return _call(_SECCOMP[machine], 1, _NEW_LISTENER, head)
+
+
+def _filter(program: bytes) -> tuple[Any, Any]:
+    """Give what the kernel takes, and what has to be kept until then."""
     code = ctypes.create_string_buffer(program, len(program))
-    head = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-    _prctl(_SET_SECCOMP, 2, ctypes.c_char_p(head))
+    return code, ctypes.c_char_p(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)))
+
+
+def asked(listener: int) -> tuple[int, int] | None:
+    """Give a question of the kernel: its id and the number of the call; None: there is none."""
+    question = bytearray(80)
+    try:
+        fcntl.ioctl(listener, _ASKED, question)
+    except OSError:  # who made the call has ended
+        return None
+    found: tuple[int, int] = struct.unpack_from("=Q8xi", question)
+    return found
+
+
+def answer(listener: int, question: int, error: int) -> None:
+    """Let a call go on (0), or have it fail with an error."""
+    reply = struct.pack("=QqiI", question, 0, -error, 0 if error else _GO_ON)
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(listener, _ANSWER, reply)
 
 
 def limit(seconds: float, address_space: int | None) -> None:
-    """Set the limits of a program: processor time, memory in bytes, no files, no processes."""
+    """Set the limits of a program: processor time, memory in bytes, length of a file."""
     whole = int(seconds) + 2
     _limit("CPU", whole, whole + 1)
     if address_space is not None:
         _limit("AS", address_space)
     for name, most in _LIMITS.items():
         _limit(name, most)
+
+
+def limit_processes() -> None:
+    """Start no process and no thread; as root, without a jail, this does not hold."""
+    _limit("NPROC", 0)
 
 
 def limit_own() -> None:

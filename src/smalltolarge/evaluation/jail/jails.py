@@ -34,10 +34,12 @@ class Jails:
     """Processes in which programs run that a model wrote; closed, they are all gone.
 
     ``backend`` is what ``find_backend`` gives. Every program has ``seconds`` of time and
-    ``megabytes`` of memory beyond those of Python and its libraries, and may print 64 KB. It is run
-    as ``__main__``. Printing nothing, it counts as printing what ``solution()`` returns, else
-    ``answer``, ``ans`` or ``result``. A program that draws without a seed draws the same every
-    time.
+    ``megabytes`` of memory beyond those of Python and its libraries, and may print 64 KB. It may
+    start 64 threads, and make 64 files of up to 1 MB in the folder in which it starts, which is
+    empty at first and emptied afterwards. It is run as ``__main__``. Printing nothing, it counts as
+    printing what ``solution()`` returns, else ``answer``, ``ans`` or ``result``, else what its last
+    line gives. A program that draws without a seed draws the same every time. What it imports and
+    is not there fails where it is used.
     """
 
     def __init__(
@@ -124,8 +126,6 @@ class Jails:
                 try:
                     if worker.read() and worker.ran is not None and worker in running:
                         yield running.pop(worker).index, worker.ran
-                        if worker.is_spent:
-                            self._drop(worker)
                 except Lost:
                     self._drop(worker)
                     if worker in running:

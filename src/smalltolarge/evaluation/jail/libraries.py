@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import contextlib
+import importlib.util
+import os
 import sys
+import types
+from typing import Any, NoReturn
 
 _PRELOADED = (
     "abc bisect calendar cmath collections contextlib copy dataclasses datetime decimal enum "
     "fractions functools hashlib heapq inspect itertools linecache math numbers operator pprint "
-    "queue random re statistics string textwrap traceback typing warnings"
+    "queue random re statistics string tempfile textwrap threading traceback typing warnings"
 )
 
 
@@ -18,6 +24,8 @@ def warm(folders: list[str]) -> None:
     for name in _PRELOADED.split():
         __import__(name)
     _hide_name()
+    for name in ("exit", "quit"):
+        setattr(builtins, name, sys.exit)
     if not folders:
         return
     try:
@@ -58,3 +66,45 @@ def seed() -> None:
     for name in ("random", "numpy.random", "sympy.core.random"):
         if name in sys.modules:
             sys.modules[name].seed(0)
+
+
+class _Absent(types.ModuleType):
+    """A module that is not there: what uses it fails, but not a program that only names it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:2] == "__":
+            raise AttributeError(name)
+        return _Absent(self.__name__)
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        raise ModuleNotFoundError(f"No module named {self.__name__!r}")
+
+
+def stand_in(tree: ast.Module) -> None:
+    """Let a program import, at its top and without precaution, what is not there."""
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            names = [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+        else:
+            continue
+        for name in names:
+            top, *below = name.split(".")
+            if top in sys.modules or importlib.util.find_spec(top) is not None:
+                continue
+            for count in range(len(below) + 1):
+                full = ".".join([top, *below[:count]])
+                sys.modules.setdefault(full, _Absent(full))
+
+
+def settle(scratch: str) -> None:
+    """Make a program's own folder the place where it is, and where libraries keep files."""
+    os.chdir(scratch)
+    os.environ["HOME"] = os.environ["TMPDIR"] = scratch
+    threading = sys.modules["threading"]
+    threading.stack_size(1 << 20)  # of address space, which is limited

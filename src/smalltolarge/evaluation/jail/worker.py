@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 
@@ -61,7 +62,6 @@ class Worker:
         self.is_ready = False
         self.ran: Ran | None = None
         self.deadline = time.monotonic() + _START
-        self._ended_by_force = False
         bwrap = shutil.which("bwrap") if backend == "bubblewrap" else None
         command = backends.command(
             backend,
@@ -69,6 +69,7 @@ class Worker:
             disable_userns=bwrap is not None and backends.can_disable_userns(bwrap),
         )
         self._received = bytearray()
+        self._scratch = tempfile.mkdtemp(prefix="s2l-") if bwrap is None else backends.SCRATCH
         self.socket, theirs = socket.socketpair()
         try:
             self._process = subprocess.Popen(
@@ -82,6 +83,7 @@ class Worker:
             )
         except OSError as error:
             self.socket.close()
+            self._remove_scratch()
             raise RefusedForSafety(f"{command[0]} cannot be started: {error.strerror}") from error
         finally:
             theirs.close()
@@ -94,6 +96,7 @@ class Worker:
             "needs_landlock": backend == "landlock",
             "output": _OUTPUT,
             "readable": backends.readable_folders(folders),
+            "scratch": self._scratch,
             "seconds": seconds,
         }
         try:
@@ -163,11 +166,6 @@ class Worker:
         return bool(select.select([self.socket], [], [], max(left, 0))[0])
 
     @property
-    def is_spent(self) -> bool:
-        """Whether it is not to be used again: its last program had to be ended."""
-        return self._ended_by_force
-
-    @property
     def is_overdue(self) -> bool:
         """Whether what it was to do should have been done by now."""
         return time.monotonic() > self.deadline
@@ -197,6 +195,11 @@ class Worker:
         self._process.wait()
         if self._process.stderr is not None:
             self._process.stderr.close()
+        self._remove_scratch()
+
+    def _remove_scratch(self) -> None:
+        if self._backend != "bubblewrap":
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _send(self, header: dict[str, object], raw: bytes) -> None:
         text = json.dumps(header).encode()
@@ -228,9 +231,10 @@ class Worker:
             length = int(told["out"])
         except (ValueError, KeyError, TypeError) as error:
             raise Lost from error
-        self._ended_by_force = how == "time"
         printed = raw[:length].decode("utf-8", "replace")
         _, mark, reason = raw[length:].decode("utf-8", "replace").rpartition("\0")
+        if how == "exit" and code == 0 and mark and not printed:
+            printed = reason
         # A program that ended itself gave no reason: the last line of its error output will do.
         reason = reason if mark else "".join(reason.strip().splitlines()[-1:])
         failure: str | None = None

@@ -8,13 +8,16 @@ holds the settings; each later one a program, which is answered with how it ende
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import json
 import mmap
 import os
 import resource
 import select
+import shutil
 import signal
+import socket
 import struct
 import sys
 import time
@@ -31,6 +34,8 @@ del sys.path[0]
 _HEAD = struct.Struct(">II")
 _LONGEST = 1 << 20
 """Bytes of a message that are read at most."""
+_MOST = 64
+"""Threads, and files and folders, that a program may make."""
 _IS_LINUX = sys.platform == "linux"
 
 
@@ -82,10 +87,12 @@ def _run(
     """Run one program in a copy of this process; give how it ended and what it wrote."""
     most = settings["output"]
     ends = os.pipe(), os.pipe()
+    asking, theirs = socket.socketpair()
     began = time.monotonic()
     child = os.fork()
     if child == 0:
-        program.be_program(source, (ends[0][1], ends[1][1]), settings)
+        program.be_program(source, (ends[0][1], ends[1][1]), theirs, settings)
+    theirs.close()
     buffers = bytearray(most), bytearray(most)
     filled = [0, 0]
     poll = select.poll()
@@ -93,6 +100,12 @@ def _run(
     for reading, writing in ends:
         os.close(writing)
         poll.register(reading, select.POLLIN)
+    # The child sends one byte, or none if it has ended: the file at which the kernel asks.
+    _, files, _, _ = socket.recv_fds(asking, 1, 1)
+    asking.close()
+    for listener in files:
+        poll.register(listener, select.POLLIN)
+    made = [0, 0]
     which = {reading: index for index, (reading, _) in enumerate(ends)}
     how, status = "", None
     over = bytearray(4096)
@@ -104,9 +117,15 @@ def _run(
                 how = "time"
                 break
             # Once both pipes are closed, the process ends at once or has closed them itself.
-            for ready, _ in poll.poll(min(left, 0.02 if which else 0.0005) * 1000):
+            for ready, event in poll.poll(min(left, 0.02 if which else 0.0005) * 1000):
                 if ready == _host:
                     raise Ended
+                if ready in files:
+                    if event & select.POLLIN:
+                        _answer(ready, made)
+                    else:
+                        poll.unregister(ready)
+                    continue
                 index = which[ready]
                 space = memoryview(buffers[index])[filled[index] :]
                 count = os.readv(ready, [space if space else memoryview(over)])
@@ -130,6 +149,9 @@ def _run(
         _end_orphans()
         for reading, _ in ends:
             os.close(reading)
+        for listener in files:
+            os.close(listener)
+        _empty(settings["scratch"])
     seconds = time.monotonic() - began
     code = os.waitstatus_to_exitcode(status)
     if not how:
@@ -137,6 +159,26 @@ def _run(
     _wipe(source, over)
     told = {"how": how, "code": abs(code), "seconds": seconds, "out": filled[0], "err": filled[1]}
     return told, *buffers
+
+
+def _answer(listener: int, made: list[int]) -> None:
+    """Let a program make another thread, file or folder, up to a number."""
+    question = confine.asked(listener)
+    if question is not None:
+        kind = int(syscalls.is_thread(question[1]))
+        made[kind] += 1
+        error = 0 if made[kind] <= _MOST else (errno.EDQUOT, errno.EAGAIN)[kind]
+        confine.answer(listener, question[0], error)
+
+
+def _empty(folder: str) -> None:
+    """Remove what a program has left in its folder; there are no links in it."""
+    with os.scandir(folder) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
 
 
 def _status(child: int) -> int | None:
@@ -226,13 +268,15 @@ def _serve() -> None:
         confine.die_with_parent()
         confine.adopt_orphans()
     confine.limit_own()
+    os.umask(0o077)
     if settings["is_confined"]:
         name = syscalls.machine()
-        settings["filter"] = syscalls.program_filter()
+        settings["filters"] = [syscalls.program_filter(counted=one) for one in (False, True)]
+        settings["asking"] = syscalls.asking_filter()
         confine.forgo_privileges(name)
         settings["landlock"] = confine.landlock_version()
         if settings["landlock"]:
-            confine.restrict_files(settings["readable"])
+            confine.restrict_files(settings["readable"], settings["scratch"])
         elif settings["needs_landlock"]:
             raise OSError("the kernel has no Landlock")
     libraries.warm(settings["folders"])
