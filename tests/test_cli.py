@@ -18,7 +18,7 @@ import yaml
 
 from smalltolarge.trajectories import Trajectories
 
-from .conftest import QUICK, SELECT, Cli
+from .conftest import QUICK, SELECT, Cli, check_facts
 
 RESULTS = ["trajectories.parquet", "selection.parquet", "clusters.parquet"]
 
@@ -426,6 +426,11 @@ def test_every_row_is_accounted_for_in_the_manifest(tmp_path: Path) -> None:
     assert chosen["rows"] + sum(chosen["excluded"].values()) == load["read"]
     assert sum(source["rows"] for source in chosen["sources"]) == chosen["rows"]
     assert sum(source["selected"] for source in chosen["sources"]) == chosen["selected"] == 24
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_page_on_formats_names_the_facts_of_a_select_run(tmp_path: Path) -> None:
+    assert check_facts(tmp_path / "runs/subset") == {"load", "record", "select", "write"}
 
 
 def test_a_run_goes_on_in_the_precision_it_began_with(data: Path, s2l: Cli) -> None:

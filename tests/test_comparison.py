@@ -19,7 +19,7 @@ from smalltolarge import recipe as recipes
 from smalltolarge.recipe import CompareRecipe
 from smalltolarge.selection import SELECTORS
 
-from .conftest import Cli, write_data
+from .conftest import Cli, check_facts, write_data
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "recipes" / "smoke.yaml"
@@ -87,6 +87,8 @@ def test_a_killed_comparison_continues_to_the_same_table(tmp_path: Path, s2l: Cl
     answers = (tmp_path / "killed/answers-s2l-20pct-epochs-0.jsonl").read_text().splitlines()
     assert len(answers) == 60 and {"task", "completion", "score"} <= json.loads(answers[0]).keys()
     assert not (tmp_path / "killed/target").exists()
+    done_stages = {"load", "record", "embeddings", "ranking", "arm", "table"}
+    assert check_facts(tmp_path / "killed") == done_stages
 
 
 def test_methods_that_need_no_proxy_train_none(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
@@ -198,6 +200,7 @@ def test_a_target_is_trained_on_a_subset_and_is_there_once(tmp_path: Path, s2l: 
         os.listdir(tmp_path / "model")
     )
     assert not (tmp_path / "runs/model/target").exists()
+    assert check_facts(tmp_path / "runs/model") == {"load", "train"}
     assert "there is nothing to do" in s2l(*train, *quick).stderr
     assert "model: as written" in s2l("verify", "runs/model").stdout
     again = s2l("train", "model", "data.jsonl", "--out", "again", "--trainer", "own", *quick)
