@@ -97,6 +97,21 @@ def test_bare_names_find_their_section() -> None:
         place({"epoch": 1}, RecordRecipe)
 
 
+def test_a_setting_of_another_method_is_answered_with_those_of_the_method() -> None:
+    for method, own in {"longest": "none", "middle-perplexity": "reference"}.items():
+        with pytest.raises(RecipeError) as refused:
+            place({"method": method, "clusters": 5}, SelectRecipe)
+        assert str(refused.value) == (
+            f"clusters is not a setting of method {method}, which has {own}; it is one of s2l"
+        )
+
+
+def test_of_many_settings_those_like_the_one_that_there_is_not_are_named() -> None:
+    with pytest.raises(RecipeError, match="known: [a-z_, ]+ and 40 more") as refused:
+        place({"quick_rate": 1}, SelectRecipe)
+    assert "learning_rate" in str(refused.value)
+
+
 def test_no_two_sections_share_a_name() -> None:
     seen: list[str] = [f.name for f in fields(SelectRecipe)]
     seen += [f.name for kind in (ProxySettings, ReadingSettings) for f in fields(kind)]

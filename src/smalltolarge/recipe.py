@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -19,7 +19,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from smalltolarge.errors import MissingArtifact, RecipeError, S2LError, printable
-from smalltolarge.selection import Budget, Evidence, Selector, find_selector
+from smalltolarge.selection import SELECTORS, Budget, Evidence, Selector, find_selector
 from smalltolarge.selection.selector import check_seed
 from smalltolarge.settings import (
     EvaluationSettings,
@@ -32,6 +32,8 @@ from smalltolarge.settings import (
 OF_A_PROXY = frozenset({Evidence.TRAJECTORIES, Evidence.EMBEDDINGS, Evidence.LOSSES_ALONE})
 """Evidence that only a trained proxy gives."""
 _LARGEST = 1_000_000
+_MOST_NAMED = 8
+"""Settings named in the answer to one that there is not; those like it come first."""
 _WHOLE = ("columns", "template_arg")
 """Mappings that one given beside a recipe replaces."""
 FULL = "full"
@@ -276,8 +278,11 @@ def place(flat: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:
             placed.setdefault(section, {})[name] = value
         else:
             _refuse_select_names(name, kind)
+            of = ""
+            if "settings" in sections:
+                of = f" of method {printable(str(flat.get('method', 's2l')))}"
+                _refuse_setting_of_another_method(name, of, sections["settings"])
             known = sorted(top.union(*sections.values()))
-            of = f" of method {flat.get('method', 's2l')}" if "settings" in sections else ""
             raise RecipeError(f"{printable(name)} is not a setting{of}; {_nearest(name, known)}")
     return placed
 
@@ -375,9 +380,23 @@ def _refuse_select_names(name: str, kind: type[Any]) -> None:
         )
 
 
+def _refuse_setting_of_another_method(name: str, of: str, own: Collection[str]) -> None:
+    """Answer a name that is a setting of other methods than the one asked for."""
+    others = [one for one, kind in SELECTORS.items() if name in {f.name for f in fields(kind)}]
+    if others:
+        raise RecipeError(
+            f"{name} is not a setting{of}, which has {', '.join(sorted(own)) or 'none'}; it is one "
+            f"of {', '.join(others)}"
+        )
+
+
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
+    if near:
+        return f"did you mean {near[0]}?"
+    by_likeness = sorted(known, key=lambda one: -difflib.SequenceMatcher(None, name, one).ratio())
+    more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
+    return f"known: {', '.join(by_likeness[:_MOST_NAMED]) or 'none'}{more}"
 
 
 def _words(where: str) -> tuple[str, ...]:
