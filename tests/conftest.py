@@ -103,7 +103,7 @@ def check_facts(run: Path) -> set[str]:
     promised = {}
     for names, facts in re.findall(r"^\| (.+) \| (.+) \|$", page.partition("| Stage |")[2], re.M):
         always, _, perhaps = (set(re.findall(r"`(\w+)`", part)) for part in facts.partition(";"))
-        promised |= {name: (always, perhaps) for name in re.findall(r"`([a-z_]+)[^`]*`", names)}
+        promised |= dict.fromkeys(re.findall(r"`([a-z_]+)[^`]*`", names), (always, perhaps))
     stages = json.loads((run / "manifest.json").read_text())["stages"]
     for name, stage in stages.items():
         always, perhaps = promised[name.split()[0]]

@@ -12,14 +12,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import typer
 import yaml
+from typer.testing import CliRunner
 
+from smalltolarge.cli import app
+from smalltolarge.examples import load
 from smalltolarge.trajectories import Trajectories
 
-from .conftest import QUICK, SELECT, Cli, check_facts
+from .conftest import QUICK, SELECT, Cli, check_facts, write_data
 
+CLI: Any = typer.main.get_command(app)
 RESULTS = ["trajectories.parquet", "selection.parquet", "clusters.parquet"]
 
 
@@ -345,7 +351,10 @@ def test_dry_run_prints_the_plan_and_leaves_nothing_behind(
 def test_log_lines_say_how_fast_each_stage_is_and_are_asked_for(data: Path, s2l: Cli) -> None:
     said = s2l(*SELECT, "--no-progress").stderr
     for stage in ("reading", "tokenising", "training", "scoring", "selecting"):
-        assert any(line.startswith(stage) and "/s" in line for line in said.splitlines())
+        assert any(
+            line.startswith(stage) and ("/s" in line or "s each" in line)
+            for line in said.splitlines()
+        )
     assert "loss" in said
     quiet = s2l(*SELECT, "--run", "other", "--budget", "9", "--overwrite").stderr
     assert quiet.splitlines()[0].startswith("alpaca: instruction, output; 120 rows")
@@ -376,6 +385,43 @@ def test_mistakes_get_one_message_and_their_exit_code(
     said = s2l(*arguments, expect=code).stderr
     assert words in said
     assert "Traceback" not in said
+
+
+def test_a_folder_that_is_made_for_an_output_is_named(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    random = ["select", "data.jsonl", "--method", "random", "--budget", "5", "--out"]
+    said = "there is no folder {}: it is made for --out {}"
+    made = s2l(*random, "sbusets/five.jsonl").stderr
+    assert said.format("sbusets", "five.jsonl") in made
+    assert "no folder" not in s2l(*random, "sbusets/again.jsonl").stderr
+    loaded = s2l("load", "data.jsonl", "--out", "tabels/examples.parquet").stderr
+    assert said.format("tabels", "examples.parquet") in loaded
+
+
+def test_another_budget_is_proposed_than_the_one_that_was_used(tmp_path: Path, s2l: Cli) -> None:
+    write_data(tmp_path)
+    ids = load(tmp_path / "data.jsonl").ids
+    Trajectories(np.ones((120, 2), np.float32), np.array([0, 1]), ids).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    again = ["select", "data.jsonl", "--trajectories", "t.parquet", "--clusters", "5", "--budget"]
+    for budget, proposed in {"20%": "10%", "24": "10%", "11%": "20%"}.items():
+        shown = s2l(*again, budget, "--out", f"{budget}.jsonl").stdout
+        assert f"--budget {proposed} --out" in shown
+
+
+@pytest.mark.parametrize("command", [None, *CLI.commands])
+def test_help_shows_no_value_for_a_flag(command: str | None) -> None:
+    shown = CliRunner().invoke(app, [*filter(None, [command]), "--help"]).output
+    assert "--help" in shown
+    assert "bool" not in shown.lower()
+
+
+def test_a_data_set_of_the_hub_is_refused_at_once_where_there_is_no_network(s2l: Cli) -> None:
+    began = time.monotonic()
+    nowhere = "http://127.0.0.1:9"
+    said = s2l("load", "nobody/nothing", expect=3, HF_ENDPOINT=nowhere).stderr
+    assert "nobody/nothing" in said and "hub" in said
+    assert time.monotonic() - began < 20  # retries wait for 23 seconds alone
 
 
 def test_load_writes_the_ids_that_own_losses_need(data: Path, tmp_path: Path, s2l: Cli) -> None:

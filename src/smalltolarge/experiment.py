@@ -155,6 +155,7 @@ def run_train(recipe: TrainRecipe, out: Path, folder: Path, watch: Watch) -> Run
             return Run.open(folder)
         if out.exists():
             raise StaleArtifact(f"{out} exists. Choose another --out, or take it away.")
+        outputs.say_new_folder(out)
         prepared = prepare(examples, recipe.target, recipe.seed, watch)
         begin(run, recipes.settled(recipe, prepared.settings), examples, facts)
         from smalltolarge import lm
@@ -233,6 +234,7 @@ def write_examples(
         outputs.refuse_input(_inputs(recipe, examples), recipe, out)
         if out.exists() and not overwrite:
             raise StaleArtifact(f"{out} exists. Choose another --out, or pass --overwrite.")
+        outputs.say_new_folder(out)
         store.write_parquet(out, examples.table)
     return examples
 
