@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
@@ -32,6 +33,7 @@ from smalltolarge.settings import (
 OF_A_PROXY = frozenset({Evidence.TRAJECTORIES, Evidence.EMBEDDINGS, Evidence.LOSSES_ALONE})
 """Evidence that only a trained proxy gives."""
 _LARGEST = 1_000_000
+_READY_MADE = Path(__file__).parent / "recipes"
 _MOST_NAMED = 8
 """Settings named in the answer to one that there is not; those like it come first."""
 _WHOLE = ("columns", "template_arg")
@@ -163,6 +165,22 @@ class Method:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SampleData:
+    """The word problems of ``s2l sample-data`` that a recipe asks for."""
+
+    folder: str
+    """Where they are made, if they are not there yet."""
+    rows: int = 2000
+    """Training rows."""
+    seed: int = 0
+    """Seed of the generator."""
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.seed < 0:
+            raise RecipeError("sample_data: rows must be at least 1, and seed at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareRecipe(RecordRecipe):
     """Everything that decides a comparison: methods x budgets x seeds, and what they train."""
 
@@ -181,6 +199,8 @@ class CompareRecipe(RecordRecipe):
     full takes. Both: each is trained twice."""
     keep_targets: bool = False
     """Keep every trained target in the run folder."""
+    sample_data: SampleData | None = None
+    """Word problems of ours that are made before anything is read."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -450,6 +470,34 @@ def to_plain(recipe: Recipe) -> dict[str, Any]:
     """Give a recipe as JSON-like data."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
     return plain
+
+
+def ready_made() -> dict[str, Path]:
+    """Give the recipes of comparisons that come with this package, by name."""
+    return {file.stem: file for file in sorted(_READY_MADE.glob("*.yaml"))}
+
+
+def about(file: Path) -> str:
+    """Give the line that a recipe file begins with, which says what it is for."""
+    return file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("#").strip()
+
+
+def find_recipe(name: str | PathLike[str]) -> Path:
+    """Give the file of a recipe: its path, or the name of one that comes with this package.
+
+    Raises
+    ------
+    MissingArtifact
+        There is neither.
+    """
+    path, known = Path(name), ready_made()
+    if path.is_file():
+        return path
+    if str(name) not in known:
+        near = difflib.get_close_matches(path.stem, known, n=1)
+        answer = f"did you mean {near[0]}?" if near else f"by name there are {', '.join(known)}"
+        raise MissingArtifact(f"no recipe at {printable(str(path), 200)}; {answer}")
+    return known[str(name)]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -190,14 +190,16 @@ def run(
 
     Parameters
     ----------
-    recipe : a YAML recipe, or its content as a mapping
+    recipe : a YAML recipe, the name of one that comes with the package, or a mapping of settings
 
     Raises
     ------
     RecipeError, DataError
         A setting, the data or a suite does not allow it.
     """
-    values = recipe if isinstance(recipe, Mapping) else recipes.read_yaml(Path(recipe))
+    values = (
+        recipe if isinstance(recipe, Mapping) else recipes.read_yaml(recipes.find_recipe(recipe))
+    )
     wanted = recipes.read(values, CompareRecipe)
     finished = comparison.run_comparison(wanted, Path(out), Watch(progress or Progress()))
     return comparison.read_table(finished)

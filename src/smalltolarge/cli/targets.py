@@ -27,8 +27,13 @@ from smalltolarge.settings import OURS_ALONE, ReadingSettings, TargetSettings
 
 def run(
     recipe: Annotated[
-        Path, typer.Argument(metavar="RECIPE", help="A YAML recipe of a comparison.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A YAML recipe of a comparison, or the name of one that comes with s2l. Without "
+            "it, these are listed.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -57,22 +62,28 @@ def run(
 
     Examples:
 
-      s2l run recipes/word-problems.yaml --out runs/word-problems
+      s2l run smoke
 
-      s2l run recipes/word-problems.yaml --set seeds=[0] --set target.epochs=1
+      s2l run comparison.yaml --out runs/comparison --set seeds=[0] --set target.epochs=1
     """
+    from rich.console import Console
+
     from smalltolarge import comparison
     from smalltolarge import recipe as recipes
     from smalltolarge.outputs import default_folder
     from smalltolarge.report import comparison as shown
     from smalltolarge.report import terminal
 
-    values = recipes.assign(recipes.read_yaml(recipe), assignments or [])
+    if recipe is None:
+        shown.show_recipes(Console(highlight=False, soft_wrap=True))
+        return
+    file = recipes.find_recipe(recipe)
+    values = recipes.assign(recipes.read_yaml(file), assignments or [])
     wanted: recipes.CompareRecipe = recipes.read(values, recipes.CompareRecipe)
     foreign = [choice.method for choice in wanted.choices if ":" in choice.method]
     if foreign and not trust_code:
         raise RefusedForSafety(
-            f"{recipe} names code to run as a method: {printable(foreign[0])}. Give --trust-code "
+            f"{file} names code to run as a method: {printable(foreign[0])}. Give --trust-code "
             "if you trust it."
         )
     with watching(no_progress) as (console, watch):
@@ -80,7 +91,7 @@ def run(
             examples, arms = comparison.plan_comparison(wanted, watch)
         else:
             finished = comparison.run_comparison(
-                wanted, out or default_folder(recipe), watch, unconfined=confirm_run_unsafe_code
+                wanted, out or default_folder(file), watch, unconfined=confirm_run_unsafe_code
             )
     if dry_run:
         terminal.show_arms(examples, arms, console)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from smalltolarge.errors import printable
 from smalltolarge.outcomes import Difference, Estimate, Row, Table
+from smalltolarge.recipe import about, ready_made
 
 if TYPE_CHECKING:
     from smalltolarge.results import Run
@@ -113,6 +114,15 @@ def show_comparison(run: Run, table: Table, console: Console) -> None:
     console.print()
     console.print(Text(f"Table  {run.path}/table.md (with every suite), table.csv, table.json"))
     console.print(Text(f"Arms   {run.path}/arm-NAME.json, and all answers in answers-NAME.jsonl"))
+
+
+def show_recipes(console: Console) -> None:
+    """Print the recipes that come with the package, a line each, and where they are."""
+    files = ready_made()
+    for name, file in files.items():
+        console.print(Text(f"{name:<16}{about(file)}"))
+    folder = next(iter(files.values())).parent
+    console.print(Text(f"\nTo run one: s2l run NAME. To change one, copy its file: {folder}"))
 
 
 _MARKS = {

@@ -157,7 +157,7 @@ def show_arms(examples: Examples, arms: Sequence[Arm], console: Console) -> None
         table.add_row(word, ", ".join(values))
     table.add_row("Arms, a target each", f"{len(arms):,}")
     console.print(table)
-    console.print("Nothing was trained or written (--dry-run).")
+    console.print("No target was trained (--dry-run).")
 
 
 def show_plan(examples: Examples, plan: Plan | None, console: Console) -> None:
