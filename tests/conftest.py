@@ -100,7 +100,7 @@ def finished(_finished: tuple[Path, str], tmp_path: Path) -> str:
 def check_facts(run: Path) -> set[str]:
     """Compare the facts of a run's stages with those that ``formats.md`` promises; the stages."""
     page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
-    promised = {}
+    promised: dict[str, tuple[set[str], set[str]]] = {}
     for names, facts in re.findall(r"^\| (.+) \| (.+) \|$", page.partition("| Stage |")[2], re.M):
         always, _, perhaps = (set(re.findall(r"`(\w+)`", part)) for part in facts.partition(";"))
         promised |= dict.fromkeys(re.findall(r"`([a-z_]+)[^`]*`", names), (always, perhaps))
