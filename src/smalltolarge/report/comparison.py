@@ -38,7 +38,8 @@ def to_markdown(table: Table) -> str:
 def notes(table: Table) -> list[str]:
     """Say how to read the table."""
     what = (
-        "Accuracy in percent ± its standard error over the questions."
+        "Accuracy in percent [its 95% interval over the questions, Wilson's]; other scores in "
+        "percent ± their standard error."
         if table.measure == "accuracy"
         else "Loss in nats a token ± its standard error over the seeds; lower is better. The mean "
         "is that of the sources, each counting the same."
@@ -216,6 +217,9 @@ def _trainings(count: float | None) -> str:
 
 def _estimate(estimate: Estimate, scale: float, digits: int) -> str:
     mean = f"{estimate.mean * scale:.{digits}f}"
+    if not math.isnan(estimate.low):
+        low, high = estimate.low * scale, estimate.high * scale
+        return f"{mean} [{low:.{digits}f}, {high:.{digits}f}]"
     return mean if math.isnan(estimate.error) else f"{mean} ± {estimate.error * scale:.{digits}f}"
 
 
