@@ -215,6 +215,9 @@ def test_a_target_is_trained_on_a_subset_and_is_there_once(tmp_path: Path, s2l: 
     )
     assert not (tmp_path / "runs/model/target").exists()
     assert check_facts(tmp_path / "runs/model") == {"load", "train"}
+    target = yaml.safe_load((tmp_path / "runs/model/recipe.yaml").read_text())["target"]
+    assert all(isinstance(target[name], int) for name in ("threads", "unit_tokens"))
+    assert target["device"] != "auto" and target["precision"] != "auto"
     assert "there is nothing to do" in s2l(*train, *quick).stderr
     assert "model: as written" in s2l("verify", "runs/model").stdout
     again = s2l("train", "model", "data.jsonl", "--out", "again", "--trainer", "own", *quick)

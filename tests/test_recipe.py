@@ -71,6 +71,18 @@ def test_every_default_is_written_out() -> None:
     assert plain["proxy"]["batch_size"] == 32
 
 
+def test_what_was_left_open_is_as_it_was_when_the_run_began() -> None:
+    began = {"precision": "bfloat16", "device": "cuda", "threads": 7, "unit_tokens": 16384}
+    found = {"proxy": began}
+    for given in ({}, {"device": "auto", "threads": None}):
+        recipe = recipes.continued(read({**SMALLEST, "proxy": given}, SelectRecipe), found)
+        assert began.items() <= to_plain(recipe)["proxy"].items()
+    asked = recipes.continued(read({**SMALLEST, "proxy": {"threads": 2}}, SelectRecipe), found)
+    assert to_plain(asked)["proxy"]["threads"] == 2
+    with pytest.raises(RecipeError, match=r"proxy\.threads: .* found \"many\""):
+        recipes.continued(read(SMALLEST, SelectRecipe), {"proxy": {"threads": "many"}})
+
+
 def test_pretrained_proxies_get_the_settings_of_the_paper() -> None:
     proxy = ProxySettings(proxy="EleutherAI/pythia-70m-deduped").resolved()
     assert (proxy.learning_rate, proxy.batch_size, proxy.epochs, proxy.max_length) == (

@@ -41,6 +41,8 @@ _WHOLE = ("columns", "template_arg")
 FULL = "full"
 """The name of training on everything, in a comparison."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_BY_MACHINE = ("revision", "precision", "device", "threads", "unit_tokens")
+"""Settings of a model that are found out when it is prepared, unless they are given."""
 T = TypeVar("T")
 R = TypeVar("R", bound="Recipe")
 
@@ -252,25 +254,28 @@ class CompareRecipe(RecordRecipe):
 
 
 def settled(recipe: R, settings: TrainingSettings) -> R:
-    """Write out what precision "auto" came to for the model of ``settings``."""
+    """Write out what the settings of a model came to on this machine."""
     for name in ("proxy", "target"):
-        model = getattr(recipe, name, None)
-        if type(model) is type(settings):
-            changes: dict[str, Any] = {name: replace(model, precision=settings.precision)}
+        if type(getattr(recipe, name, None)) is type(settings):
+            changes: dict[str, Any] = {name: settings}
             recipe = replace(recipe, **changes)
     return recipe
 
 
 def continued(recipe: R, found: Mapping[str, Any] | None) -> R:
-    """Take over what precision "auto" came to in the run whose recipe is found, as plain data.
+    """Take over what was left open here from the run whose recipe is found, as plain data.
 
-    Chance may decide where both precisions are about as fast; a run goes on as it began.
+    It went by the machine, and for precision perhaps by chance; a run goes on as it began.
     """
     for name in ("proxy", "target"):
         model, old = getattr(recipe, name, None), (found or {}).get(name)
-        then = old.get("precision") if isinstance(old, Mapping) else None
-        if model is not None and model.precision == "auto" and then in ("float32", "bfloat16"):
-            recipe = settled(recipe, replace(model, precision=then))
+        if model is not None and isinstance(old, Mapping):
+            then = {
+                one: old[one]
+                for one in _BY_MACHINE
+                if getattr(model, one) in (None, "auto") and one in old
+            }
+            recipe = settled(recipe, read({**asdict(model), **then}, type(model), name))
     return recipe
 
 
