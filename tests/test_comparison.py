@@ -189,6 +189,13 @@ def test_every_recipe_of_the_package_can_be_read_and_says_what_it_is_for(name: s
     assert again == recipe
 
 
+def test_the_recipes_of_the_paper_ask_its_test_sets() -> None:
+    tasks = {"mathinstruct": ("s2l_math",), "mimic": ("radiology_impression",)}
+    for name, asked in tasks.items():
+        recipe = recipes.read(recipes.read_yaml(recipes.find_recipe(name)), CompareRecipe)
+        assert recipe.evaluation.tasks == asked
+
+
 def test_a_recipe_that_is_not_there_is_answered_with_those_there_are() -> None:
     with pytest.raises(MissingArtifact, match="no recipe at recipes/smok.yaml; did you mean smoke"):
         recipes.find_recipe("recipes/smok.yaml")
