@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,20 @@ def finished(_finished: tuple[Path, str], tmp_path: Path) -> str:
     """``s2l SELECT`` done in ``tmp_path``: the data, the subset, the run; what it printed."""
     shutil.copytree(_finished[0], tmp_path, dirs_exist_ok=True)
     return _finished[1]
+
+
+def check_facts(run: Path) -> set[str]:
+    """Compare the facts of a run's stages with those that ``formats.md`` promises; the stages."""
+    page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    promised: dict[str, tuple[set[str], set[str]]] = {}
+    for names, facts in re.findall(r"^\| (.+) \| (.+) \|$", page.partition("| Stage |")[2], re.M):
+        always, _, perhaps = (set(re.findall(r"`(\w+)`", part)) for part in facts.partition(";"))
+        promised |= dict.fromkeys(re.findall(r"`([a-z_]+)[^`]*`", names), (always, perhaps))
+    stages = json.loads((run / "manifest.json").read_text())["stages"]
+    for name, stage in stages.items():
+        always, perhaps = promised[name.split()[0]]
+        assert always <= stage["facts"].keys() <= always | perhaps, name
+    return {name.split()[0] for name in stages}
 
 
 def real(name: str) -> Path:

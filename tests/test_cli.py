@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,14 +13,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import typer
 import yaml
+from typer.testing import CliRunner
 
+from smalltolarge.cli import app
+from smalltolarge.examples import load
 from smalltolarge.trajectories import Trajectories
 
-from .conftest import QUICK, SELECT, Cli
+from .conftest import QUICK, SELECT, Cli, check_facts, write_data
 
+CLI: Any = typer.main.get_command(app)
 RESULTS = ["trajectories.parquet", "selection.parquet", "clusters.parquet"]
 
 
@@ -301,12 +308,37 @@ def test_stratified_selection_is_even_over_sources(tmp_path: Path, s2l: Cli) -> 
     assert topics.count("rare") == topics.count("frequent") == 12
 
 
+def test_the_demo_with_fixed_losses_is_these_bytes(tmp_path: Path, s2l: Cli) -> None:
+    """Trained losses differ by rounding between processors; all else of the demo does not."""
+    s2l("sample-data", "demo", "--rows", "3000")
+    ids = load(tmp_path / "demo" / "train.jsonl").ids
+    bits = np.frombuffer(bytes.fromhex("".join(name.decode() for name in ids.tolist())), ">u4")
+    start, end, speed, _ = (bits.reshape(-1, 4) / 2**32).T[:, :, None]
+    steps = np.arange(12) * 25
+    losses = (2 * end + (4 + 4 * start) / (1 + speed * steps / 50)).astype(np.float32)
+    n_tokens = (20 + bits[::4] % 60).astype(np.int32)
+    Trajectories(losses, steps, ids, n_tokens).to_parquet(tmp_path / "t.parquet")
+    s2l("select", "demo/train.jsonl", "--trajectories", "t.parquet", "--budget", "11%",
+        "--out", "subset.jsonl")  # fmt: skip
+    found = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()[:16]
+             for name in ("demo/train.jsonl", "subset.jsonl")}  # fmt: skip
+    assert found == {
+        "demo/train.jsonl": "379ce13a3764768d",
+        "subset.jsonl": "e2a1b116420b695c",
+    }
+
+
 @pytest.mark.usefixtures("finished")
 def test_a_recipe_replays_a_run(tmp_path: Path, s2l: Cli) -> None:
     recipe = tmp_path / "runs" / "subset" / "recipe.yaml"
     s2l("select", "--recipe", recipe, "--out", "again.jsonl")
     assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "subset.jsonl").read_bytes()
+    for name in ("recipe.yaml", *RESULTS):
+        again = tmp_path / "runs" / "again" / name
+        assert again.read_bytes() == (recipe.parent / name).read_bytes(), name
     written = yaml.safe_load(recipe.read_text())
+    open_still = {name for name, value in written["proxy"].items() if value in (None, "auto")}
+    assert open_still == {"revision", "tokenizer", "template", "template_arg"}
     assert (written["seed"], written["proxy"]["proxy"], written["settings"]["clusters"]) == (
         0, "scratch-0.5m", 5,
     )  # fmt: skip
@@ -345,7 +377,10 @@ def test_dry_run_prints_the_plan_and_leaves_nothing_behind(
 def test_log_lines_say_how_fast_each_stage_is_and_are_asked_for(data: Path, s2l: Cli) -> None:
     said = s2l(*SELECT, "--no-progress").stderr
     for stage in ("reading", "tokenising", "training", "scoring", "selecting"):
-        assert any(line.startswith(stage) and "/s" in line for line in said.splitlines())
+        assert any(
+            line.startswith(stage) and ("/s" in line or "s each" in line)
+            for line in said.splitlines()
+        )
     assert "loss" in said
     quiet = s2l(*SELECT, "--run", "other", "--budget", "9", "--overwrite").stderr
     assert quiet.splitlines()[0].startswith("alpaca: instruction, output; 120 rows")
@@ -376,6 +411,43 @@ def test_mistakes_get_one_message_and_their_exit_code(
     said = s2l(*arguments, expect=code).stderr
     assert words in said
     assert "Traceback" not in said
+
+
+def test_a_folder_that_is_made_for_an_output_is_named(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    random = ["select", "data.jsonl", "--method", "random", "--budget", "5", "--out"]
+    said = "there is no folder {}: it is made for --out {}"
+    made = s2l(*random, "sbusets/five.jsonl").stderr
+    assert said.format("sbusets", "five.jsonl") in made
+    assert "no folder" not in s2l(*random, "sbusets/again.jsonl").stderr
+    loaded = s2l("load", "data.jsonl", "--out", "tabels/examples.parquet").stderr
+    assert said.format("tabels", "examples.parquet") in loaded
+
+
+def test_another_budget_is_proposed_than_the_one_that_was_used(tmp_path: Path, s2l: Cli) -> None:
+    write_data(tmp_path)
+    ids = load(tmp_path / "data.jsonl").ids
+    Trajectories(np.ones((120, 2), np.float32), np.array([0, 1]), ids).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    again = ["select", "data.jsonl", "--trajectories", "t.parquet", "--clusters", "5", "--budget"]
+    for budget, proposed in {"20%": "10%", "24": "10%", "11%": "20%"}.items():
+        shown = s2l(*again, budget, "--out", f"{budget}.jsonl").stdout
+        assert f"--budget {proposed} --out" in shown
+
+
+@pytest.mark.parametrize("command", [None, *CLI.commands])
+def test_help_shows_no_value_for_a_flag(command: str | None) -> None:
+    shown = CliRunner().invoke(app, [*filter(None, [command]), "--help"]).output
+    assert "--help" in shown
+    assert "bool" not in shown.lower()
+
+
+def test_a_data_set_of_the_hub_is_refused_at_once_where_there_is_no_network(s2l: Cli) -> None:
+    began = time.monotonic()
+    nowhere = "http://127.0.0.1:9"
+    said = s2l("load", "nobody/nothing", expect=3, HF_ENDPOINT=nowhere).stderr
+    assert "nobody/nothing" in said and "hub" in said
+    assert time.monotonic() - began < 20  # retries wait for 23 seconds alone
 
 
 def test_load_writes_the_ids_that_own_losses_need(data: Path, tmp_path: Path, s2l: Cli) -> None:
@@ -426,6 +498,11 @@ def test_every_row_is_accounted_for_in_the_manifest(tmp_path: Path) -> None:
     assert chosen["rows"] + sum(chosen["excluded"].values()) == load["read"]
     assert sum(source["rows"] for source in chosen["sources"]) == chosen["rows"]
     assert sum(source["selected"] for source in chosen["sources"]) == chosen["selected"] == 24
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_page_on_formats_names_the_facts_of_a_select_run(tmp_path: Path) -> None:
+    assert check_facts(tmp_path / "runs/subset") == {"load", "record", "select", "write"}
 
 
 def test_a_run_goes_on_in_the_precision_it_began_with(data: Path, s2l: Cli) -> None:

@@ -16,13 +16,11 @@ import pytest
 import yaml
 
 from smalltolarge import recipe as recipes
+from smalltolarge.errors import MissingArtifact
 from smalltolarge.recipe import CompareRecipe
 from smalltolarge.selection import SELECTORS
 
-from .conftest import Cli, write_data
-
-ROOT = Path(__file__).parents[1]
-SMOKE = ROOT / "recipes" / "smoke.yaml"
+from .conftest import Cli, check_facts, write_data
 
 TINY: dict[str, Any] = {
     "data": ["data.jsonl"],
@@ -59,9 +57,8 @@ def without_times(table: Path) -> list[dict[str, str]]:
 
 
 def test_a_killed_comparison_continues_to_the_same_table(tmp_path: Path, s2l: Cli) -> None:
-    s2l("sample-data", "demo/small", "--rows", "300")
     single = ["--set", "proxy.threads=1", "--set", "target.threads=1"]
-    command = [sys.executable, "-m", "smalltolarge", "run", str(SMOKE), "--out", "killed"]
+    command = [sys.executable, "-m", "smalltolarge", "run", "smoke", "--out", "killed"]
     process = subprocess.Popen([*command, *single], cwd=tmp_path, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "killed").glob("arm-*.json"))) < 3:
@@ -75,18 +72,20 @@ def test_a_killed_comparison_continues_to_the_same_table(tmp_path: Path, s2l: Cl
     ]
     done = {file: file.stat().st_mtime_ns for file in files}
     assert len(done) >= 2
-    shown = s2l("run", SMOKE, "--out", "killed", *single).stdout
+    shown = s2l("run", "smoke", "--out", "killed", *single).stdout
     assert all(file.stat().st_mtime_ns == then for file, then in done.items())
-    s2l("run", SMOKE, "--out", "whole", *single)
+    s2l("run", "smoke", "--out", "whole", *single)
     assert without_times(tmp_path / "killed/table.csv") == without_times(
         tmp_path / "whole/table.csv"
     )
     for name in ("full", "random", "s2l", "facility-location", "confidence-curriculum"):
         assert name in shown and name in (tmp_path / "killed/table.md").read_text()
-    assert "done: there is nothing to do" in s2l("run", SMOKE, "--out", "killed", *single).stderr
+    assert "done: there is nothing to do" in s2l("run", "smoke", "--out", "killed", *single).stderr
     answers = (tmp_path / "killed/answers-s2l-20pct-epochs-0.jsonl").read_text().splitlines()
     assert len(answers) == 60 and {"task", "completion", "score"} <= json.loads(answers[0]).keys()
     assert not (tmp_path / "killed/target").exists()
+    done_stages = {"load", "record", "embeddings", "ranking", "arm", "table"}
+    assert check_facts(tmp_path / "killed") == done_stages
 
 
 def test_methods_that_need_no_proxy_train_none(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
@@ -181,11 +180,35 @@ def test_a_damaged_arm_is_done_again_and_no_other(tmp_path: Path, tiny: Path, s2
     assert without_times(tmp_path / "run/table.csv") == before
 
 
-@pytest.mark.parametrize("file", sorted(SMOKE.parent.glob("*.yaml")), ids=lambda file: file.stem)
-def test_every_recipe_of_the_project_can_be_read(file: Path) -> None:
+@pytest.mark.parametrize("name", recipes.ready_made())
+def test_every_recipe_of_the_package_can_be_read_and_says_what_it_is_for(name: str) -> None:
+    file = recipes.find_recipe(name)
+    assert recipes.about(file).endswith(".")
     recipe = recipes.read(recipes.read_yaml(file), CompareRecipe).resolved()
     again = recipes.read(yaml.safe_load(recipes.to_yaml(recipe)), CompareRecipe)
     assert again == recipe
+
+
+def test_the_recipes_of_the_paper_ask_its_test_sets() -> None:
+    tasks = {"mathinstruct": ("s2l_math",), "mimic": ("radiology_impression",)}
+    for name, asked in tasks.items():
+        recipe = recipes.read(recipes.read_yaml(recipes.find_recipe(name)), CompareRecipe)
+        assert recipe.evaluation.tasks == asked
+
+
+def test_a_recipe_that_is_not_there_is_answered_with_those_there_are() -> None:
+    with pytest.raises(MissingArtifact, match="no recipe at recipes/smok.yaml; did you mean smoke"):
+        recipes.find_recipe("recipes/smok.yaml")
+    with pytest.raises(MissingArtifact, match="by name there are held-out-loss, mathinstruct"):
+        recipes.find_recipe("elsewhere")
+
+
+def test_a_file_goes_before_a_recipe_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "smoke").write_text("data: [mine.jsonl]")
+    assert recipes.find_recipe("smoke") == Path("smoke")
 
 
 def test_a_target_is_trained_on_a_subset_and_is_there_once(tmp_path: Path, s2l: Cli) -> None:
@@ -198,6 +221,10 @@ def test_a_target_is_trained_on_a_subset_and_is_there_once(tmp_path: Path, s2l: 
         os.listdir(tmp_path / "model")
     )
     assert not (tmp_path / "runs/model/target").exists()
+    assert check_facts(tmp_path / "runs/model") == {"load", "train"}
+    target = yaml.safe_load((tmp_path / "runs/model/recipe.yaml").read_text())["target"]
+    assert all(isinstance(target[name], int) for name in ("threads", "unit_tokens"))
+    assert target["device"] != "auto" and target["precision"] != "auto"
     assert "there is nothing to do" in s2l(*train, *quick).stderr
     assert "model: as written" in s2l("verify", "runs/model").stdout
     again = s2l("train", "model", "data.jsonl", "--out", "again", "--trainer", "own", *quick)

@@ -9,6 +9,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def at_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     One thread: on a busy machine several wait for each other at so small a model.
     """
-    monkeypatch.setattr("smalltolarge.lm.recording.cores", lambda: 1)
+    monkeypatch.setattr("smalltolarge.lm.device.cores", lambda: 1)
     rows = wordproblems.training_rows(40, seed=2)
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.chdir(tmp_path)
@@ -183,11 +184,13 @@ def _anchors(page: Path) -> set[str]:
     }
 
 
-def test_every_page_is_in_the_navigation() -> None:
-    site = text(ROOT / "mkdocs.yml")
-    assert set(re.findall(r"^  - (\S+\.md)$", site, re.MULTILINE)) == {
-        page.name for page in DOCS.glob("*.md")
-    }
+def test_every_page_is_listed_wherever_pages_are() -> None:
+    pages = {page.name for page in DOCS.glob("*.md")}
+    assert set(re.findall(r"^  - (\S+\.md)$", text(ROOT / "mkdocs.yml"), re.MULTILINE)) == pages
+    listed = text(DOCS / "index.md").partition("## Pages")[2]
+    assert set(re.findall(r"\]\((\S+\.md)\)", listed)) == pages - {"index.md"}
+    listed = text(ROOT / "README.md").partition("## Documentation")[2].partition("## ")[0]
+    assert set(re.findall(r"\]\(docs/(\S+\.md)\)", listed)) == pages - {"index.md"}
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="mkdocs is not installed")
@@ -209,8 +212,36 @@ def test_the_tree_in_the_readme_is_the_tree() -> None:
     assert all(named)
     package = ROOT / "src" / "smalltolarge"
     there = {path.name for path in package.glob("*.py")}
-    there |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    there |= {f"{path.name}/" for path in package.iterdir() if path.is_dir()} - {"__pycache__/"}
     assert sorted(found[1] for found in named if found) == sorted(there)
+
+
+def test_the_floors_of_the_contributors_are_those_that_are_checked() -> None:
+    project = tomllib.loads(text(ROOT / "pyproject.toml"))
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    page = text(ROOT / "CONTRIBUTING.md")
+    shown = page.partition("other:\n\n")[2].partition("\n\n")[0]
+    assert [line.strip() for line in shown.splitlines()] == layers
+
+
+def test_where_things_are_added_there_is_such_a_thing() -> None:
+    table = text(ROOT / "CONTRIBUTING.md").partition("| What | Where |\n|---|---|\n")[2]
+    package = ROOT / "src" / "smalltolarge"
+    for row in table.partition("\n\n")[0].splitlines():
+        named = re.findall(r"`([\w./]+)`", row)
+        places = [package / name for name in named if re.search(r"\.py$|/$", name)]
+        places = [
+            place if place.exists() else ROOT / place.relative_to(package) for place in places
+        ]
+        assert places and all(place.exists() for place in places), row
+        files = [
+            file
+            for place in places
+            for file in ([place] if place.is_file() else place.glob("*.py"))
+        ]
+        code = "\n".join(map(text, files))
+        for name in re.findall(r"`([A-Z]\w+)`", row):
+            assert re.search(rf"^(class )?{name}\b", code, re.MULTILINE), row
 
 
 def test_pinned_versions_name_no_place_and_no_build() -> None:

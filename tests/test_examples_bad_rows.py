@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -171,13 +172,20 @@ def test_a_conversation_is_used_whole_or_refused_with_its_reason(
         assert all(text.strip() for role, text in found if role != "tool")
 
 
-def test_twenty_bad_rows_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+def test_bad_rows_are_counted_by_reason_and_three_of_each_are_shown(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
-    rows = [{"prompt": "Q", "completion": "" if n % 2 else "A"} for n in range(100)]
+    rows: list[dict[str, Any]] = [
+        {"prompt": "Q", "completion": "" if n % 2 else "A"} for n in range(100)
+    ]
+    rows[98] = {"prompt": "Q", "completion": 7}
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    said = refused(path)
-    assert said.count("empty completion") == 20
-    assert "50 of 100 rows" in said and "and 30 more" in said
+    lines = refused(path).splitlines()
+    assert lines[0].endswith("51 of 100 rows cannot be used: 50 empty completion, 1 not text")
+    assert [re.search(r"line (\d+)", line)[1] for line in lines if ", line " in line] == [  # type: ignore[index]
+        "2", "4", "6", "99",
+    ]  # fmt: skip
+    assert lines[4] == "  and 47 more: empty completion"
+    assert len(lines) == 7
 
 
 def test_excluding_every_row_is_an_error(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smalltolarge.errors import IntegrityError
-from smalltolarge.outcomes import Arm, ArmResult, Difference, Row, Table, tabulate
+from smalltolarge.outcomes import Arm, ArmResult, Difference, Row, Table, tabulate, wilson
 from smalltolarge.report.comparison import to_csv, to_markdown
 
 
@@ -115,6 +115,34 @@ def test_standard_errors_are_over_questions_each_averaged_over_seeds() -> None:
     questions = np.array([0.5, 0, 1, 1])
     assert row.main.mean == pytest.approx(questions.mean())
     assert row.main.error == pytest.approx(questions.std(ddof=1) / 2)
+
+
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_of_a_share_is_wilsons_and_never_a_point(counts: tuple[int, int]) -> None:
+    right, n = counts
+    stats = pytest.importorskip("scipy.stats")
+    low, high = wilson(right / n, n)
+    theirs = stats.binomtest(right, n).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=1e-5)
+    assert 0 <= low <= right / n <= high <= 1
+    assert low < high
+
+
+def test_none_right_is_shown_with_what_it_leaves_open() -> None:
+    full = result("full", 0, budget="100%")
+    none = table_of(full, result("random", 0, [0] * 100), result("random", 1, [0] * 100))
+    assert "| random | 0.0 [0.0, 3.7] | 0.0 [0.0, 3.7] |" in to_markdown(none)
+    two = {"large": [1.0] * 60, "small": [1.0] * 60}
+    every = table_of(replace(full, scores=two), replace(result("random", 0), scores=two))
+    assert "| random | 100.0 [94.0, 100.0] | 100.0 [94.0, 100.0] | 100.0 [96.9, 100.0] |" in (
+        to_markdown(every)
+    )
+
+
+def test_scores_that_are_no_shares_have_their_standard_error() -> None:
+    full = result("full", 0, budget="100%")
+    summaries = table_of(full, result("random", 0, [0.2, 0.4, 0.3, 0.5]))
+    assert "| random | 35.0 ± 6.5 | 35.0 ± 6.5 |" in to_markdown(summaries)
 
 
 def test_the_proxy_is_paid_for_by_what_the_subset_saves() -> None:

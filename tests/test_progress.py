@@ -119,6 +119,31 @@ def test_work_that_takes_minutes_a_unit_says_so(monkeypatch: pytest.MonkeyPatch)
         assert (step.amount(), step.left()) == ("3/400 steps, 41 s each", "4:31:17 left")
 
 
+@pytest.mark.parametrize(
+    ("total", "done", "unit", "seconds", "said"),
+    [
+        (128, 64, "rows", 1, "64/128 rows, 64 rows/s"),
+        (9, 9, "steps", 2, "9 steps, 4.5 steps/s"),
+        (1, 1, "steps", 2, "1 step, 2.0 s each"),
+        (None, 1, "rows", 0.5, "1 row, 2.0 rows/s"),
+        (40, 1, "arms", 30, "1/40 arms, 30 s each"),
+        (40, 30, "arms", 100, "30/40 arms, 3.3 s each"),
+        (3_000_000, 1_000_000, "bytes", 4, "1.0/3.0 MB, 0.2 MB/s"),
+    ],
+)
+def test_a_rate_says_of_what_and_one_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+    total: float | None, done: float, unit: str, seconds: float, said: str,
+) -> None:  # fmt: skip
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    step = Step("work", total, unit)
+    with step.running():
+        step.advance(done)
+        now += seconds
+        assert step.amount() == said
+
+
 def test_work_without_a_unit_is_shown_once_it_takes_a_while(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -138,7 +163,9 @@ def test_lines_of_work_and_of_its_end_are_whole(capsys: pytest.CaptureFixture[st
                 time.sleep(0.001)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) >= 200
-    whole = re.compile(r"scoring: (\d+)(/200)? rows(, [\d.,]+/s)?, \d:\d\d(, \d:\d\d left)?")
+    whole = re.compile(
+        r"scoring: (\d+)(/200)? rows(, [\d.,]+ (rows/s|s each))?, \d:\d\d(, \d:\d\d left)?"
+    )
     found = [whole.fullmatch(line) for line in lines]
     done = [int(one[1]) for one in found if one is not None]
     assert len(done) == len(lines) and done == sorted(done)

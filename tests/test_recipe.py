@@ -71,6 +71,18 @@ def test_every_default_is_written_out() -> None:
     assert plain["proxy"]["batch_size"] == 32
 
 
+def test_what_was_left_open_is_as_it_was_when_the_run_began() -> None:
+    began = {"precision": "bfloat16", "device": "cuda", "threads": 7, "unit_tokens": 16384}
+    found = {"proxy": began}
+    for given in ({}, {"device": "auto", "threads": None}):
+        recipe = recipes.continued(read({**SMALLEST, "proxy": given}, SelectRecipe), found)
+        assert began.items() <= to_plain(recipe)["proxy"].items()
+    asked = recipes.continued(read({**SMALLEST, "proxy": {"threads": 2}}, SelectRecipe), found)
+    assert to_plain(asked)["proxy"]["threads"] == 2
+    with pytest.raises(RecipeError, match=r"proxy\.threads: .* found \"many\""):
+        recipes.continued(read(SMALLEST, SelectRecipe), {"proxy": {"threads": "many"}})
+
+
 def test_pretrained_proxies_get_the_settings_of_the_paper() -> None:
     proxy = ProxySettings(proxy="EleutherAI/pythia-70m-deduped").resolved()
     assert (proxy.learning_rate, proxy.batch_size, proxy.epochs, proxy.max_length) == (
@@ -95,6 +107,21 @@ def test_bare_names_find_their_section() -> None:
     }
     with pytest.raises(RecipeError, match="epoch is not a setting; did you mean epochs"):
         place({"epoch": 1}, RecordRecipe)
+
+
+def test_a_setting_of_another_method_is_answered_with_those_of_the_method() -> None:
+    for method, own in {"longest": "none", "middle-perplexity": "reference"}.items():
+        with pytest.raises(RecipeError) as refused:
+            place({"method": method, "clusters": 5}, SelectRecipe)
+        assert str(refused.value) == (
+            f"clusters is not a setting of method {method}, which has {own}; it is one of s2l"
+        )
+
+
+def test_of_many_settings_those_like_the_one_that_there_is_not_are_named() -> None:
+    with pytest.raises(RecipeError, match="known: [a-z_, ]+ and 40 more") as refused:
+        place({"quick_rate": 1}, SelectRecipe)
+    assert "learning_rate" in str(refused.value)
 
 
 def test_no_two_sections_share_a_name() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,21 @@ def test_help_imports_nothing_heavy() -> None:
         "try: cli.main()\nexcept SystemExit: pass"
     )
     assert not modules_after(program) & set(HEAVY)
+
+
+def test_a_select_run_imports_nothing_of_evaluation_or_word_problems(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data.parent)
+    words = ["s2l", "select", "data.jsonl", "--method", "random", "--budget", "9"]
+    program = (
+        f"import sys; sys.argv = {words}; from smalltolarge import cli\n"
+        "try: cli.main()\nexcept SystemExit: pass\n"
+        "import smalltolarge.lm"  # all that a proxy adds
+    )
+    loaded = {name.split(".")[1] for name in modules_after(program) if "smalltolarge." in name}
+    assert {"cli", "examples", "selection", "lm"} <= loaded
+    assert not loaded & {"clinical", "evaluation", "jail", "wordproblems"}
 
 
 def test_the_package_itself_imports_nothing_of_its_own() -> None:

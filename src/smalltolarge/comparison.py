@@ -35,6 +35,7 @@ from smalltolarge.report.comparison import to_csv, to_markdown
 from smalltolarge.results import Run
 from smalltolarge.selection import Budget, Pool
 from smalltolarge.settings import EvaluationSettings, ReadingSettings
+from smalltolarge.wordproblems.files import write_sample_data
 
 if TYPE_CHECKING:
     from smalltolarge.lm import Prepared, Target
@@ -60,6 +61,7 @@ def run_comparison(
     """
     recipe = recipe.resolved()
     with experiment.hold(recipe, folder) as (run, recipe):
+        _make_sample_data(recipe)
         read, facts = experiment.load_once(run, recipe, watch)
         suites = find_suites(recipe.evaluation.suites, recipe.evaluation.answer_by)
         for budget in recipe.budgets:
@@ -93,8 +95,12 @@ def run_comparison(
 
 
 def plan_comparison(recipe: CompareRecipe, watch: Watch) -> tuple[Examples, list[Arm]]:
-    """Read and check everything, and list the arms; nothing is trained or written."""
+    """Read and check everything, and list the arms; nothing is trained.
+
+    Nothing is written but the sample data that the recipe asks for.
+    """
     recipe = recipe.resolved()
+    _make_sample_data(recipe)
     examples = experiment.load(recipe, watch)
     suites = find_suites(recipe.evaluation.suites, recipe.evaluation.answer_by)
     scorer = _Scorer(recipe.evaluation, suites, watch)
@@ -102,6 +108,13 @@ def plan_comparison(recipe: CompareRecipe, watch: Watch) -> tuple[Examples, list
     for budget in recipe.budgets:
         Budget.parse(budget).least_rows(len(examples))
     return examples, list(_list_arms(recipe))
+
+
+def _make_sample_data(recipe: CompareRecipe) -> None:
+    wanted = recipe.sample_data
+    if wanted is not None:
+        files = write_sample_data(Path(wanted.folder), wanted.rows, wanted.seed)
+        log.info("sample data: %s rows in %s", f"{sum(files.values()):,}", wanted.folder)
 
 
 def _find_overlaps(

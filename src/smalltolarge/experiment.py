@@ -35,7 +35,6 @@ from smalltolarge.errors import (
     RecipeError,
     StaleArtifact,
 )
-from smalltolarge.evaluation.tasks import find_tasks
 from smalltolarge.examples import Examples
 from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features, write_features
 from smalltolarge.progress import Watch
@@ -140,6 +139,8 @@ def inputs(recipe: Recipe, examples: Examples) -> list[dict[str, Any]]:
     given = [(kind, getattr(recipe, kind, None)) for kind in ("trajectories", "embeddings")]
     given += [("kept out", name) for name in recipe.reading.exclude_overlap]
     if isinstance(recipe, CompareRecipe):
+        from smalltolarge.evaluation.tasks import find_tasks
+
         given += [("suite", name) for name in recipe.evaluation.suites]
         given += [
             ("task", str(task.file(recipe.evaluation.data)))
@@ -300,9 +301,11 @@ def record_once(
         check_budget(budget, len(prepared), prepared.n_tokens)
         begin(run, recipes.settled(recipe, prepared.settings), examples, read_facts)
         preparing = time.monotonic() - began
+        from smalltolarge import lm
+
         trajectories, weights, facts = record(examples, prepared, kept, watch)
         trajectories.to_parquet(file)
-        store.write_tensors(run.path / PROXY_WEIGHTS, weights, {})
+        lm.write_weights(run.path / PROXY_WEIGHTS, weights)
         files = [file.name, PROXY_WEIGHTS]
         if recipe.proxy.is_scratch:
             tokenizer = run.path / "tokenizer.json"

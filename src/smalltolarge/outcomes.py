@@ -18,6 +18,7 @@ _T = (
     2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
 """Quantile 0.975 of Student's t for 1 to 30 degrees of freedom; beyond, the normal one is taken."""
+_NORMAL = 1.960
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,18 @@ class Estimate:
 
     mean: float
     error: float
+    low: float = math.nan
+    high: float = math.nan
+    """95% interval of a share, which does not collapse where all or none are right; else nan."""
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Give the 95% interval of a share found among n (Wilson 1927); it is never a point."""
+    z2 = _NORMAL**2
+    centre = share + z2 / (2 * n)
+    half = _NORMAL * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    low, high = (centre - half) / (1 + z2 / n), (centre + half) / (1 + z2 / n)
+    return min(max(low, 0.0), share), max(min(high, 1.0), share)  # rounding, at 0 and 1
 
 
 @dataclass(frozen=True)
@@ -252,7 +265,15 @@ def _accuracy(group: Sequence[ArmResult], suite: str) -> Estimate:
     questions = np.mean([result.scores[suite] for result in group], axis=0)
     n = len(questions)
     error = float(np.std(questions, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return Estimate(float(questions.mean()), error)
+    mean = float(questions.mean())
+    if not _is_share(group, suite):
+        return Estimate(mean, error)
+    return Estimate(mean, error, *wilson(mean, n))
+
+
+def _is_share(group: Sequence[ArmResult], suite: str) -> bool:
+    """Whether every answer is right or wrong; a summary is neither."""
+    return all(score in (0, 1) for result in group for score in result.scores[suite])
 
 
 def _over_seeds(values: Sequence[float]) -> Estimate:
@@ -268,7 +289,12 @@ def _main(
         return _over_seeds([_measured(result, measure) for result in group])
     found = [_accuracy(group, suite) for suite in suites]
     error = math.sqrt(sum(one.error**2 for one in found)) / len(found)
-    return Estimate(float(np.mean([one.mean for one in found])), error)
+    mean = float(np.mean([one.mean for one in found]))
+    if not all(_is_share(group, suite) for suite in suites):
+        return Estimate(mean, error)
+    # as many questions as a mean over suites of one size has; fewer where sizes differ
+    n = len(suites) ** 2 / sum(1 / len(group[0].scores[suite]) for suite in suites)
+    return Estimate(mean, error, *wilson(mean, n))
 
 
 def _measured(result: ArmResult, measure: Literal["accuracy", "loss"]) -> float:
@@ -312,7 +338,7 @@ def _break_even(cost: float, saved: float) -> float | None:
 
 
 def _t(freedom: int) -> float:
-    return _T[freedom - 1] if freedom <= len(_T) else 1.960
+    return _T[freedom - 1] if freedom <= len(_T) else _NORMAL
 
 
 def _finite(value: Any) -> Any:

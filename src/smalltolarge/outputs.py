@@ -71,7 +71,14 @@ def check_output(
             f"{out} exists and is not what this run wrote. Choose another --out, or pass "
             "--overwrite."
         )
+    say_new_folder(out)
     store.check_writable(out)
+
+
+def say_new_folder(out: Path) -> None:
+    """Name the folder that is made for ``out``: its name may be a slip."""
+    if not out.parent.exists():
+        log.info("there is no folder %s: it is made for --out %s", out.parent, out.name)
 
 
 def _is_empty(out: Path) -> bool:

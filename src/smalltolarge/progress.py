@@ -89,12 +89,13 @@ class Step:
             return ""
         scale, digits, unit = (1e6, 1, "MB") if self.unit == "bytes" else (1, 0, self.unit)
         of = "" if self.is_done else f"/{(self.total or 0) / scale:,.{digits}f}"
-        amount, rate = f"{self.done / scale:,.{digits}f}{of} {unit}", self.rate / scale
+        one = unit.removesuffix("s") if not of and self.done == 1 else unit
+        amount, rate = f"{self.done / scale:,.{digits}f}{of} {one}", self.rate / scale
         if rate <= 0:
             return amount
-        if rate < 0.1:
-            return f"{amount}, {1 / rate:,.0f} s each"
-        return f"{amount}, {rate:,.1f}/s" if rate < 10 else f"{amount}, {rate:,.0f}/s"
+        if rate < 1 and unit == self.unit:
+            return f"{amount}, {1 / rate:,.{0 if rate < 0.1 else 1}f} s each"
+        return f"{amount}, {rate:,.{1 if rate < 10 else 0}f} {unit}/s"
 
     def left(self) -> str:
         """Say how much time is left at this rate; nothing where it is not known."""
@@ -276,7 +277,7 @@ def _print_line(line: str) -> None:
         sys.stderr.flush()
 
 
-_BESIDE_NOTE = 72
+_BESIDE_NOTE = 80
 """Columns of a terminal that the rest of a line may take; a longer note would squeeze it."""
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
@@ -19,7 +20,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from smalltolarge.errors import MissingArtifact, RecipeError, S2LError, printable
-from smalltolarge.selection import Budget, Evidence, Selector, find_selector
+from smalltolarge.selection import SELECTORS, Budget, Evidence, Selector, find_selector
 from smalltolarge.selection.selector import check_seed
 from smalltolarge.settings import (
     EvaluationSettings,
@@ -32,11 +33,16 @@ from smalltolarge.settings import (
 OF_A_PROXY = frozenset({Evidence.TRAJECTORIES, Evidence.EMBEDDINGS, Evidence.LOSSES_ALONE})
 """Evidence that only a trained proxy gives."""
 _LARGEST = 1_000_000
+_READY_MADE = Path(__file__).parent / "recipes"
+_MOST_NAMED = 8
+"""Settings named in the answer to one that there is not; those like it come first."""
 _WHOLE = ("columns", "template_arg")
 """Mappings that one given beside a recipe replaces."""
 FULL = "full"
 """The name of training on everything, in a comparison."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_BY_MACHINE = ("revision", "precision", "device", "threads", "unit_tokens")
+"""Settings of a model that are found out when it is prepared, unless they are given."""
 T = TypeVar("T")
 R = TypeVar("R", bound="Recipe")
 
@@ -161,6 +167,22 @@ class Method:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SampleData:
+    """The word problems of ``s2l sample-data`` that a recipe asks for."""
+
+    folder: str
+    """Where they are made, if they are not there yet."""
+    rows: int = 2000
+    """Training rows."""
+    seed: int = 0
+    """Seed of the generator."""
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.seed < 0:
+            raise RecipeError("sample_data: rows must be at least 1, and seed at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareRecipe(RecordRecipe):
     """Everything that decides a comparison: methods x budgets x seeds, and what they train."""
 
@@ -179,6 +201,8 @@ class CompareRecipe(RecordRecipe):
     full takes. Both: each is trained twice."""
     keep_targets: bool = False
     """Keep every trained target in the run folder."""
+    sample_data: SampleData | None = None
+    """Word problems of ours that are made before anything is read."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -230,25 +254,28 @@ class CompareRecipe(RecordRecipe):
 
 
 def settled(recipe: R, settings: TrainingSettings) -> R:
-    """Write out what precision "auto" came to for the model of ``settings``."""
+    """Write out what the settings of a model came to on this machine."""
     for name in ("proxy", "target"):
-        model = getattr(recipe, name, None)
-        if type(model) is type(settings):
-            changes: dict[str, Any] = {name: replace(model, precision=settings.precision)}
+        if type(getattr(recipe, name, None)) is type(settings):
+            changes: dict[str, Any] = {name: settings}
             recipe = replace(recipe, **changes)
     return recipe
 
 
 def continued(recipe: R, found: Mapping[str, Any] | None) -> R:
-    """Take over what precision "auto" came to in the run whose recipe is found, as plain data.
+    """Take over what was left open here from the run whose recipe is found, as plain data.
 
-    Chance may decide where both precisions are about as fast; a run goes on as it began.
+    It went by the machine, and for precision perhaps by chance; a run goes on as it began.
     """
     for name in ("proxy", "target"):
         model, old = getattr(recipe, name, None), (found or {}).get(name)
-        then = old.get("precision") if isinstance(old, Mapping) else None
-        if model is not None and model.precision == "auto" and then in ("float32", "bfloat16"):
-            recipe = settled(recipe, replace(model, precision=then))
+        if model is not None and isinstance(old, Mapping):
+            then = {
+                one: old[one]
+                for one in _BY_MACHINE
+                if getattr(model, one) in (None, "auto") and one in old
+            }
+            recipe = settled(recipe, read({**asdict(model), **then}, type(model), name))
     return recipe
 
 
@@ -276,8 +303,11 @@ def place(flat: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:
             placed.setdefault(section, {})[name] = value
         else:
             _refuse_select_names(name, kind)
+            of = ""
+            if "settings" in sections:
+                of = f" of method {printable(str(flat.get('method', 's2l')))}"
+                _refuse_setting_of_another_method(name, of, sections["settings"])
             known = sorted(top.union(*sections.values()))
-            of = f" of method {flat.get('method', 's2l')}" if "settings" in sections else ""
             raise RecipeError(f"{printable(name)} is not a setting{of}; {_nearest(name, known)}")
     return placed
 
@@ -375,9 +405,23 @@ def _refuse_select_names(name: str, kind: type[Any]) -> None:
         )
 
 
+def _refuse_setting_of_another_method(name: str, of: str, own: Collection[str]) -> None:
+    """Answer a name that is a setting of other methods than the one asked for."""
+    others = [one for one, kind in SELECTORS.items() if name in {f.name for f in fields(kind)}]
+    if others:
+        raise RecipeError(
+            f"{name} is not a setting{of}, which has {', '.join(sorted(own)) or 'none'}; it is one "
+            f"of {', '.join(others)}"
+        )
+
+
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
+    if near:
+        return f"did you mean {near[0]}?"
+    by_likeness = sorted(known, key=lambda one: -difflib.SequenceMatcher(None, name, one).ratio())
+    more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
+    return f"known: {', '.join(by_likeness[:_MOST_NAMED]) or 'none'}{more}"
 
 
 def _words(where: str) -> tuple[str, ...]:
@@ -431,6 +475,34 @@ def to_plain(recipe: Recipe) -> dict[str, Any]:
     """Give a recipe as JSON-like data."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
     return plain
+
+
+def ready_made() -> dict[str, Path]:
+    """Give the recipes of comparisons that come with this package, by name."""
+    return {file.stem: file for file in sorted(_READY_MADE.glob("*.yaml"))}
+
+
+def about(file: Path) -> str:
+    """Give the line that a recipe file begins with, which says what it is for."""
+    return file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("#").strip()
+
+
+def find_recipe(name: str | PathLike[str]) -> Path:
+    """Give the file of a recipe: its path, or the name of one that comes with this package.
+
+    Raises
+    ------
+    MissingArtifact
+        There is neither.
+    """
+    path, known = Path(name), ready_made()
+    if path.is_file():
+        return path
+    if str(name) not in known:
+        near = difflib.get_close_matches(path.stem, known, n=1)
+        answer = f"did you mean {near[0]}?" if near else f"by name there are {', '.join(known)}"
+        raise MissingArtifact(f"no recipe at {printable(str(path), 200)}; {answer}")
+    return known[str(name)]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

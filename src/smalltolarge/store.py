@@ -212,14 +212,6 @@ def read_parquet(path: Path) -> pa.Table:
         raise IntegrityError(f"{path} is not a readable Parquet file: {error}") from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    """Write torch tensors as one safetensors file, whole or not at all; no copy is held."""
-    from safetensors.torch import save_file
-
-    with atomic_file(path) as aside:
-        save_file(dict(tensors), aside, dict(metadata))
-
-
 def remove_folder(path: Path) -> None:
     """Delete a folder of ours; nothing happens when there is none."""
     shutil.rmtree(path, ignore_errors=True)

@@ -4,15 +4,42 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from smalltolarge.cli import evaluation, subsets, targets
 from smalltolarge.errors import OutOfSpace, RecipeError, S2LError, printable
 
+
+class _Command(TyperCommand):
+    """A command whose flags are shown without a value, for they take none."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)
+        _hide_values_of_flags(params)
+        return params
+
+
+class _Group(TyperGroup):
+    """The same for the options before a command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)
+        _hide_values_of_flags(params)
+        return params
+
+
+def _hide_values_of_flags(params: list[Any]) -> None:
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+
+
 app = typer.Typer(
     name="s2l",
+    cls=_Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -36,9 +63,9 @@ for _command in (
     subsets.prepare,
     subsets.verify,
 ):
-    app.command()(_command)
-app.command("show-text")(subsets.show_text)
-app.command("sample-data")(subsets.sample_data)
+    app.command(cls=_Command)(_command)
+app.command("show-text", cls=_Command)(subsets.show_text)
+app.command("sample-data", cls=_Command)(subsets.sample_data)
 
 _debug = False
 

@@ -26,8 +26,13 @@ from smalltolarge.settings import OURS_ALONE, ReadingSettings, TargetSettings
 
 def run(
     recipe: Annotated[
-        Path, typer.Argument(metavar="RECIPE", help="A YAML recipe of a comparison.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A YAML recipe of a comparison, or the name of one that comes with s2l. Without "
+            "it, these are listed.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -56,10 +61,12 @@ def run(
 
     Examples:
 
-      s2l run recipes/word-problems.yaml --out runs/word-problems
+      s2l run smoke
 
-      s2l run recipes/word-problems.yaml --set seeds=[0] --set target.epochs=1
+      s2l run comparison.yaml --out runs/comparison --set seeds=[0] --set target.epochs=1
     """
+    from rich.console import Console
+
     from smalltolarge import comparison
     from smalltolarge import recipe as recipes
     from smalltolarge.outputs import default_folder
@@ -67,14 +74,18 @@ def run(
     from smalltolarge.report import terminal
     from smalltolarge.verbs.run import read_comparison
 
-    values = recipes.assign(recipes.read_yaml(recipe), assignments or [])
+    if recipe is None:
+        shown.show_recipes(Console(highlight=False, soft_wrap=True))
+        return
+    file = recipes.find_recipe(recipe)
+    values = recipes.assign(recipes.read_yaml(file), assignments or [])
     wanted = read_comparison(values, trust_code)
     with watching(no_progress) as (console, watch):
         if dry_run:
             examples, arms = comparison.plan_comparison(wanted, watch)
         else:
             finished = comparison.run_comparison(
-                wanted, out or default_folder(recipe), watch, unconfined=confirm_run_unsafe_code
+                wanted, out or default_folder(file), watch, unconfined=confirm_run_unsafe_code
             )
     if dry_run:
         terminal.show_arms(examples, arms, console)

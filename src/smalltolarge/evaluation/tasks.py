@@ -301,13 +301,13 @@ def pair_of(row: Any, where: str) -> tuple[str, str]:
 
 
 def _from_hub(hub: tuple[str, ...], option: str) -> Iterator[Any]:
-    from datasets import load_dataset
+    from smalltolarge.examples.hub import load_dataset
 
     name, configurations, splits = hub
     try:
         for configuration in configurations.split(","):
             for split in splits.split("+"):
-                yield from load_dataset(name, configuration or None, split=split)
+                yield from load_dataset(name, configuration or None, split)
     except Exception as error:  # offline, moved, gated: any of many
         raise MissingArtifact(
             f"{name} could not be had from the hub ({printable(str(error), 200)}). Give a folder "

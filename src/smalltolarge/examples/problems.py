@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,8 @@ import pyarrow as pa
 from smalltolarge.errors import DataError, printable
 from smalltolarge.examples.table import EXCLUDED_SCHEMA
 
-MOST_SHOWN = 20
+MOST_SHOWN = 3
+"""Bad rows of one reason that are shown; the others are counted."""
 
 Reason = Literal[
     "not JSON",
@@ -102,16 +104,22 @@ class BadRows:
 
     def __init__(self, *, exclude: bool) -> None:
         self.exclude = exclude
-        self.total = 0
-        self._first: list[str] = []
+        self.counts: Counter[Reason] = Counter()
+        self._first: dict[Reason, list[str]] = {}
         self._set_aside: list[dict[str, Any]] = []
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.counts.total()
 
     def add(self, file: int, name: str, kind: str, row: int, start: int, flaw: Flaw) -> None:
         """Count one bad row."""
-        self.total += 1
-        if len(self._first) < MOST_SHOWN:
+        self.counts[flaw.reason] += 1
+        first = self._first.setdefault(flaw.reason, [])
+        if len(first) < MOST_SHOWN:
             field = f", {printable(flaw.field)}" if flaw.field else ""
-            self._first.append(
+            first.append(
                 f"  {place(name, kind, row, start)}{field}: {flaw.reason}; found {flaw.found}; "
                 f"needed: {flaw.wanted}"
             )
@@ -121,16 +129,20 @@ class BadRows:
 
     def check(self, n_read: int) -> None:
         """Raise ``DataError`` if rows are bad and must not be, or if no good row is left."""
-        if self.total and (not self.exclude or self.total == n_read):
-            more = self.total - len(self._first)
-            lines = [*self._first, f"  and {more:,} more"] if more else self._first
+        if self.counts and (not self.exclude or self.total == n_read):
+            lines = []
+            for reason, count in self.counts.most_common():
+                lines += self._first[reason]
+                more = count - len(self._first[reason])
+                lines += [f"  and {more:,} more: {reason}"] if more else []
+            told = ", ".join(f"{count:,} {reason}" for reason, count in self.counts.most_common())
             todo = (
                 "No row is left. Is this the right file? --format and --columns say how to read it."
                 if self.total == n_read
                 else "Fix these rows, or leave them out with --on-bad-row exclude."
             )
             raise DataError(
-                f"{self.total:,} of {n_read:,} rows cannot be used:\n"
+                f"{self.total:,} of {n_read:,} rows cannot be used: {told}\n"
                 + "\n".join(lines)
                 + f"\n{todo}"
             )

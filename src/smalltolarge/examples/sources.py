@@ -282,12 +282,12 @@ def _opened(folder: Path, said: str) -> Any:
 
 
 def _hub(name: str, ask: _Asked) -> list[Input]:
-    from datasets import load_dataset
+    from smalltolarge.examples.hub import load_dataset
 
     owner, _, config = name.partition(":")
     wanted = None if ask.every else ask.name
     try:
-        found = load_dataset(owner, config or None, split=wanted)
+        found = load_dataset(owner, config or None, wanted)
     except Exception as error:
         raise DataError(
             f"{printable(name)}: there is no such file or folder here, and no data set of this "

@@ -11,7 +11,7 @@ from smalltolarge.lm.generation import Answerer, Completion
 from smalltolarge.lm.models import SCRATCH
 from smalltolarge.lm.plan import Plan
 from smalltolarge.lm.recording import Recording, record
-from smalltolarge.lm.shelf import read_weights
+from smalltolarge.lm.shelf import read_weights, write_weights
 from smalltolarge.lm.showing import show, show_first
 from smalltolarge.lm.targets import Target, train
 from smalltolarge.lm.tokens import Prepared, prepare
@@ -32,4 +32,5 @@ __all__ = [
     "show",
     "show_first",
     "train",
+    "write_weights",
 ]

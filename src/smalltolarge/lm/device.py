@@ -6,8 +6,8 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 import torch
 
@@ -18,6 +18,8 @@ from smalltolarge.lm.products import bfloat16_gain
 from smalltolarge.settings import ModelSettings, TrainingSettings, cores
 
 log = logging.getLogger("smalltolarge")
+
+T = TypeVar("T", bound=TrainingSettings)
 
 _UNIT_TOKENS = {"cuda": 16384}
 """Tokens of a unit on a GPU, which needs that many to be busy; elsewhere they fit the cache."""
@@ -55,6 +57,19 @@ def unit_tokens(settings: TrainingSettings) -> int:
     if settings.unit_tokens is not None:
         return settings.unit_tokens
     return _UNIT_TOKENS.get(find_device(settings.device).type, _USUAL_UNIT_TOKENS)
+
+
+def settled(settings: T, shape: Shape) -> T:
+    """Write out what a model of this shape runs in on this machine: device, threads, precision,
+    and the tokens of a unit.
+    """
+    return replace(
+        settings,
+        device=str(find_device(settings.device)),
+        threads=settings.threads or cores(),
+        precision=settled_precision(settings, shape),
+        unit_tokens=unit_tokens(settings),
+    )
 
 
 def settled_precision(settings: TrainingSettings, shape: Shape) -> Literal["float32", "bfloat16"]:

@@ -25,14 +25,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from smalltolarge import store
 from smalltolarge.errors import IntegrityError, Interrupted, OutOfSpace, RecipeError, printable
 from smalltolarge.lm import attention, models
 from smalltolarge.lm.device import Machine
 from smalltolarge.lm.losses import is_memory
 from smalltolarge.lm.plan import keyed_number
 from smalltolarge.lm.recording import find_losses, fingerprint_of_training
-from smalltolarge.lm.shelf import Shelf
+from smalltolarge.lm.shelf import Shelf, write_tensors
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import learning_rate, refuse_diverged
 from smalltolarge.progress import LOADING, Progress, Step
@@ -57,7 +56,7 @@ class Adapter:
         """Write adapter_config.json and adapter_model.safetensors into ``folder``."""
         folder.mkdir(parents=True)
         self.config.save_pretrained(folder)
-        store.write_tensors(folder / "adapter_model.safetensors", self.weights, {"format": "pt"})
+        write_tensors(folder / "adapter_model.safetensors", self.weights, {"format": "pt"})
 
 
 def train_with_trl(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, MissingArtifact, printable
@@ -56,7 +57,7 @@ class Shelf:
             return
         metadata = facts | {"schema": _SCHEMA, "fingerprint": self.fingerprint}
         metadata["digest"] = _digest(tensors, metadata)
-        store.write_tensors(self.folder / name, tensors, metadata)
+        write_tensors(self.folder / name, tensors, metadata)
 
     def holds(self, name: str) -> bool:
         """Whether there is such a file, of this fingerprint."""
@@ -96,6 +97,19 @@ class Shelf:
             log.warning("%s is of another recording (%s); it is ignored", path, ", ".join(other))
             return None
         return tensors, metadata
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors as one safetensors file, whole or not at all; no copy is held."""
+    with store.atomic_file(path) as aside:
+        save_file(dict(tensors), aside, dict(metadata))
+
+
+def write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write the weights of a model, for ``read_weights``."""
+    write_tensors(path, weights, {})
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ import tokenizers
 
 from smalltolarge.errors import DataError, RecipeError
 from smalltolarge.examples.table import Examples, Message
-from smalltolarge.lm.device import settled_precision, unit_tokens
+from smalltolarge.lm.device import settled
 from smalltolarge.lm.models import (
     Model,
     pretrained_model,
@@ -259,7 +259,7 @@ def prepare(
     if model is None:
         model = scratch_model(settings.model, tokenizer.size, settings.max_length)
     shape = shape_of(model)
-    settings = replace(settings, precision=settled_precision(settings, shape))
+    settings = settled(replace(settings, revision=settings.revision or model.commit), shape)
     ids = examples.ids[tokenized.kept]
     steps = settings.steps if isinstance(settings, TargetSettings) else None
     order = Order.of(ids, tokenized.lengths, settings, seed, steps=steps)
@@ -298,7 +298,6 @@ def begin(
     # transformers and a fork of ours would otherwise make the tokenizers library warn
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     settings = settings.resolved()
-    settings = replace(settings, unit_tokens=unit_tokens(settings))
     if not len(examples):
         raise DataError("there are no examples to train on")
     if settings.revision is not None and settings.is_scratch:

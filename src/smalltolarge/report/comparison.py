@@ -14,6 +14,7 @@ from rich.text import Text
 
 from smalltolarge.errors import printable
 from smalltolarge.outcomes import Difference, Estimate, Row, Table
+from smalltolarge.recipe import about, ready_made
 
 if TYPE_CHECKING:
     from smalltolarge.results import Run
@@ -37,7 +38,8 @@ def to_markdown(table: Table) -> str:
 def notes(table: Table) -> list[str]:
     """Say how to read the table."""
     what = (
-        "Accuracy in percent ± its standard error over the questions."
+        "Accuracy in percent [its 95% interval over the questions, Wilson's]; other scores in "
+        "percent ± their standard error."
         if table.measure == "accuracy"
         else "Loss in nats a token ± its standard error over the seeds; lower is better. The mean "
         "is that of the sources, each counting the same."
@@ -113,6 +115,15 @@ def show_comparison(run: Run, table: Table, console: Console) -> None:
     console.print()
     console.print(Text(f"Table  {run.path}/table.md (with every suite), table.csv, table.json"))
     console.print(Text(f"Arms   {run.path}/arm-NAME.json, and all answers in answers-NAME.jsonl"))
+
+
+def show_recipes(console: Console) -> None:
+    """Print the recipes that come with the package, a line each, and where they are."""
+    files = ready_made()
+    for name, file in files.items():
+        console.print(Text(f"{name:<16}{about(file)}"))
+    folder = next(iter(files.values())).parent
+    console.print(Text(f"\nTo run one: s2l run NAME. To change one, copy its file: {folder}"))
 
 
 _MARKS = {
@@ -206,6 +217,9 @@ def _trainings(count: float | None) -> str:
 
 def _estimate(estimate: Estimate, scale: float, digits: int) -> str:
     mean = f"{estimate.mean * scale:.{digits}f}"
+    if not math.isnan(estimate.low):
+        low, high = estimate.low * scale, estimate.high * scale
+        return f"{mean} [{low:.{digits}f}, {high:.{digits}f}]"
     return mean if math.isnan(estimate.error) else f"{mean} ± {estimate.error * scale:.{digits}f}"
 
 

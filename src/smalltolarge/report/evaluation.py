@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from smalltolarge.errors import printable
-from smalltolarge.outcomes import Score
+from smalltolarge.outcomes import Score, wilson
 
 
 def to_markdown(scores: Sequence[Score]) -> str:
@@ -25,7 +25,10 @@ def to_markdown(scores: Sequence[Score]) -> str:
 
 def notes(scores: Sequence[Score]) -> list[str]:
     """Say how to read the table, and the mean of the tasks that have an accuracy."""
-    lines = ["Scores in percent ± their standard error over the questions."]
+    lines = [
+        "Scores in percent: shares with their 95% interval over the questions (Wilson's), others ± "
+        "their standard error."
+    ]
     accuracies = [one.value for one in scores if one.measure == "accuracy"]
     if len(accuracies) > 1:
         mean = 100 * sum(accuracies) / len(accuracies)
@@ -43,8 +46,12 @@ def notes(scores: Sequence[Score]) -> list[str]:
 
 def cells(score: Score) -> list[str]:
     """Write a score as the cells of a row."""
-    error = "" if math.isnan(score.error) else f" ± {100 * score.error:.1f}"
-    told = f"{100 * score.value:.1f}{error}"
+    told = f"{100 * score.value:.1f}"
+    if score.measure == "accuracy":
+        low, high = wilson(score.value, score.questions)
+        told += f" [{100 * low:.1f}, {100 * high:.1f}]"
+    elif not math.isnan(score.error):
+        told += f" ± {100 * score.error:.1f}"
     if score.measure == "rougeL":
         told += " ROUGE-L"
     overlap = "" if score.overlap is None else f"{score.overlap:,}"

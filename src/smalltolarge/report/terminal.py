@@ -19,7 +19,7 @@ from smalltolarge.errors import printable
 from smalltolarge.outcomes import Arm
 from smalltolarge.recipe import FULL, OF_A_PROXY, Recipe, SelectRecipe
 from smalltolarge.results import Run, reasons
-from smalltolarge.selection import S2L, SELECTORS, Evidence, find_selector
+from smalltolarge.selection import S2L, SELECTORS, Budget, Evidence, find_selector
 from smalltolarge.settings import ReadingSettings, describe
 
 if TYPE_CHECKING:
@@ -48,11 +48,13 @@ def show_selection(run: Run, console: Console) -> None:
     if recorded is not None and kind.needs & OF_A_PROXY <= {Evidence.TRAJECTORIES}:
         settings = _settings(recipe.settings, kind)
         method = "" if recipe.method == "s2l" else f" --method {shlex.quote(recipe.method)}"
+        used = Budget.parse("20%").least_rows(selected["rows"]) == selected["selected"]
+        share = "10" if used else "20"
         parts.append(
             _next(
                 "another budget, in seconds, from the same losses",
                 f"s2l select {data} --trajectories {shlex.quote(recorded)}{method}{settings} "
-                f"--budget 20% --out {_beside(out, '20')}",
+                f"--budget {share}% --out {_beside(out, share)}",
             )
         )
     if recipe.method != "random":
@@ -154,7 +156,7 @@ def show_arms(examples: Examples, arms: Sequence[Arm], console: Console) -> None
         table.add_row(word, ", ".join(values))
     table.add_row("Arms, a target each", f"{len(arms):,}")
     console.print(table)
-    console.print("Nothing was trained or written (--dry-run).")
+    console.print("No target was trained (--dry-run).")
 
 
 def show_plan(examples: Examples, plan: Plan | None, console: Console) -> None:

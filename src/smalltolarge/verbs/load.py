@@ -58,5 +58,6 @@ def write_examples(
         outputs.refuse_input(experiment.inputs(recipe, examples), recipe, out)
         if out.exists() and not overwrite:
             raise StaleArtifact(f"{out} exists. Choose another --out, or pass --overwrite.")
+        outputs.say_new_folder(out)
         store.write_parquet(out, examples.table)
     return examples

@@ -27,7 +27,7 @@ def run(
 
     Parameters
     ----------
-    recipe : a YAML recipe, or its content as a mapping
+    recipe : a YAML recipe, the name of one that comes with the package, or a mapping of settings
     trust_code : let the recipe name methods that are code (my_package.module:Class)
     confirm_run_unsafe_code : run programs that a model wrote with limits of time and memory only,
         where this machine has no jail for them
@@ -39,7 +39,9 @@ def run(
     RefusedForSafety
         The recipe names code, or a task asks for programs and there is no jail for them.
     """
-    values = recipe if isinstance(recipe, Mapping) else recipes.read_yaml(Path(recipe))
+    values = (
+        recipe if isinstance(recipe, Mapping) else recipes.read_yaml(recipes.find_recipe(recipe))
+    )
     wanted = read_comparison(values, trust_code)
     finished = comparison.run_comparison(
         wanted, Path(out), Watch.of(progress), unconfined=confirm_run_unsafe_code

@@ -75,6 +75,7 @@ def run_train(
             return done
         if out.exists():
             raise StaleArtifact(f"{out} exists. Choose another --out, or take it away.")
+        outputs.say_new_folder(out)
         prepared = experiment.prepare(read, recipe.target, recipe.seed, watch)
         experiment.begin(run, recipes.settled(recipe, prepared.settings), read, facts)
         from smalltolarge import lm
