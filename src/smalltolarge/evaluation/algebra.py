@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from smalltolarge.evaluation.expressions import FUNCTIONS, Tree, Unreadable
@@ -23,7 +23,13 @@ _MOST_WORK = 4_000
 _LARGEST_FACTORIAL = 300
 _CLOSE = 1e-9
 """Relative: what is left of double precision after a page of arithmetic."""
-_POINTS = 8
+_LOST = 1e-12
+"""Of the largest number on the way, which a difference of two large ones may have lost."""
+_SIZES = [
+    Fraction(*size) for size in ((7, 11), (20, 13), (41, 13), (176, 15), (2311, 13), (90023, 9))
+]
+_AROUND = (Fraction(17, 15), Fraction(14, 15))
+_MOST_NUMBERS = 6
 _ENOUGH = 3
 
 Value = Fraction | complex
@@ -43,6 +49,7 @@ class Evaluation:
     def __init__(self, point: Mapping[str, Fraction]) -> None:
         self.point = point
         self.work = 0.0
+        self.largest = 0.0
 
     def value(self, tree: Tree) -> Value:
         """Evaluate a tree.
@@ -69,6 +76,8 @@ class Evaluation:
             bits = found.numerator.bit_length() + found.denominator.bit_length()
         elif not cmath.isfinite(found):
             raise OverflowError
+        else:
+            self.largest = max(self.largest, abs(found))
         self.work += 1 + (bits / 1000) ** 2
         if bits > 2 * _MOST_BITS or self.work > _MOST_WORK:
             raise Unreadable("too large")
@@ -103,6 +112,10 @@ class Evaluation:
                 return Fraction(math.factorial(_small(first)))
             case "binomial":
                 return Fraction(math.comb(_small(first), _small(last)))
+            case _ if operation.endswith("()"):
+                # A function that nothing is known of: some value for each argument.
+                seed = sum(map(ord, operation))
+                return (first * first * seed + 1) / (first * first + first + seed)
             case _:
                 if isinstance(first, Fraction) and first == 0 and operation in ("exp", "cos"):
                     return Fraction(1)
@@ -151,41 +164,72 @@ def _power(base: Value, exponent: Value) -> Value:
     return _complex(base) ** _complex(exponent)
 
 
-def _points(variables: set[str]) -> list[dict[str, Fraction]]:
-    """Small fractions on both sides of zero, no two alike and in no simple relation."""
-    found = []
-    for point in range(_POINTS):
-        values = {}
-        for place, name in enumerate(sorted(variables)):
-            size = Fraction(7 + 13 * point + 29 * place + (point * place) % 5, 11 + 2 * point)
-            values[name] = -size if (point + place) % 3 == 2 else size
-        found.append(values)
-    return found
+def _numbers(tree: Tree) -> Iterator[Fraction]:
+    for part in tree[1:]:
+        if isinstance(part, Fraction):
+            yield part
+        elif isinstance(part, tuple):
+            yield from _numbers(part)
 
 
-def values(*trees: Tree) -> list[tuple[Value, ...]]:
-    """Evaluate trees at the same points; points at which one has no value are left out.
+def _points(trees: Sequence[Tree]) -> Iterator[dict[str, Fraction]]:
+    """Give points small and large, of both signs, and around the numbers of the expressions.
 
-    Raises
-    ------
-    Unreadable
-        One is too large.
+    Where |x - 10| changes its formula is such a number, so that it is tried on both sides.
     """
-    variables = set().union(*map(names, trees))
-    found = []
-    for point in _points(variables) if variables else [{}]:
+    variables = sorted(set().union(*map(names, trees)))
+    found = {number for tree in trees for number in _numbers(tree) if 1 < number < 10**6}
+    sizes = [*_SIZES, *(size * n for n in sorted(found)[:_MOST_NUMBERS] for size in _AROUND)]
+    for place in range(2 * len(sizes) if variables else 1):
+        yield {
+            name: (-1) ** (place * (number + 1) + number)
+            * sizes[(place // 2 * (number + 1) + 2 * number) % len(sizes)]
+            * Fraction(31 + number, 31)
+            for number, name in enumerate(variables)
+        }
+
+
+def _evaluated(*trees: Tree) -> Iterator[tuple[tuple[Value, ...], float]]:
+    """Evaluate trees at the same points, with what floating point may have lost on the way.
+
+    Points at which one has no value are left out.
+    """
+    work, count = 0.0, 0
+    for point in _points(trees):
+        evaluation = Evaluation(point)
         try:
-            found.append(tuple(Evaluation(point).value(tree) for tree in trees))
+            found = tuple(map(evaluation.value, trees))
         except (ArithmeticError, ValueError):
             continue
         except RecursionError as error:
             raise Unreadable("too deep") from error
-    if not found or (variables and len(found) < _ENOUGH):
+        yield found, _LOST * evaluation.largest
+        work, count = work + evaluation.work, count + 1
+        if work > _MOST_WORK and count >= _ENOUGH:
+            return
+    if not count or (point and count < _ENOUGH):
         raise Unreadable("no values")
-    return found
 
 
-def are_close(one: Value, other: Value) -> bool:
+def constant(tree: Tree) -> Value:
+    """Give the value of an expression without names.
+
+    Raises
+    ------
+    Unreadable
+        It is too large, or has no value.
+    """
+    return next(_evaluated(tree))[0][0]
+
+
+def real(value: Value) -> Fraction | None:
+    """Give a value as a fraction; None: it is not real."""
+    if isinstance(value, Fraction):
+        return value
+    return Fraction(value.real) if _is_real(value) else None
+
+
+def are_close(one: Value, other: Value, lost: float = 0.0) -> bool:
     """Compare exactly where both are rational, else to what floating point can tell."""
     if isinstance(one, Fraction) and isinstance(other, Fraction):
         return one == other
@@ -193,7 +237,7 @@ def are_close(one: Value, other: Value) -> bool:
         one, other = _complex(one), _complex(other)
     except OverflowError:
         return False
-    return abs(one - other) <= _CLOSE * max(abs(one), abs(other), 1e-4)
+    return abs(one - other) <= max(_CLOSE * max(abs(one), abs(other), 1e-4), lost)
 
 
 def are_equal(one: Tree, other: Tree) -> bool:
@@ -209,11 +253,15 @@ def are_equal(one: Tree, other: Tree) -> bool:
     """
     if one == other:
         return True
-    pairs = values(one, other)
-    real = [pair for pair in pairs if all(_is_real(value) for value in pair)]
-    if len(real) >= _ENOUGH:
-        pairs = real
-    return all(are_close(*pair) for pair in pairs)
+    in_reals, same_elsewhere = 0, True
+    for (first, second), lost in _evaluated(one, other):
+        is_same = are_close(first, second, lost)
+        if _is_real(first) and _is_real(second):
+            if not is_same:
+                return False
+            in_reals += 1
+        same_elsewhere = same_elsewhere and is_same
+    return same_elsewhere or in_reals >= _ENOUGH
 
 
 def factor_between(one: Tree, other: Tree) -> float | None:
@@ -224,15 +272,18 @@ def factor_between(one: Tree, other: Tree) -> float | None:
     Unreadable
         One is too large.
     """
-    pairs = [(_complex(first), _complex(second)) for first, second in values(one, other)]
-    first, second = max(pairs, key=lambda pair: abs(pair[1]))
-    if not second or not first:
-        return None
-    factor = first / second
-    if abs(factor.imag) > _CLOSE * abs(factor):
-        return None
-    same = all(are_close(left, right * factor) for left, right in pairs)
-    return factor.real if same else None
+    factor: Value = Fraction(0)
+    for (first, second), lost in _evaluated(one, other):
+        try:
+            if not factor:
+                if not first or not second:
+                    return None
+                factor = first / second
+            elif not are_close(first, second * factor, lost):
+                return None
+        except OverflowError:
+            continue
+    return float(factor.real) if _is_real(factor) else None
 
 
 def _is_real(value: Value) -> bool:

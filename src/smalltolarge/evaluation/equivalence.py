@@ -1,15 +1,27 @@
-"""Tell whether an answer found in a completion is the reference.
+r"""Tell whether an answer found in a completion is the reference: by meaning, not by its letters.
 
-What a question asks for (``Kind``) says how its answers are compared:
+Both are taken apart (``forms``) and compared by the form of the reference:
 
-* ``number``: exactly, as fractions. A float that a program prints may be off by what double
-  precision loses. A reference with two decimals or more is taken as rounded: it equals what rounds
-  to it, and a decimal of at least two places that it rounds to. One decimal is exact.
-* ``latex``: by meaning, see ``latex``.
-* ``mixed``: as exact numbers, expressions, words or options. Lists are in order only where the
-  question asks for an order.
-* ``numglue``: as the reference is: a number, a letter among the question's options (which the text
-  of that option also states), or words.
+* a value: exactly, with the same unit where both have one; ``27\%`` is also 27 and 0.27;
+* a list or a set, ``4,6,14,15``: the same values in any order, or in order where the question asks
+  for one; digits in threes are one number, or several values;
+* ``(3, 5)``, ``[a, b)``: in order, with the same brackets, since these make an interval open or
+  closed; the values alone, ``3, 5``, are also a point, and so is Python's list ``[3, 5]``;
+* a column or a matrix: entry by entry; a column also as a tuple;
+* ``y = 2x + 3``: an equation with the same solutions up to a factor, or what ``y`` is; an
+  inequality in one name is an interval, ``x \ne 2`` two;
+* ``1011_2``: the same digits, with the base or without it;
+* words: without case and articles; ``True`` is ``yes``; an option by its letter or its text.
+
+What a question asks for (``Kind``) sets the rest:
+
+* ``number``: what is said beside a number is dropped; a reference with two decimals or more is
+  taken as rounded: it equals what rounds to it, and a decimal of at least two places that it rounds
+  to. A float that a program prints may be off by what double precision loses.
+* ``latex``: ``e`` and ``i`` are constants; a reference of two decimals or more is also the fraction
+  that rounds to it. A formula copied out of the question is no answer.
+* ``mixed``: ``e`` and ``i`` are names, square brackets make a list, decimals are exact.
+* ``numglue``: as ``number``, or a letter among the question's options, or words.
 * ``unknowns``: the reference is one of at most two numbers stated. Of three or more, those that
   the question gives are dropped; if three or more are left, only the last counts.
 """
@@ -17,13 +29,16 @@ What a question asks for (``Kind``) says how its answers are compared:
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
-from smalltolarge.evaluation import algebra, expressions, latex
-from smalltolarge.evaluation.choices import chosen, options
-from smalltolarge.evaluation.expressions import Unreadable
-from smalltolarge.evaluation.forms import words
+from smalltolarge.evaluation import algebra, expressions, forms
+from smalltolarge.evaluation.choices import chosen, lettered, options
+from smalltolarge.evaluation.expressions import Tree, Unreadable
+from smalltolarge.evaluation.forms import Form, words
 from smalltolarge.evaluation.numerals import (
     Number,
     find_numbers,
@@ -42,13 +57,24 @@ _MOST_NOISE = Fraction(1, 10**6)
 """Absolute, so that a large whole number never equals its neighbour."""
 _DOUBLE = Fraction(1, 10**15)
 """Relative: what double precision cannot hold at all."""
+_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 
-_ALONE = re.compile(r"[\[({\s]{1,6}(?:[A-Za-z]\w{0,9}:\s*)?([^,:\[\](){}]{1,200}),?[\])}\s]{1,6}")
+_SIZES = r"(?:least|smallest|lowest|shortest|greatest|largest|highest|biggest|longest)"
 _ORDERED = re.compile(
-    r"\b(?:order|sort|sorted|rank|arrange|ascending|descending|increasing|decreasing)\b",
+    r"\b(?:sort|rank|arrange|(?:ascending|descending|(?:in|de)creasing|alphabetical) order"
+    rf"|put\b.{{1,300}}\border|order (?:from|of)|{_SIZES} to (?:the )?{_SIZES})\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_INTERVALS = re.compile(
+    r"\b(?:intervals?|inequalit(?:y|ies)|domain|range|(?:for )?(?:what|which|all) (?:\w+ )?values)\b",
     re.IGNORECASE,
 )
-_TRUTH = {"true": "true", "yes": "true", "false": "false", "no": "false"}
+_DECIMAL = re.compile(r"[+-]?[0-9]*\.([0-9]+)([eE][-+]?[0-9]{1,3})?")
+_SAME_WORDS = {
+    "true": "yes", "false": "no", "none": "no solution", "no solutions": "no solution",
+    "no real solution": "no solution", "no real solutions": "no solution", "empty set": "no solution",
+}  # fmt: skip
+_NOUN = re.compile(r"^(?:point|option|choice|graph|figure|statement|line) (?=\S)")
 
 
 def is_equal(found: str, reference: str, kind: Kind, question: str) -> bool:
@@ -56,155 +82,296 @@ def is_equal(found: str, reference: str, kind: Kind, question: str) -> bool:
     found, reference = found.strip(), reference.strip()
     if not found or not reference:
         return False
-    if found == reference:
+    if _bare(found) == _bare(reference):
         return True
     if max(len(found), len(reference)) > LONGEST:
         return False
-    match kind:
-        case "number":
-            return _same_number(found, reference, question)
-        case "latex":
-            return _same_latex(found, reference)
-        case "mixed":
-            return _same_mixed(found, reference, question)
-        case "numglue":
-            return _same_as_it_is(found, reference, question)
-        case "unknowns":
-            return _one_of_two(found, reference, question)
+    if kind == "unknowns":
+        return _one_of_two(found, reference, question)
+    same = _Comparison(kind, question).is_same
+    offered = options(question) if kind in ("mixed", "numglue") else {}
+    if offered or kind in ("latex", "numglue"):
+        wanted, stated = (_letter(text, offered) for text in (reference, found))
+        if wanted and (offered or kind == "numglue" or wanted in reference):
+            if stated:
+                return stated == wanted
+            if offered:
+                return [letter for letter in offered if same(found, offered[letter])] == [wanted]
+        elif stated and offered:
+            found = offered[stated]
+    return same(found, reference)
 
 
-def same_value(
-    found: Number, reference: Number, question: str = "", *, is_rounded: bool = True
-) -> bool:
-    """Compare two numbers; ``is_rounded``: a reference with decimals may be rounded."""
-    candidates = [found.value]
-    if reference.is_percent and not found.is_percent:
-        candidates.append(found.value * 100)
-    if found.is_percent and not reference.is_percent and 0 < reference.value < 1:
-        candidates.append(found.value / 100)
-    if found.scale and found.scale in question.lower():
-        scale = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
-        candidates.append(found.value / scale[found.scale])
-    return any(_near(value, found, reference, is_rounded) for value in candidates)
+def _bare(text: str) -> str:
+    # A space between two digits parts two numbers.
+    return re.sub(r"(?<![0-9])\s+|\s+(?![0-9])|\$", "", text).rstrip(".")
 
 
-def _near(value: Fraction, found: Number, reference: Number, is_rounded: bool) -> bool:
-    wanted = reference.value
-    if value == wanted:
-        return True
-    gap = abs(value - wanted)
-    noise = min(_NOISE * max(abs(wanted), Fraction(1)), _MOST_NOISE)
-    if found.is_float and gap <= max(_DOUBLE * abs(wanted), noise):
-        return True
-    # "51.0" is a whole number that went through a float, and no rounded one.
-    if not is_rounded or (reference.decimals or 0) < 2 or wanted.denominator == 1:
-        return False
-    if reference.decimals and gap <= Fraction(1, 2 * 10**reference.decimals):
-        return True
-    if found.decimals is None or found.decimals < 2 or value != found.value:
-        return False
-    return found.decimals < (reference.decimals or 0) and gap <= Fraction(1, 2 * 10**found.decimals)
-
-
-def _read(text: str) -> Number | None:
-    """Read a number, or calculate one from digits and signs: ``x = 18``, ``2 * 3``."""
-    number = read_number(text)
-    if number is not None:
-        return number
-    shown = without_latex(text).strip().strip("$*`").strip().rstrip(".")
-    shown = re.sub(r"\s(?:dollars|degrees)$", "", shown)
-    if "=" in shown:
-        return read_number(shown.rsplit("=", 1)[1])
-    if shown[:1] in ("[", "(", "{"):
-        # One value in brackets, as programs print it: [18], (18,), {x: 18}, [{x: 18}].
-        match = _ALONE.fullmatch(shown)
-        return read_number(match[1]) if match else None
-    if not re.fullmatch(r"[0-9.\s+*/()×-]*[+*/×][0-9.\s+*/()×-]*", shown):
+def _letter(text: str, offered: dict[str, str]) -> str | None:
+    """Give the one option that a text states by its letter: ``B``, ``(B) web``."""
+    offered, text = offered or dict.fromkeys("ABCDEF", ""), without_latex(text)
+    if len(re.findall(r"\(\s*[A-Fa-f]\s*\)", text)) > 1:
         return None
-    try:
-        tree = expressions.read(shown.replace("×", "*"), False)
-        [(value,)] = algebra.values(tree)
-    except Unreadable:
-        return None
-    if not isinstance(value, Fraction):
-        return None
-    return Number(value, None, False, False, "", 0, len(shown))
-
-
-def _same_number(found: str, reference: str, question: str) -> bool:
-    one, other = _read(found), _read(reference)
-    if one is None or other is None:
-        return one is other and words(found) == words(reference) != ""
-    return same_value(one, other, question)
-
-
-def _same_latex(found: str, reference: str) -> bool:
-    return latex.are_equal(found, reference)
-
-
-def _same_mixed(found: str, reference: str, question: str) -> bool:
-    offered = options(question)
-    if offered:
-        letters = [chosen(text, offered) for text in (found, reference)]
-        if letters[0] and letters[1]:
-            return letters[0] == letters[1]
-        if letters[0] and _same_unlettered(offered[letters[0]], reference, question):
-            return True
-        if letters[1]:
-            return _same_unlettered(found, offered[letters[1]], question)
-    return _same_unlettered(found, reference, question)
-
-
-def _same_unlettered(found: str, reference: str, question: str) -> bool:
-    said, wanted = words(found), words(reference)
-    if wanted in _TRUTH:
-        return _TRUTH.get(said.split(" ")[0].rstrip(",")) == _TRUTH[wanted]
-    one, other = read_number(found), read_number(reference)
-    if one and other and re.fullmatch(r"\W*[0-9.,/]+\W*", reference):
-        return same_value(one, other, question, is_rounded=False)
-    # No intervals are asked for: square brackets are a list.
-    found, reference = (re.sub(r"^\s*\[(.*)\]\s*$", r"\1", text) for text in (found, reference))
-    is_latex = "\\" in found or ("$" in found and "**" not in found)
-    ordered = bool(_ORDERED.search(question))
-    return latex.are_equal(found, reference, is_latex, ordered=ordered)
-
-
-def _same_as_it_is(found: str, reference: str, question: str) -> bool:
-    offered = options(question)
-    wanted = chosen(reference, offered) if offered else None
-    if wanted:
-        letter = chosen(found, offered)
-        if letter:
-            return letter == wanted
-        return [one for one, text in offered.items() if _states(found, text)] == [wanted]
-    if re.fullmatch(r"[A-Fa-f]", reference):
-        return chosen(found, dict.fromkeys("ABCDEF", "")) == reference.upper()
-    if _read(reference) is not None:
-        return _same_number(found, reference, question)
-    return words(found) == words(reference) != ""
-
-
-def _states(found: str, option: str) -> bool:
-    if words(found) == words(option) != "":
-        return True
-    one, other = read_number(found), read_number(option)
-    return one is not None and other is not None and same_value(one, other)
+    return chosen(text, offered) or (lettered(text, offered) if "(" in text else None)
 
 
 def _one_of_two(found: str, reference: str, question: str) -> bool:
     wanted = read_number(reference)
     if wanted is None:
         return words(found) == words(reference) != ""
-    single = None if re.search(r"[A-Za-z]\w?\s*=", found) else _read(found)
+    if re.search(r"\bor\b", found):
+        return False
+    single = None if "=" in found else read_number(found)
     stated = [single] if single else stated_numbers(found)
     if len(stated) > 2:
         given = {number.value for number in find_numbers(without_latex(question))}
         left = [number for number in stated if number.value not in given]
         stated = left if 0 < len(left) <= 2 else stated[-1:]
-    return any(same_value(number, wanted, question) for number in stated)
+    return any(_is_near(number, wanted, "unknowns", question) for number in stated)
 
 
 def stated_numbers(text: str) -> list[Number]:
     """Give the numbers in a text, in words only where there are none in digits."""
     text = without_latex(text)
     return list(find_numbers(text)) or find_worded(text)
+
+
+def _is_near(found: Number, reference: Number, kind: Kind, question: str = "") -> bool:
+    """Compare two numbers by how they are written: as floats, rounded, percent, in millions."""
+    candidates = [found.value]
+    if reference.is_percent and not found.is_percent:
+        candidates.append(found.value * 100)
+    if found.is_percent and not reference.is_percent and 0 < reference.value < 1:
+        candidates = [found.value / 100]
+    if found.scale and found.scale in question.lower():
+        candidates.append(found.value / _SCALES[found.scale])
+    return any(_rounds_to(value, found, reference, kind) for value in candidates)
+
+
+def _rounds_to(value: Fraction, found: Number, reference: Number, kind: Kind) -> bool:
+    wanted, gap = reference.value, abs(value - reference.value)
+    if not gap:
+        return True
+    noise = min(_NOISE * max(abs(wanted), Fraction(1)), _MOST_NOISE)
+    if found.is_float and (found.decimals or 9) > 5 and gap <= max(_DOUBLE * abs(wanted), noise):
+        return True
+    if found.decimals and found.decimals > 5 and reference.decimals is None:
+        return gap <= _half_unit(found)
+    # "51.0" is a whole number that went through a float, and no rounded one.
+    if kind == "mixed" or (reference.decimals or 0) < 2 or wanted.denominator == 1:
+        return False
+    if kind == "latex":
+        return found.decimals is None and gap <= _half_unit(reference)
+    if gap <= _half_unit(reference):
+        return True
+    is_shorter = 2 <= (found.decimals or 0) < (reference.decimals or 0)
+    return is_shorter and value == found.value and gap <= _half_unit(found)
+
+
+def _half_unit(number: Number) -> Fraction:
+    return Fraction(1, 2 * 10 ** (number.decimals or 0))
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Compares two answers to one question."""
+
+    kind: Kind
+    question: str
+
+    def is_same(self, found: str, reference: str) -> bool:
+        if self.kind in ("number", "numglue"):
+            one, other = read_number(found), read_number(reference)
+            if one and other:
+                return _is_near(one, other, self.kind, self.question)
+        try:
+            one_form, other_form = forms.read(found), forms.read(reference)
+            return self._same(one_form, other_form) and not self._is_copied(one_form, other_form)
+        except Unreadable:
+            return False
+
+    def _is_copied(self, found: Form, reference: Form) -> bool:
+        """Tell whether an answer is a formula of the question that is still to be worked out."""
+        if found.kind == "relation" and forms.named(found):
+            found = found.parts[-1]
+        if self.kind not in ("latex", "mixed") or found.kind not in ("value", "relation"):
+            return False
+        sides = found.parts or (found,)
+        if found.kind == "value":
+            try:
+                tree = self._tree(found.text)
+                if _is_worked_out(tree) or tree == self._tree(reference.text):
+                    return False
+            except Unreadable:
+                return False
+        copy = found.text.join(_squeezed(side.text) for side in sides)
+        place = rf"(?<![\w.^*/)}}-]){re.escape(copy)}(?![\w^(*/]|\.[0-9])"
+        return re.search(place, _squeezed(self.question)) is not None
+
+    def _same(self, found: Form, reference: Form) -> bool:
+        if "relation" in (found.kind, reference.kind):
+            return self._same_relation(found, reference)
+        if found.kind == "list" and found.text and reference.kind == "value":
+            found = Form("value", text=found.text)
+        if reference.kind == "list" and reference.text and found.kind == "value":
+            reference = Form("value", text=reference.text)
+        points = "()" if self.kind != "mixed" else found.text or reference.text
+        match reference.kind, found.kind:
+            case ("list" | "set", "list" | "set"):
+                return self._same_list(found.parts, reference.parts)
+            case ("list" | "set", "tuple") if found.text in ("()", "[]"):
+                return self._same_list(found.parts, reference.parts)
+            case ("tuple", "tuple"):
+                is_python = (found.text, reference.text) == ("[]", "()")
+                as_written = (
+                    found.text == reference.text
+                    or (is_python and not _INTERVALS.search(self.question))
+                    or self.kind == "mixed"
+                )
+                return as_written and self._all_same(found.parts, reference.parts)
+            case ("tuple", "list"):
+                parts = found.parts
+                if point := forms.assigned(parts):
+                    parts = point.parts
+                return reference.text == points and self._all_same(parts, reference.parts)
+            case ("matrix", "matrix"):
+                same_rows = found.text == reference.text
+                return same_rows and self._all_same(found.parts, reference.parts)
+            case ("matrix", "tuple" | "list"):
+                is_line = reference.text in ("1", str(len(reference.parts)))
+                return is_line and self._all_same(found.parts, reference.parts)
+            case ("tuple", "matrix"):
+                is_column = reference.text == "()" and found.text == str(len(found.parts))
+                return is_column and self._all_same(found.parts, reference.parts)
+            case ("list" | "set", "matrix"):
+                return self._same_list(forms.rows(found), reference.parts)
+            case (_, "list" | "set" | "tuple") if len(found.parts) == 1:
+                return self._same(found.parts[0], reference)
+            case ("list" | "set" | "tuple", _) if len(reference.parts) == 1:
+                return self._same(found, reference.parts[0])
+            case ("value", "value"):
+                return self._same_value(found, reference)
+            case ("words" | "value", "words" | "value"):
+                return _same_words(found.text, reference.text)
+            case _:
+                return False
+
+    def _all_same(self, found: Sequence[Form], reference: Sequence[Form]) -> bool:
+        return len(found) == len(reference) and all(map(self._same, found, reference))
+
+    def _same_list(self, found: Sequence[Form], reference: Sequence[Form]) -> bool:
+        if _ORDERED.search(self.question):
+            return self._all_same(found, reference)
+        left = list(found)
+        for part in reference:
+            place = next((i for i, other in enumerate(left) if self._same(other, part)), None)
+            if place is None:
+                return False
+            left.pop(place)
+        return not left
+
+    def _same_relation(self, found: Form, reference: Form) -> bool:
+        if found.kind == reference.kind:
+            if found.text == reference.text and self._all_same(found.parts, reference.parts):
+                return True
+            intervals = [forms.interval(form) for form in (found, reference)]
+            if all(intervals) and forms.named(found) == forms.named(reference):
+                return self._same(*intervals)
+            return found.text == reference.text and self._same_up_to_factor(found, reference)
+        if found.kind == "relation":
+            said = forms.said(found)
+            return said is not None and self._same(said, reference)
+        if reference.text == "=" and not forms.named(reference):
+            return False
+        meant = forms.said(reference)
+        return meant is not None and self._same(found, meant)
+
+    def _same_up_to_factor(self, found: Form, reference: Form) -> bool:
+        sides = [*found.parts, *reference.parts]
+        if len(sides) > 4 or any(side.kind != "value" for side in sides):
+            return False
+        try:
+            trees = [self._tree(side.text) for side in sides]
+            one, other = ("-", *trees[:2]), ("-", *trees[2:])
+            factor = algebra.factor_between(one, other)
+        except Unreadable:
+            return False
+        return factor is not None and (found.text in ("=", "!=") or factor > 0)
+
+    def _same_value(self, found: Form, reference: Form) -> bool:
+        if _clash(found.unit, reference.unit):
+            return False
+        one, other = (re.sub(r"\s", "", form.text) for form in (found, reference))
+        if one == other and "%" not in (found.unit, reference.unit):
+            return bool(one)
+        if "oo" in (one.strip("+-"), other.strip("+-")):
+            return False
+        based = [forms.BASED.fullmatch(text) for text in (one, other)]
+        if any(based):
+            digits = {text.partition("_")[0] for text in (one, other)}
+            return len(digits) == 1 and not all(based)
+        try:
+            trees = [self._tree(form.text) for form in (found, reference)]
+            if algebra.names(trees[0]) or algebra.names(trees[1]):
+                return algebra.are_equal(trees[0], trees[1])
+            value, wanted = map(algebra.constant, trees)
+        except Unreadable:
+            return _same_words(found.text, reference.text)
+        real, wanted_real = algebra.real(value), algebra.real(wanted)
+        if algebra.are_close(value, wanted):
+            real = wanted_real
+        if real is None or wanted_real is None:
+            return algebra.are_close(value, wanted)
+        number, goal = _number(found, real), _number(reference, wanted_real)
+        if goal.decimals and real != wanted_real and not isinstance(value, Fraction):
+            # A root or a constant is no rounded decimal.
+            return False
+        return _is_near(number, goal, self.kind, self.question)
+
+    def _tree(self, text: str) -> Tree:
+        return expressions.read(text, self.kind != "mixed")
+
+
+def _number(form: Form, value: Fraction) -> Number:
+    decimal = _DECIMAL.fullmatch(form.text)
+    return Number(
+        value,
+        len(decimal[1]) if decimal else None,
+        is_float=decimal is not None,
+        is_percent=form.unit == "%",
+    )
+
+
+def _is_worked_out(tree: Tree) -> bool:
+    """Tell whether nothing is left to do: a number, a name, a fraction in lowest terms."""
+    if tree[0] == "-" and tree[1] == ("number", 0):
+        tree = tree[2]
+    if tree[0] == "/" and tree[1][0] == tree[2][0] == "number":
+        up, down = tree[1][1], tree[2][1]
+        return bool(down) and (up / down).denominator == down
+    return tree[0] in ("number", "name", "constant", "infinity")
+
+
+def _squeezed(text: str) -> str:
+    text = re.sub(r"\\(?:left|right|[,;:! ])|[\s$]", "", text)
+    return re.sub(r"\\[dt]frac", r"\\frac", text)
+
+
+def _clash(one: str, other: str) -> bool:
+    """Tell whether two units differ; a unit that is missing on one side is taken as meant."""
+    for left, right in zip(one.split("/"), other.split("/"), strict=False):
+        powers = [unit.partition("^")[2] for unit in (left, right)]
+        is_any = "unit" in left + right and powers[0] == powers[1]
+        if left and right and left != right and not is_any:
+            return True
+    return False
+
+
+def _same_words(found: str, reference: str) -> bool:
+    if any(re.search(r"[0-9\\]", text) for text in (found, reference)):
+        return False
+    said, wanted = (_SAME_WORDS.get(words(text), words(text)) for text in (found, reference))
+    if wanted in ("yes", "no"):
+        first = said.partition(" ")[0].rstrip(",")
+        return _SAME_WORDS.get(first, first) == wanted
+    return bool(wanted) and wanted == _NOUN.sub("", said)

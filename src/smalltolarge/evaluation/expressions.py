@@ -54,8 +54,8 @@ _GREEK = re.compile(
 _RENAMED = {"varepsilon": "epsilon", "vartheta": "theta", "varphi": "phi"}
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?|\.[0-9]+)"
-    r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+)|(?P<sign>\*\*|[-+*/^!|(){}\[\],_]))\s*"
+    r"\s*(?:(?P<number>[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?|\.[0-9]+)"
+    r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+)|(?P<sign>\*\*|[-+*/^!|(){}\[\],_°]))\s*"
 )
 _SKIPPED = re.compile(r"\\(?:left|right|displaystyle|big|Big|bigl|bigr|[,;:! ])(?![A-Za-z])")
 
@@ -103,6 +103,7 @@ class _Reader:
         self.is_latex = is_latex
         self.place = 0
         self.bars = 0
+        self.in_function = 0
 
     def peek(self) -> str:
         return self.tokens[self.place][1] if self.place < len(self.tokens) else ""
@@ -152,14 +153,17 @@ class _Reader:
         r"""Two factors side by side: a product, but ``2\frac{1}{2}`` is a mixed number."""
         is_whole = found[0] == "number" and found[1].denominator == 1 and self.place > 0
         after_digits = is_whole and self.tokens[self.place - 1][0] == "number"
-        if self.kind() == "number" and self.tokens[self.place - 1][0] == "number":
-            raise Unreadable("two numbers side by side")
-        is_frac = self.peek() in ("\\frac", "\\dfrac", "\\tfrac")
+        is_number, is_frac = self.kind() == "number", self.peek() == "\\frac"
         second = self.power(depth)
+        if is_number and after_digits and self.take("/"):
+            # "5 1/2"
+            second, is_frac = ("/", second, self.power(depth)), True
         if after_digits and is_frac and second[0] == "/":
             up, down = second[1], second[2]
             if up[0] == down[0] == "number" and 0 < up[1] < down[1]:
                 return ("+", found, second)
+        if is_number and found[0] == "number":
+            raise Unreadable("two numbers side by side")
         return ("*", found, second)
 
     def starts_factor(self) -> bool:
@@ -182,8 +186,12 @@ class _Reader:
 
     def power(self, depth: int) -> Tree:
         found = self.factor(depth + 1)
-        while self.take("!"):
-            found = ("factorial", found)
+        while self.peek() in ("!", "°"):
+            is_angle = self.take("°")
+            if is_angle and self.in_function:
+                found = ("/", ("*", found, ("constant", "pi")), ("number", Fraction(180)))
+            elif not is_angle and self.take("!"):
+                found = ("factorial", found)
         if self.take("^") or self.take("**"):
             found = ("^", found, self.exponent(depth + 1))
         return found
@@ -240,8 +248,12 @@ class _Reader:
     def word(self, text: str, depth: int) -> Tree:
         if self.peek() == "(" and (text in FUNCTIONS or text in _EXACT):
             return self.call(text, depth)
-        if text == "pi" or (text == "oo" and not self.is_latex):
+        if text in ("pi", "oo"):
             return self.named(text)
+        if text in ("f", "g") and self.take("("):
+            found = self.sum(depth + 1)
+            self.need(")")
+            return (f"{text}()", found)
         if len(text) > 1:
             if len(text) > 3:
                 raise Unreadable(f"{text} is a word")
@@ -251,9 +263,11 @@ class _Reader:
 
     def call(self, name: str, depth: int) -> Tree:
         self.need("(")
+        self.in_function += 1
         values = [self.sum(depth + 1)]
         while self.take(","):
             values.append(self.sum(depth + 1))
+        self.in_function -= 1
         self.need(")")
         if name in ("Rational", "Fraction") and len(values) == 2:
             return ("/", *values)
@@ -268,7 +282,7 @@ class _Reader:
         return (name.lower(), values[0])
 
     def command(self, name: str, depth: int) -> Tree:
-        if name in ("frac", "dfrac", "tfrac", "cfrac"):
+        if name in ("frac", "cfrac"):
             up = self.group(depth)
             return ("/", up, self.group(depth))
         if name in ("binom", "dbinom", "tbinom"):
@@ -297,8 +311,10 @@ class _Reader:
             raise Unreadable(f"{inner} is a word")
         if name in FUNCTIONS:
             return self.applied(name, depth)
-        if name == "pi" or name == "infty" or _GREEK.fullmatch(name):
-            return self.named(_RENAMED.get(name, "oo" if name == "infty" else name))
+        if name == "pi" or _GREEK.fullmatch(name):
+            return self.named(_RENAMED.get(name, name))
+        if name in ("overline", "bar", "vec", "hat", "overrightarrow"):
+            return (f"{name}()", self.group(depth))
         raise Unreadable(f"\\{name} is not understood")
 
     def applied(self, name: str, depth: int) -> Tree:
@@ -308,14 +324,14 @@ class _Reader:
             base = self.group(depth)
         if self.take("^"):
             exponent = self.exponent(depth + 1)
-        if self.peek() == "(":
-            value = self.power(depth + 1)
-        else:
-            value = self.power(depth + 1)
-            while self.starts_factor() and self.peek()[1:] not in FUNCTIONS:
-                if self.peek() in ("(", "["):
-                    break
-                value = ("*", value, self.power(depth + 1))
+        self.in_function += 1
+        is_closed = self.peek() == "("
+        value = self.power(depth + 1)
+        while not is_closed and self.starts_factor() and self.peek()[1:] not in FUNCTIONS:
+            if self.peek() in ("(", "["):
+                break
+            value = ("*", value, self.power(depth + 1))
+        self.in_function -= 1
         found: Tree = (name, value)
         if base is not None:
             found = ("/", ("ln", value), ("ln", base))

@@ -1,207 +1,402 @@
-r"""Take an answer in LaTeX, or in the notation of programs, apart.
+r"""Take an answer apart: lists, sets, tuples, intervals, matrices, equations, inequalities, values.
 
-Lists, sets, tuples and intervals, unions, matrices, equations and inequalities become a ``Form``;
-what dresses an answer (dollar signs, boxes, units, degrees, spaces) is dropped.
+LaTeX, Unicode, plain text and what Python, numpy and sympy print are first written in one notation
+(``clean``): ``<=``, ``oo``, ``°``, ``or`` for unions. What only dresses an answer (dollar signs,
+boxes, spaces, labels) is dropped; a unit is kept beside its value.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
+from smalltolarge.evaluation import algebra, expressions
 from smalltolarge.evaluation.expressions import Unreadable
-from smalltolarge.evaluation.numerals import plain
+from smalltolarge.evaluation.numerals import leading_number, plain, unprinted
 
 _MOST_PARTS = 40
-_DEEPEST = 6
+_DEEPEST = 8
 
 _UNICODE = str.maketrans(
     {
-        "×": r"\times ",
-        "÷": "/",
-        "·": r"\cdot ",
-        "π": r"\pi ",
-        "∞": r"\infty ",
-        "√": r"\sqrt ",
-        "∪": r"\cup ",
-        "≤": r"\le ",
-        "≥": r"\ge ",
-        "≠": r"\ne ",
-        "∈": r"\in ",
-        "±": r"\pm ",
-        "θ": r"\theta ",
-        "²": "^2",
-        "³": "^3",
-        "≈": r"\approx ",
-        "–": "-",
+        "×": r"\times ", "÷": "/", "·": r"\cdot ", "π": r"\pi ", "∞": "oo", "∪": " or ",
+        "∩": " and ", "≤": "<=", "≥": ">=", "≠": "!=", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ",
+        "θ": r"\theta ", "≈": r"\approx ", "–": "-", "√": r"\sqrt", "∛": r"\sqrt[3]",
+        "ℝ": "(-oo,oo)", "∅": r"\text{no solution}", "′": "'",
     }
-)
-_CLEANED = [
-    (re.compile(r"\\(?:left|right|displaystyle|textstyle|[bB]igg?[lr]?)(?![A-Za-z])\.?"), ""),
-    (re.compile(r"\{,\}|,\\!\s*"), ","),
-    (re.compile(r"\\\$"), ""),
-    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])|°|\\deg(?![A-Za-z])"), ""),
-    (re.compile(r"\\text(?:bf|rm|it|sf|tt|normal)?\s*\{\s*(?:,\s*)?(?:and|or)\s*\}"), ","),
-    (re.compile(r"\\(?:quad|qquad)(?![A-Za-z])|(?<!\\)\\[,;:! ]|~"), " "),
-    (re.compile(r"\\[dt]frac(?![A-Za-z])"), r"\\frac"),
-    (re.compile(r"\\leqs?(?:lant)?(?![A-Za-z])"), r"\\le "),
-    (re.compile(r"\\geqs?(?:lant)?(?![A-Za-z])"), r"\\ge "),
-    (re.compile(r"\\lt(?![A-Za-z])"), "<"),
-    (re.compile(r"\\gt(?![A-Za-z])"), ">"),
-    (re.compile(r"\\l?brack(?![A-Za-z])"), "["),
-    (re.compile(r"\\rbrack(?![A-Za-z])"), "]"),
-    (re.compile(r"\\lbrace(?![A-Za-z])"), r"\\{"),
-    (re.compile(r"\\rbrace(?![A-Za-z])"), r"\\}"),
+)  # fmt: skip
+_COMMAND = r"(?![A-Za-z])"
+_TEXT = r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|mbox|mathrm|mathbf|mathit)\s*\{([^{}]{0,200})\}"
+_ROWS = r"\\(?:begin|end)\{(?:align(?:ed)?|gather(?:ed)?|equation|split|cases)\*?\}"
+_NOTATION = [
+    (re.compile(pattern), instead)
+    for pattern, instead in (
+        (rf"\\(?:left|right|displaystyle|textstyle|[bB]igg?[lrm]?){_COMMAND}\.?", ""),
+        (r"\{,\}|,\\!\s*", ","),
+        (r"\\\$", "¤"),
+        (rf"\^\s*\{{?\s*\\circ\s*\}}?|\\degree{_COMMAND}|\\deg{_COMMAND}", "°"),
+        (r"\\?%|\bper ?cent\b", "%"),
+        (rf"\\text(?:bf|rm)?\s*\{{\s*,?\s*(and|or)\s*\}}|\\(?:cup|lor|vee){_COMMAND}", r" \1or "),
+        (r"\bandor\b|\\(?:cap|land|wedge)" + _COMMAND, "and"),
+        (r"\boror\b", "or"),
+        (r"(?<=\))\s*\|\s*(?=\()", " or "),
+        (r"(?<=\))\s*&\s*(?=\()", " and "),
+        (rf"\\(?:quad|qquad){_COMMAND}|(?<!\\)\\[,;:! ]|~", " "),
+        (rf"\\[dt]frac{_COMMAND}", r"\\frac"),
+        (rf"\\leq?s?(?:lant)?{_COMMAND}", "<="),
+        (rf"\\geq?s?(?:lant)?{_COMMAND}", ">="),
+        (rf"\\neq?{_COMMAND}|\\not\s?=", "!="),
+        (rf"\\lt{_COMMAND}", "<"),
+        (rf"\\gt{_COMMAND}", ">"),
+        (r"==", "="),
+        (rf"\\colon{_COMMAND}", ":"),
+        (r"(?<=[0-9])j(?=\)?$)", "*I"),
+        (r"\bE(?=\*\*)|(?<=\*)E\b", "exp(1)"),
+        (rf"\\mid{_COMMAND}", "|"),
+        (rf"\\l?brack{_COMMAND}", "["),
+        (rf"\\rbrack{_COMMAND}", "]"),
+        (rf"\\lbrace{_COMMAND}", r"\\{"),
+        (rf"\\rbrace{_COMMAND}", r"\\}"),
+        (rf"\+?\\infty{_COMMAND}|\+oo\b|\binfinity\b", "oo"),
+        (r"\\mathbb\s*\{?\s*R\s*\}?|\bReals\b|\bS\.Reals\b", "(-oo,oo)"),
+        (r"(?:\\text\s*\{)?\s*\b[aA]ll (?:real numbers|reals)\b\s*\}?", "(-oo,oo)"),
+        (r"\(-oo,\s?oo\)\s*(?:\\setminus|\\backslash|-)\s*\\?\{([^{}]*)\\?\}", r"x != \1"),
+        (rf"\\(?:emptyset|varnothing){_COMMAND}|\bEmptySet\b|\bset\(\)|\\\{{\s*\\\}}",
+         r"\\text{no solution}"),
+        (r"\\sqrt\s*([0-9.]{2,}|[0-9.]+(?=[a-z(]))", r"\\sqrt{\1}"),
+        (r"\\sqrt\(", r"sqrt("),
+        (r"(?<=\])\s+(?=\[)", ","),
+        (r"\b0([bxo])([0-9A-Fa-f]+)\b", r"\2_0\1"),
+        (r"_0b\b", "_2"),
+        (r"_0x\b", "_{16}"),
+        (r"_0o\b", "_8"),
+    
+    )
 ]  # fmt: skip
 _WRAPPED = [
-    re.compile(r"\$\$(.*)\$\$", re.DOTALL),
-    re.compile(r"\$([^$]*)\$", re.DOTALL),
-    re.compile(r"\\\((.*)\\\)", re.DOTALL),
-    re.compile(r"\\\[(.*)\\\]", re.DOTALL),
-    re.compile(r"\*\*(.*)\*\*", re.DOTALL),
-    re.compile(r"`(.*)`", re.DOTALL),
-]
-_TEXT = re.compile(
-    r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|mbox|mathrm|mathbf|mathit)\s*\{([^{}]{0,200})\}"
-)
-_POWERED = re.compile(_TEXT.pattern + r"(?:\s*\^\s*\{?\s*[23]\s*\}?)?")
+    re.compile(pattern, re.DOTALL)
+    for pattern in (r"\$\$(.*)\$\$", r"\$([^$]*)\$", r"\\\((.*)\\\)", r"\\\[(.*)\\\]",
+                    r"\*\*(.*)\*\*", r"`(.*)`")
+]  # fmt: skip
+_WHOLE_TEXT = re.compile(_TEXT)
 _MATRIX = re.compile(
     r"\\begin\{([pbvVB]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.DOTALL
 )
-BASED = re.compile(r"([+-]?[0-9A-Za-z.,]+)_\{?(?:\\text\{)?([0-9]{1,2}|[a-z]{3,8})\}*")
+_CALL = re.compile(r"(?:sympy\.|sp\.|np\.)?([A-Z][A-Za-z0-9.]{1,24}|array)\((.*)\)", re.DOTALL)
+_BRACKETS = {
+    "Interval": "[]", "Interval.open": "()", "Interval.Lopen": "(]", "Interval.Ropen": "[)",
+    "Point": "()", "Point2D": "()", "Point3D": "()", "Tuple": "()",
+}  # fmt: skip
+BASED = re.compile(
+    r"\(?([+-]?(?=[0-9A-Z.,]*[0-9])[0-9A-Z.,]+|[A-F]{2,20})\)?_(?:\{?([0-9]{1,2})\}?|\{([a-z]{3,8})\})"
+)
 """A number in a base: ``1011_2``."""
-_RELATION = re.compile(r"\\(?:le|ge|ne|neq|in)(?![A-Za-z])|<=|>=|==|[<>=]")
-_NAMES = {r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\neq": "!=", r"\in": "in", "==": "="}
+_BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
+          "eight": "8", "nine": "9", "ten": "10", "twelve": "12", "sixteen": "16"}  # fmt: skip
+_SEPARATOR = re.compile(r"[,;]|\b(?:and|or)\b")
+_RELATION = re.compile(r"\\in(?![A-Za-z])|[<>!]=|[<>=]")
+_NUMBER = r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+][0-9]+)?"
+_SIDE_BY_SIDE = re.compile(rf"{_NUMBER}(?:\s+{_NUMBER})+")
+_GROUPED = re.compile(r"[+-]?¤?[0-9]{1,3}(?:(?:,\s?[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]+)?")
+NAME = re.compile(r"\\?[A-Za-z]+(?:\s?\([A-Za-z]\)|_\{?\w+\}?)?'?")
+"""What an equation may say the value of: ``x``, ``f(x)``, ``a_1``."""
+
+_UNITS = {
+    name: names.split()[0]
+    for names in (
+        "mm millimeter millimetre", "cm centimeter centimetre", "m meter metre",
+        "km kilometer kilometre", "in inch inche", "ft foot feet", "yd yard", "mi mile",
+        "s sec second", "min minute", "h hr hour", "day", "week", "month", "year yr",
+        "g gram gm", "kg kilogram", "mg milligram", "lb pound", "oz ounce", "ton",
+        "l liter litre", "ml milliliter", "% percent", "° degree", "¤ dollar usd", "cent ¢",
+        "rad radian", "mph", "unit", "am", "pm",
+    )
+    for name in names.split()
+}  # fmt: skip
+_TAIL = re.compile(
+    rf"\s*(?:(?P<sign>[°%¤])|{_TEXT}|(?<=[0-9}})\]!°])(?P<words>\s*(?:\b[A-Za-z]{{2,20}}\b[./]?\s?)"
+    r"{1,6}))(?P<power>\s*\^\s*\{?[23]\}?)?\s*$"
+)
 
 
 @dataclass(frozen=True)
 class Form:
-    """An answer in parts. ``kind``: leaf, words, list, set, tuple, union, matrix or relation."""
+    """An answer in parts. ``kind``: value, words, list, set, tuple, matrix or relation."""
 
     kind: str
     parts: tuple[Form, ...] = ()
     text: str = ""
-    """Of a leaf or of words; the brackets of a tuple; the signs of a relation; rows of a matrix."""
-    is_percent: bool = False
+    """Of a value or of words; brackets of a tuple; signs of a relation; rows of a matrix; of a
+    list, the number that its digits are if commas group them."""
+    unit: str = ""
+    """Of a value, in one spelling: ``cm^2``, ``mi/h``, ``%``, ``°``; empty: none that is known."""
 
 
 def clean(text: str) -> str:
-    """Drop what only dresses an answer."""
-    text = plain(text).translate(_UNICODE).strip()
-    for pattern, instead in _CLEANED:
+    """Write an answer in one notation, without what only dresses it."""
+    text = unprinted(plain(text))
+    if r"\\" in text and not re.search(r"(?<!\\)(?:\\\\)*\\(?=[A-Za-z])", text):
+        # No command stands with one backslash: all are doubled, as in JSON.
+        text = re.sub(r"\\\\(?=\\\\|[^\\])", r"\\", text)
+    text = re.sub("[⁻⁰-⁹¹²³]+", lambda match: f"^{{{_digits(match[0])}}}", text)
+    text = re.sub("[₀-₉]+", lambda match: f"_{{{_digits(match[0])}}}", text)
+    text = text.translate(_UNICODE).strip()
+    for pattern, instead in _NOTATION:
         text = pattern.sub(instead, text)
+    if r"\begin" in text and not _MATRIX.search(text):
+        text = re.sub(r"\\\\\s*&?\s*=", "=", re.sub(_ROWS, "", text))
+        text = re.sub(r"\\\\", ",", text.replace("&", ""))
     for _ in range(4):
         before = text
-        text = text.strip().strip("$").rstrip(".,;:").strip()
+        text = re.sub(r"[.,;:]+$", "", text.strip()).strip()
         for wrapped in _WRAPPED:
             if match := wrapped.fullmatch(text):
                 text = match[1].strip()
-        if text.startswith((r"\boxed{", r"\fbox{")) and _closing(text, text.index("{")) == (
-            len(text) - 1
-        ):
-            text = text[text.index("{") + 1 : -1]
+        if match := re.match(r"\\(?:boxed|fbox)\s*(?=\{)", text):
+            if _closing(text, match.end()) == len(text) - 1:
+                text = text[match.end() + 1 : -1]
         if text == before:
             break
-    return re.sub(r"^(?:\\approx|=|≈)\s*", "", text).strip()
+    text = re.sub(r"^(-?)\s*\$(?=\s*[0-9.])(?!.*\$)", r"\1¤", text).replace("$", "")
+    text = re.sub(r"([0-9]*)\.([0-9]*)\\(?:overline|bar)\s*\{([0-9]{1,40})\}", _repeating, text)
+    text = re.sub(r"^(?:\\approx|=)\s*|^(?:either|both)\s+", "", text).strip()
+    # "7/9 \approx 0.78" states the first, "x \approx 11" the second.
+    exact, _, _ = text.partition(r"\approx")
+    if not NAME.fullmatch(exact.strip()) and exact.strip():
+        return exact.strip()
+    return text.replace(r"\approx", "=")
+
+
+def _digits(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).replace("\u2212", "-")
+
+
+def _repeating(match: re.Match[str]) -> str:
+    whole, start, again = match.groups()
+    value = Fraction(int(again), 10 ** len(again) - 1) / 10 ** len(start)
+    return f"({value + Fraction(f'{whole or 0}.{start or 0}')})"
 
 
 @lru_cache(maxsize=4096)
-def read(text: str, is_latex: bool = True) -> Form:
+def read(text: str) -> Form:
     """Take an answer apart.
 
     Raises
     ------
     Unreadable
-        It has too many parts.
+        It has too many parts, or too deep ones.
     """
-    text = clean(text)
-    if match := _TEXT.fullmatch(text):
-        return Form("words", text=words(match[1]))
-    if BASED.fullmatch(re.sub(r"\s|\\text|\\mathrm|(?<![_\w])[{}]", "", _unwrapped(text))):
-        return Form("leaf", text=_unwrapped(text))
-    if "\\begin" not in text:
-        text = _without_units(text)
-    return _form(text, is_latex, 0)
+    return _form(clean(text), 0)
 
 
-def _unwrapped(text: str) -> str:
-    return _TEXT.sub(lambda match: match[1].strip(), text)
-
-
-def _without_units(text: str) -> str:
-    def drop(match: re.Match[str]) -> str:
-        inner = match[1].strip()
-        if len(inner) == 1 or re.fullmatch(r"[IiVXx]+|[A-Za-z][0-9]", inner):
-            return f" {inner} "
-        return " "
-
-    dropped = _POWERED.sub(drop, text) if "{" in text else text
-    return dropped.strip().rstrip(".,;") or text
-
-
-def _form(text: str, is_latex: bool, depth: int) -> Form:
-    text = text.strip().strip("$").strip()
+def _form(text: str, depth: int) -> Form:
+    text = text.strip()
     if depth > _DEEPEST:
         raise Unreadable("too deep")
 
     def again(part: str) -> Form:
-        return _form(part, is_latex, depth + 1)
+        return _form(part, depth + 1)
 
     if match := _MATRIX.fullmatch(text):
         rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", match[2]) if row.strip()]
-        cells = [row.split("&") for row in rows]
-        return _matrix([[again(cell) for cell in row] for row in cells])
-    if match := re.fullmatch(r"(?:Immutable)?(?:Dense)?Matrix\((\[.*\])\)", text, re.DOTALL):
-        text = match[1]
-    for separator in (r"\cup", " U ", "Union("):
-        if separator == "Union(" and text.startswith(separator) and text.endswith(")"):
-            return Form("union", tuple(map(again, _split(text[6:-1], ","))))
-        parts = _split(text, separator)
-        if len(parts) > 1:
-            return Form("union", tuple(map(again, parts)))
-    parts = [part for part in _split(_with_commas(text), ",") if part.strip()]
+        return _matrix([[again(cell) for cell in row.split("&")] for row in rows])
+    if match := _WHOLE_TEXT.fullmatch(text):
+        inner = again(match[1])
+        is_said = inner.kind == "value" and not re.search(r"[0-9]", inner.text)
+        return Form("words", text=match[1]) if is_said else inner
+    if (match := _CALL.fullmatch(text)) and _closing(text, match.start(2) - 1) == len(text) - 1:
+        if (form := _called(match[1], match[2], again)) is not None:
+            return form
+    if based := BASED.fullmatch(re.sub(r"\\(?:text|mathrm)\s*\{(\w+)\}", r"\1", text)):
+        base = based[2] or _BASES.get(based[3], based[3])
+        return Form("value", text=f"{based[1].replace(',', '')}_{base}")
+    parts, separators = _split(text, _SEPARATOR)
     if len(parts) > 1:
-        return Form("list", tuple(map(again, parts)))
-    if len(parts) == 1 and parts[0] != text:
+        forms = [form for part in parts for form in _each(again(part))]
+        if forms[0].text == "!=" and (excluded := _excluded(forms)):
+            return excluded
+        if set(separators) == {"and"} and (between := _between(forms)):
+            return between
+        grouped = re.sub(r"[, ¤]", "", text) if _GROUPED.fullmatch(text) else ""
+        return Form("list", tuple(forms), grouped)
+    if parts and parts[0] != text:
         return again(parts[0])
-    sides, signs = _relation(text)
-    if signs:
-        if signs == ["in"]:
-            return again(sides[1])
-        return Form("relation", tuple(map(again, sides)), " ".join(signs))
-    if (inner := _bracketed(text)) is not None:
-        return _inner(text, inner, again)
-    if r"\pm" in text:
-        variants = [text.replace(r"\pm", sign) for sign in ("+", "-")]
-        return Form("list", tuple(map(again, variants)))
-    if re.fullmatch(r"[0-9.\s]+(?::[0-9.\s]+)+", text):
-        return Form("words", text=re.sub(r"\s", "", text))
-    is_percent = bool(re.search(r"\\?%\s*$", text))
-    return Form("leaf", text=re.sub(r"\\?%", "", text).strip(), is_percent=is_percent)
+    sides, signs = _split(text, _RELATION)
+    if signs and len(sides) == len(signs) + 1:
+        if signs[-1] == r"\in":
+            return again(sides[-1])
+        if set(signs) == {"="}:
+            sides, signs = [sides[0], sides[-1]], ["="]
+        return _relation(tuple(map(again, sides)), signs)
+    if (inside := _bracketed(text)) is not None:
+        return _inner(text, inside, again)
+    if r"\pm" in text or r"\mp" in text:
+        return Form("list", tuple(again(_signed(text, signs)) for signs in ("+-", "-+")))
+    if _SIDE_BY_SIDE.fullmatch(text):
+        grouped = text.replace(" ", "") if _GROUPED.fullmatch(text) else ""
+        return Form("list", tuple(map(again, text.split())), grouped)
+    return _value(text)
 
 
-def _inner(text: str, inner: str, again: Callable[[str], Form]) -> Form:
+def _called(name: str, inside: str, again: Callable[[str], Form]) -> Form | None:
+    """Read what sympy and numpy print: ``Interval(0, oo)``, ``Eq(y, 2*x)``, ``Matrix([...])``."""
+    if name.endswith("Matrix") or name == "array":
+        inside = re.sub(r",\s*dtype=\w+$", "", inside)
+        return again(inside)
+    parts, _ = _split(inside, re.compile(","))
+    if name in _BRACKETS:
+        # The flags that say which end is open: Interval(0, 1, True, False).
+        flags = [part.strip() == "True" for part in parts[2:]] if "Interval" in name else []
+        ends = parts[:2] if "Interval" in name else parts
+        left, right = _BRACKETS[name]
+        if flags:
+            left, right = "[("[flags[0]], "])"[flags[-1]]
+        return _tuple(tuple(map(again, ends)), left + right)
+    if name in ("Union", "Or", "FiniteSet"):
+        return again(" or ".join(parts))
+    if name == "And":
+        return again(" and ".join(parts))
+    if name in ("Eq", "Ne") and len(parts) == 2:
+        return _relation(tuple(map(again, parts)), ["=" if name == "Eq" else "!="])
+    return None
+
+
+def _relation(sides: tuple[Form, ...], signs: Sequence[str]) -> Form:
+    """Write every inequality from the smaller side to the larger one."""
+    if signs[0] in (">", ">="):
+        sides = sides[::-1]
+        signs = [sign.replace(">", "<") if ">" in sign else ">" for sign in reversed(signs)]
+    return Form("relation", sides, " ".join(signs))
+
+
+def _each(form: Form) -> tuple[Form, ...]:
+    return form.parts if form.kind == "list" and not form.text else (form,)
+
+
+def named(relation: Form) -> str:
+    """Give the name that a relation is about: ``x`` of ``x = 5``, ``x < 5`` and ``2 < x < 5``."""
+    name = relation.parts[relation.text != "=" and len(relation.parts) > 2]
+    if relation.text != "=" and len(relation.parts) == 2 and not NAME.fullmatch(name.text):
+        name = relation.parts[1]
+    if name.kind == "tuple" and all(NAME.fullmatch(part.text) for part in name.parts):
+        return " ".join(part.text for part in name.parts)
+    return name.text if name.kind == "value" and NAME.fullmatch(name.text) else ""
+
+
+def said(relation: Form) -> Form | None:
+    """Give what a relation says of its name: a value, an interval, intervals around points."""
+    if relation.text == "=":
+        return relation.parts[0 if NAME.fullmatch(relation.parts[1].text) else 1]
+    if relation.text == "!=":
+        around, wide = relation.parts[1], Form("value", text="oo")
+        points = around.parts if around.kind == "list" else (around,)
+        ends = [Form("value", text="-oo"), *sorted(points, key=_size), wide]
+        pairs = itertools.pairwise(ends)
+        return Form("list", tuple(Form("tuple", pair, "()") for pair in pairs))
+    return interval(relation)
+
+
+def _size(form: Form) -> Fraction:
+    return algebra.real(algebra.constant(expressions.read(form.text))) or Fraction(0)
+
+
+def interval(relation: Form) -> Form | None:
+    """Write an inequality in one name as an interval; None: it is none."""
+    is_name = [bool(NAME.fullmatch(side.text)) and side.text != "oo" for side in relation.parts]
+    ends, signs = relation.parts, relation.text.split()
+    if not set(signs) <= {"<", "<="}:
+        return None
+    if is_name == [True, False]:
+        ends, signs = (Form("value", text="-oo"), ends[1]), ["<", *signs]
+    elif is_name == [False, True]:
+        ends, signs = (ends[0], Form("value", text="oo")), [*signs, "<"]
+    elif is_name == [False, True, False]:
+        ends = (ends[0], ends[2])
+    else:
+        return None
+    return Form("tuple", ends, "(["[signs[0] == "<="] + ")]"[signs[1] == "<="])
+
+
+def _excluded(forms: Sequence[Form]) -> Form | None:
+    """Write ``x != 2, 3`` and ``x != 2 and x != 3`` as one relation."""
+    points = [form.parts[1] if form.text == "!=" else form for form in forms]
+    names = {form.parts[0].text for form in forms if form.kind == "relation"}
+    if len(names) > 1 or any(point.kind != "value" for point in points):
+        return None
+    return Form("relation", (forms[0].parts[0], Form("list", tuple(points))), "!=")
+
+
+def _between(forms: Sequence[Form]) -> Form | None:
+    """Write ``x > 2 and x < 5`` as one interval; an end that is infinite says nothing."""
+    if len(forms) != 2 or {form.kind for form in forms} != {"relation"}:
+        return None
+    both = [interval(form) for form in forms]
+    ends, brackets = [], ""
+    for side in (0, 1):
+        finite = [one for one in both if one and not one.parts[side].text.endswith("oo")]
+        if len(finite) > 1 or not all(both):
+            return None
+        end = (finite or [one for one in both if one])[0]
+        ends.append(end.parts[side])
+        brackets += end.text[side]
+    return Form("tuple", tuple(ends), brackets)
+
+
+def rows(matrix: Form) -> list[Form]:
+    """Give the rows of a matrix as points."""
+    width = len(matrix.parts) // max(1, int(matrix.text))
+    starts = range(0, len(matrix.parts), max(1, width))
+    return [Form("tuple", matrix.parts[start : start + width], "()") for start in starts]
+
+
+def _tuple(parts: tuple[Form, ...], brackets: str) -> Form:
+    """Write an interval that goes on for ever as open there."""
+    infinite = [part.text.lstrip("-") == "oo" for part in parts]
+    if len(parts) == 2 and any(infinite):
+        brackets = "".join(("()"[i] if infinite[i] else brackets[i]) for i in (0, 1))
+    return Form("tuple", parts, brackets)
+
+
+def _inner(text: str, inside: str, again: Callable[[str], Form]) -> Form:
     """Read what stands in brackets."""
-    if text.startswith(("\\{", "{")):
-        parts = [part for part in _split(inner, ",") if part.strip()]
-        if text.startswith("{") and all(len(_split(part, ":")) == 2 for part in parts) and parts:
-            # A solution as sympy prints it, {x: 3, y: 5}.
-            return Form("list", tuple(again(_split(part, ":")[1]) for part in parts))
-        if text.startswith("{") and len(parts) == 1:
-            return again(inner)
-        return Form("set", tuple(map(again, parts)))
-    parts = [part for part in _split(inner, ",") if part.strip()]
-    if len(parts) == 1 and parts[0].strip() and text[0] + text[-1] in ("()", "[]"):
-        return again(parts[0])
-    forms = tuple(map(again, parts))
-    is_square = text[0] + text[-1] == "[]"
-    if is_square and forms and all(form.kind in ("tuple", "leaf") for form in forms):
-        rows = [form.parts for form in forms if form.kind == "tuple" and form.text == "[]"]
-        if len(rows) == len(forms) and len({len(row) for row in rows}) == 1:
-            return _matrix([list(row) for row in rows])
-    return Form("tuple", forms, text[0] + text[-1])
+    kind = "set" if text[0] in "\\{" else "tuple"
+    if kind == "set":
+        _, _, condition = inside.replace("|", ":", 1).partition(":")
+        if _RELATION.search(condition):
+            # {x : x > 2}
+            return again(condition)
+    parts, _ = _split(inside, _SEPARATOR)
+    if len(parts) == 1 and kind == "tuple" and _SIDE_BY_SIDE.fullmatch(parts[0].strip()):
+        parts = parts[0].split()
+    pairs = [_split(part, re.compile(":"))[0] for part in parts]
+    if kind == "set" and pairs and all(len(pair) == 2 for pair in pairs):
+        # A solution as sympy prints it: {x: 3, y: 5}.
+        solved = [_relation((again(name.strip(" '\"")), again(one)), "=") for name, one in pairs]
+        return solved[0] if len(solved) == 1 else assigned(solved) or Form("list", tuple(solved))
+    forms = tuple(form for part in parts for form in _each(again(part)))
+    if len(forms) == 1 and text[0] + text[-1] in ("()", "[]", "{}"):
+        return forms[0]
+    is_row = text[0] == "[" and len({len(form.parts) for form in forms}) == 1
+    if is_row and all(form.kind == "tuple" and form.text == "[]" for form in forms):
+        return _matrix([form.parts for form in forms])
+    return Form("set", forms) if kind == "set" else _tuple(forms, text[0] + text[-1])
+
+
+def assigned(relations: Sequence[Form]) -> Form | None:
+    """Write ``y = 5, x = 3`` as the point (3, 5): by name, if all are letters and differ."""
+    names = [form.parts[0].text for form in relations if form.kind == "relation"]
+    if len(set(names)) < len(relations) or {form.text for form in relations} != {"="}:
+        return None
+    if not all(map(NAME.fullmatch, names)):
+        return None
+    if all(len(name) == 1 for name in names):
+        relations = sorted(relations, key=lambda form: form.parts[0].text)
+    return Form("tuple", tuple(form.parts[1] for form in relations), "()")
 
 
 def _matrix(rows: Sequence[Sequence[Form]]) -> Form:
@@ -211,12 +406,55 @@ def _matrix(rows: Sequence[Sequence[Form]]) -> Form:
     return Form("matrix", cells, str(len(rows)))
 
 
-def _with_commas(text: str) -> str:
-    text = re.sub(r",?\s+(?:and|or)\s+|;", ",", text)
-    return re.sub(r"^(?:either|both)\s+", "", text)
+def _signed(text: str, signs: str) -> str:
+    return text.replace(r"\pm", signs[0]).replace(r"\mp", signs[1])
 
 
-def _pairs(text: str) -> list[int]:
+def _value(text: str) -> Form:
+    """Part a value from its unit and its label."""
+    if re.fullmatch(r"[A-Za-z -]{3,80}", text) and (number := leading_number(text)):
+        if number.end == len(text):
+            return Form("value", text=str(number.value))
+    tails: list[str] = []
+    while match := _TAIL.search(text):
+        said = match["sign"] or match["words"] or match[2] or ""
+        is_unit = match["words"] is None or any(
+            len(word) > 3 or word in _UNITS for word in re.findall(r"[A-Za-z]+", said)
+        )
+        is_name = match[2] and len(said.strip()) == 1 and said.strip() not in _UNITS
+        if not is_unit or is_name or not text[: match.start()].strip():
+            break
+        tails.insert(0, f"{said} {match['power'] or ''}")
+        text = text[: match.start()]
+    if "¤" in text:
+        text = text.replace("¤", "")
+        tails.append("¤")
+    rest = re.sub(rf"^(?:{_TEXT}\s*:?|[A-Za-z][A-Za-z ]{{2,40}}:(?=\s))", "", text).strip()
+    text = re.sub(_TEXT, lambda match: f" {match[1].strip()} ", rest or text).strip()
+    if re.fullmatch(r"[0-9.]+(?:\s*(?::|to)\s*[0-9.]+)+", text):
+        text = re.sub(r"\s*(?::|to)\s*", ":", text)
+    return Form("value", text=text, unit=_unit(" ".join(tails)))
+
+
+def _unit(text: str) -> str:
+    """Write the units that are known in one spelling: ``square inches`` is ``in^2``."""
+    found, power = "", ""
+    text = re.sub(r"[\s{}.]+", " ", re.sub(r"(?<=[ap])\.\s?m\b", "m", text.lower()))
+    for token in re.findall(r"[a-z¢]+|/|\^ ?[23]|[°%¤]", text.replace("mph", "mi/h")):
+        known = _UNITS.get(token) or _UNITS.get(token.removesuffix("s"))
+        if token in ("square", "sq", "cubic", "cu"):
+            power = "^2" if token[0] == "s" else "^3"
+        elif known:
+            found += known + power
+            power = ""
+        elif token in ("/", "per") and found:
+            found += "/"
+        elif token[0] == "^" and found:
+            found += f"^{token[-1]}"
+    return found
+
+
+def _depths(text: str) -> list[int]:
     """Give the depth of brackets at every character; an interval closes with either bracket."""
     depths, depth = [], 0
     for character in text:
@@ -229,7 +467,7 @@ def _pairs(text: str) -> list[int]:
 
 
 def _closing(text: str, opening: int) -> int:
-    depths = _pairs(text)
+    depths = _depths(text)
     inside = depths[opening]
     for place in range(opening + 1, len(text)):
         if text[place] in ")]}" and depths[place] == inside:
@@ -237,34 +475,20 @@ def _closing(text: str, opening: int) -> int:
     return -1
 
 
-def _split(text: str, separator: str) -> list[str]:
-    """Split where no bracket is open."""
-    if separator not in text:
-        return [text]
-    depths, parts, start, place = _pairs(text), [], 0, 0
-    while (place := text.find(separator, place)) >= 0:
-        if depths[place] == 0:
-            parts.append(text[start:place])
-            start = place + len(separator)
+def _split(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]:
+    """Split where no bracket is open; what is empty is left out."""
+    matches = list(separator.finditer(text))
+    if not matches:
+        return [text], []
+    depths, parts, found, start = _depths(text), [], [], 0
+    for match in matches:
+        if depths[match.start()] == 0:
+            parts.append(text[start : match.start()])
+            found.append(match[0])
+            start = match.end()
             if len(parts) > _MOST_PARTS:
                 raise Unreadable("too many parts")
-        place += len(separator)
-    return [*parts, text[start:]]
-
-
-def _relation(text: str) -> tuple[list[str], list[str]]:
-    depths, sides, signs, start = _pairs(text), [], [], 0
-    for match in _RELATION.finditer(text):
-        if depths[match.start()] == 0:
-            sides.append(text[start : match.start()])
-            signs.append(_NAMES.get(match[0], match[0]))
-            start = match.end()
-    sides.append(text[start:])
-    if len(signs) > 1 and set(signs) == {"="}:
-        return [sides[0], sides[-1]], ["="]
-    if len(signs) > 2 or not all(side.strip() for side in sides):
-        return [text], []
-    return sides, signs
+    return [part for part in (*parts, text[start:]) if part.strip()], found
 
 
 def _bracketed(text: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 _MOST_DIGITS = 3000
@@ -19,55 +19,24 @@ _MOST_EXPONENT = 400
 _SMALL = {
     word: value
     for value, word in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-        ]
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen".split()
     )
 }
 _TENS = {
     word: 10 * value
     for value, word in enumerate(
-        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], start=2
+        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
     )
 }
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 _PARTS = {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4)}
-_VULGAR = {
-    "½": "1/2",
-    "⅓": "1/3",
-    "⅔": "2/3",
-    "¼": "1/4",
-    "¾": "3/4",
-    "⅕": "1/5",
-    "⅖": "2/5",
-    "⅗": "3/5",
-    "⅘": "4/5",
-    "⅙": "1/6",
-    "⅚": "5/6",
-    "⅛": "1/8",
-    "⅜": "3/8",
-    "⅝": "5/8",
-    "⅞": "7/8",
-}
+_VULGAR = dict(
+    pair.split("=")
+    for pair in (
+        "½=1/2 ⅓=1/3 ⅔=2/3 ¼=1/4 ¾=3/4 ⅕=1/5 ⅖=2/5 ⅗=3/5 ⅘=4/5 ⅙=1/6 ⅚=5/6 ⅛=1/8 ⅜=3/8 ⅝=5/8 ⅞=7/8"
+    ).split()
+)
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u2212\ufe63\uff0d\u2011\u2010", "-"),
@@ -154,15 +123,15 @@ class Number:
     """A number, and how it is written."""
 
     value: Fraction
-    decimals: int | None
+    decimals: int | None = None
     """Digits after the point; None: written without one."""
-    is_float: bool
+    is_float: bool = False
     """Written with a point or an exponent, as programs print floats."""
-    is_percent: bool
-    scale: str
+    is_percent: bool = False
+    scale: str = ""
     """``million`` and its like, already in the value; empty: none."""
-    start: int
-    end: int
+    start: int = 0
+    end: int = 0
 
 
 def plain(text: str) -> str:
@@ -170,12 +139,17 @@ def plain(text: str) -> str:
     return text.translate(_PLAIN)
 
 
-def without_latex(text: str) -> str:
-    """Write numbers in LaTeX, and in Python's types, as plain text."""
-    text = plain(text)
+def unprinted(text: str) -> str:
+    """Write Python's numbers as plain text: ``np.float64(2.0)``, ``Fraction(1, 2)``."""
     if "(" in text:
         for pattern, instead in _PRINTED:
             text = pattern.sub(instead, text)
+    return text
+
+
+def without_latex(text: str) -> str:
+    """Write numbers in LaTeX, and in Python's types, as plain text."""
+    text = unprinted(plain(text))
     if "\\" in text or "{" in text:
         for pattern, instead in _LATEX:
             text = pattern.sub(instead, text)
@@ -196,7 +170,7 @@ def leading_number(text: str) -> Number | None:
     if match := _LEADING.match(text, start):
         number = _number(match, text)
         if number and signed:
-            return Number(-number.value, *_rest(number), 0, number.end)
+            return replace(number, value=-number.value, start=0)
         return number
     match = _WORDS.match(text)
     return _from_words(match) if match else None
@@ -218,10 +192,6 @@ def read_number(text: str) -> Number | None:
     if any(True for _ in find_numbers(after)) or re.match(r"\s*[-+*/^=<>×÷(\[{]", after):
         return None
     return number
-
-
-def _rest(number: Number) -> tuple[int | None, bool, bool, str]:
-    return number.decimals, number.is_float, number.is_percent, number.scale
 
 
 def _number(match: re.Match[str], text: str) -> Number | None:
@@ -289,4 +259,4 @@ def _from_words(match: re.Match[str]) -> Number | None:
     if match["part"]:
         value += _PARTS[re.split(r"[\s-]", match["part"].lower())[-1]]
     value = -value if match["minus"] else value
-    return Number(value, None, False, False, "", match.start(), match.end())
+    return Number(value, start=match.start(), end=match.end())
