@@ -69,6 +69,9 @@ _INTERVALS = re.compile(
     r"\b(?:intervals?|inequalit(?:y|ies)|domain|range|(?:for )?(?:what|which|all) (?:\w+ )?values)\b",
     re.IGNORECASE,
 )
+_CONVERTED = re.compile(
+    r"\b(?:convert|express|write|simplif|fraction|decimal|mixed number|terms)", re.IGNORECASE
+)
 _DECIMAL = re.compile(r"[+-]?[0-9]*\.([0-9]+)([eE][-+]?[0-9]{1,3})?")
 _SAME_WORDS = {
     "true": "yes", "false": "no", "none": "no solution", "no solutions": "no solution",
@@ -141,8 +144,10 @@ def _is_near(found: Number, reference: Number, kind: Kind, question: str = "") -
     candidates = [found.value]
     if reference.is_percent and not found.is_percent:
         candidates.append(found.value * 100)
-    if found.is_percent and not reference.is_percent and 0 < reference.value < 1:
-        candidates = [found.value / 100]
+    if found.is_percent and not reference.is_percent:
+        is_part = 0 < reference.value < 1
+        is_asked = re.search("%|per ?cent", question or "%", re.IGNORECASE)
+        candidates = [found.value / 100] if is_part else candidates if is_asked else []
     if found.scale and found.scale in question.lower():
         candidates.append(found.value / _SCALES[found.scale])
     return any(_rounds_to(value, found, reference, kind) for value in candidates)
@@ -185,28 +190,37 @@ class _Comparison:
             if one and other:
                 return _is_near(one, other, self.kind, self.question)
         try:
-            one_form, other_form = forms.read(found), forms.read(reference)
-            return self._same(one_form, other_form) and not self._is_copied(one_form, other_form)
+            one, other = forms.read(found), forms.read(reference)
+            return self._same(one, other) and not self._is_copied(found, one, other)
         except Unreadable:
             return False
 
-    def _is_copied(self, found: Form, reference: Form) -> bool:
+    def _is_copied(self, text: str, found: Form, reference: Form) -> bool:
         """Tell whether an answer is a formula of the question that is still to be worked out."""
-        if found.kind == "relation" and forms.named(found):
-            found = found.parts[-1]
         if self.kind not in ("latex", "mixed") or found.kind not in ("value", "relation"):
             return False
-        sides = found.parts or (found,)
-        if found.kind == "value":
-            try:
-                tree = self._tree(found.text)
-                if _is_worked_out(tree) or tree == self._tree(reference.text):
-                    return False
-            except Unreadable:
-                return False
-        copy = found.text.join(_squeezed(side.text) for side in sides)
-        place = rf"(?<![\w.^*/)}}-]){re.escape(copy)}(?![\w^(*/]|\.[0-9])"
-        return re.search(place, _squeezed(self.question)) is not None
+        if found.kind == "relation" and forms.named(found):
+            text, found = text.rpartition("=")[2], found.parts[-1]
+        if found.kind == "value" and self._is_worked_out(found, reference):
+            return False
+        copy = r"\s*".join(map(re.escape, re.sub(r"\s", "", _loose(text))))
+        question = _loose(self.question)
+        for match in re.finditer(rf"(?<![\w.]){copy}(?![\w^(])", question):
+            before, after = question[: match.start()].rstrip(), question[match.end() :].lstrip()
+            if before[-1:] not in tuple("+-*/^(") and after[:1] not in tuple("+-*/^"):
+                return True
+        return False
+
+    def _is_worked_out(self, found: Form, reference: Form) -> bool:
+        """Tell whether a value is a number where no other form of it is asked for."""
+        goal = forms.said(reference) if reference.kind == "relation" else reference
+        try:
+            tree = self._tree(found.text)
+            if goal and tree == self._tree(goal.text):
+                return True
+        except Unreadable:
+            return goal is None or goal.kind != "value"
+        return _is_number(tree) and not _CONVERTED.search(self.question)
 
     def _same(self, found: Form, reference: Form) -> bool:
         if "relation" in (found.kind, reference.kind):
@@ -342,7 +356,7 @@ def _number(form: Form, value: Fraction) -> Number:
     )
 
 
-def _is_worked_out(tree: Tree) -> bool:
+def _is_number(tree: Tree) -> bool:
     """Tell whether nothing is left to do: a number, a name, a fraction in lowest terms."""
     if tree[0] == "-" and tree[1] == ("number", 0):
         tree = tree[2]
@@ -352,8 +366,8 @@ def _is_worked_out(tree: Tree) -> bool:
     return tree[0] in ("number", "name", "constant", "infinity")
 
 
-def _squeezed(text: str) -> str:
-    text = re.sub(r"\\(?:left|right|[,;:! ])|[\s$]", "", text)
+def _loose(text: str) -> str:
+    text = re.sub(r"\\(?:left|right|displaystyle|[,;:! ])", "", text).strip(" $.")
     return re.sub(r"\\[dt]frac", r"\\frac", text)
 
 

@@ -54,7 +54,7 @@ _GREEK = re.compile(
 _RENAMED = {"varepsilon": "epsilon", "vartheta": "theta", "varphi": "phi"}
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?|\.[0-9]+)"
+    r"\s*(?:(?P<number>[0-9]*\.[0-9]*\\(?:overline|bar)\s*\{[0-9]{1,40}\}|[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?|\.[0-9]+)"
     r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+)|(?P<sign>\*\*|[-+*/^!|(){}\[\],_°]))\s*"
 )
 _SKIPPED = re.compile(r"\\(?:left|right|displaystyle|big|Big|bigl|bigr|[,;:! ])(?![A-Za-z])")
@@ -93,6 +93,16 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     if not found:
         raise Unreadable("empty")
     return found
+
+
+def _number(text: str) -> Fraction:
+    """Read digits, also with a period: ``0.1\\overline{6}``."""
+    plain, _, again = text.partition("\\")
+    if not again:
+        return Fraction(text)
+    digits = re.sub("[^0-9]", "", again)
+    places = len(plain.partition(".")[2])
+    return Fraction(f"0{plain}0") + Fraction(int(digits), (10 ** len(digits) - 1) * 10**places)
 
 
 class _Reader:
@@ -225,7 +235,7 @@ class _Reader:
         kind, text = self.kind(), self.peek()
         self.place += 1
         if kind == "number":
-            return ("number", Fraction(text))
+            return ("number", _number(text))
         for opening, closing in (("(", ")"), ("[", "]"), ("{", "}")):
             if text == opening:
                 bars, self.bars = self.bars, 0

@@ -37,7 +37,8 @@ _NOTATION = [
     (re.compile(pattern), instead)
     for pattern, instead in (
         (rf"\\(?:left|right|displaystyle|textstyle|[bB]igg?[lrm]?){_COMMAND}\.?", ""),
-        (r"\{,\}|,\\!\s*", ","),
+        (r"\{,\}|,\\!\s*", ""),
+        (r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}", r"\\frac{\1}{\2}"),
         (r"\\\$", "¤"),
         (rf"\^\s*\{{?\s*\\circ\s*\}}?|\\degree{_COMMAND}|\\deg{_COMMAND}", "°"),
         (r"\\?%|\bper ?cent\b", "%"),
@@ -163,7 +164,6 @@ def clean(text: str) -> str:
         if text == before:
             break
     text = re.sub(r"^(-?)\s*\$(?=\s*[0-9.])(?!.*\$)", r"\1¤", text).replace("$", "")
-    text = re.sub(r"([0-9]*)\.([0-9]*)\\(?:overline|bar)\s*\{([0-9]{1,40})\}", _repeating, text)
     text = re.sub(r"^(?:\\approx|=)\s*|^(?:either|both)\s+", "", text).strip()
     # "7/9 \approx 0.78" states the first, "x \approx 11" the second.
     exact, _, _ = text.partition(r"\approx")
@@ -174,12 +174,6 @@ def clean(text: str) -> str:
 
 def _digits(text: str) -> str:
     return unicodedata.normalize("NFKC", text).replace("\u2212", "-")
-
-
-def _repeating(match: re.Match[str]) -> str:
-    whole, start, again = match.groups()
-    value = Fraction(int(again), 10 ** len(again) - 1) / 10 ** len(start)
-    return f"({value + Fraction(f'{whole or 0}.{start or 0}')})"
 
 
 @lru_cache(maxsize=4096)
