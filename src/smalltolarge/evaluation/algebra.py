@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import cmath
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
@@ -33,7 +34,8 @@ _MOST_NUMBERS = 6
 _ENOUGH = 3
 
 Value = Fraction | complex
-_CONSTANTS = {"pi": math.pi, "e": math.e, "i": 1j}
+_CONSTANTS = {"pi": complex(math.pi), "e": complex(math.e), "i": 1j}
+_SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 
 def names(tree: Tree) -> set[str]:
@@ -43,34 +45,23 @@ def names(tree: Tree) -> set[str]:
     return set().union(*(names(part) for part in tree[1:] if isinstance(part, tuple)))
 
 
-class Evaluation:
+class _Evaluation:
     """Values of trees at one point; refuses what would cost too much."""
 
     def __init__(self, point: Mapping[str, Fraction]) -> None:
         self.point = point
-        self.work = 0.0
-        self.largest = 0.0
+        self.work = self.largest = 0.0
 
     def value(self, tree: Tree) -> Value:
-        """Evaluate a tree.
-
-        Raises
-        ------
-        Unreadable
-            Too large.
-        ArithmeticError, ValueError
-            It has no value here.
-        """
+        """Evaluate a tree; what has no value here raises ArithmeticError or ValueError."""
         operation = tree[0]
         if operation == "number":
             return tree[1]  # type: ignore[no-any-return]
-        if operation == "name":
-            return self.point[tree[1]]
-        if operation == "constant":
-            return complex(_CONSTANTS[tree[1]])
+        if operation in ("name", "constant"):
+            return (self.point if operation == "name" else _CONSTANTS)[tree[1]]
         if operation == "infinity":
             raise Unreadable("infinite")
-        found = self.apply(operation, [self.value(part) for part in tree[1:]])
+        found = _applied(operation, *map(self.value, tree[1:]))
         bits = 1
         if isinstance(found, Fraction):
             bits = found.numerator.bit_length() + found.denominator.bit_length()
@@ -83,53 +74,41 @@ class Evaluation:
             raise Unreadable("too large")
         return found
 
-    def apply(self, operation: str, values: list[Value]) -> Value:
-        first, last = values[0], values[-1]
-        match operation:
-            case "+":
-                return first + last
-            case "-":
-                return first - last
-            case "*":
-                return first * last
-            case "/":
-                return first / last
-            case "^":
-                return _power(first, last)
-            case "sqrt":
-                return _power(first, Fraction(1, 2))
-            case "cbrt":
-                if isinstance(first, Fraction) and first < 0:
-                    return -_power(-first, Fraction(1, 3))
-                return _power(first, Fraction(1, 3))
-            case "abs":
-                return abs(first) if isinstance(first, Fraction) else complex(abs(first))
-            case "floor" | "ceil" | "ceiling":
-                rounded = math.floor if operation == "floor" else math.ceil
-                real = first if isinstance(first, Fraction) else _real(first)
-                return Fraction(rounded(real))
-            case "factorial":
-                return Fraction(math.factorial(_small(first)))
-            case "binomial":
-                return Fraction(math.comb(_small(first), _small(last)))
-            case _ if operation.endswith("()"):
-                # A function that nothing is known of: some value for each argument.
-                seed = sum(map(ord, operation))
-                return (first * first * seed + 1) / (first * first + first + seed)
-            case _:
-                if isinstance(first, Fraction) and first == 0 and operation in ("exp", "cos"):
-                    return Fraction(1)
-                return FUNCTIONS[operation](_complex(first))
+
+def _applied(operation: str, *values: Value) -> Value:
+    first, last = values[0], values[-1]
+    match operation:
+        case "+" | "-" | "*" | "/":
+            return _SIGNS[operation](first, last)
+        case "^":
+            return _power(first, last)
+        case "sqrt":
+            return _power(first, Fraction(1, 2))
+        case "cbrt":
+            is_negative = isinstance(first, Fraction) and first < 0
+            return -_power(-first, Fraction(1, 3)) if is_negative else _power(first, Fraction(1, 3))
+        case "abs":
+            return abs(first) if isinstance(first, Fraction) else complex(abs(first))
+        case "floor" | "ceil" | "ceiling":
+            whole = first if isinstance(first, Fraction) else real(first)
+            if whole is None:
+                raise ValueError("not real")
+            return Fraction(math.floor(whole) if operation == "floor" else math.ceil(whole))
+        case "factorial":
+            return Fraction(math.factorial(_small(first)))
+        case "binomial":
+            return Fraction(math.comb(_small(first), _small(last)))
+        case _ if operation.endswith("()"):
+            # A function that nothing is known of: some value for each argument.
+            seed = sum(map(ord, operation))
+            return (first * first * seed + 1) / (first * first + first + seed)
+        case "exp" | "cos" if first == 0:
+            return Fraction(1)
+    return FUNCTIONS[operation](_complex(first))
 
 
 def _complex(value: Value) -> complex:
     return complex(float(value)) if isinstance(value, Fraction) else value
-
-
-def _real(value: complex) -> float:
-    if abs(value.imag) > _CLOSE:
-        raise ValueError("not real")
-    return value.real
 
 
 def _small(value: Value) -> int:
@@ -196,13 +175,11 @@ def _evaluated(*trees: Tree) -> Iterator[tuple[tuple[Value, ...], float]]:
     """
     work, count = 0.0, 0
     for point in _points(trees):
-        evaluation = Evaluation(point)
+        evaluation = _Evaluation(point)
         try:
             found = tuple(map(evaluation.value, trees))
         except (ArithmeticError, ValueError):
             continue
-        except RecursionError as error:
-            raise Unreadable("too deep") from error
         yield found, _LOST * evaluation.largest
         work, count = work + evaluation.work, count + 1
         if work > _MOST_WORK and count >= _ENOUGH:

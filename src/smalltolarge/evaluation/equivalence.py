@@ -199,7 +199,7 @@ class _Comparison:
         """Tell whether an answer is a formula of the question that is still to be worked out."""
         if self.kind not in ("latex", "mixed") or found.kind not in ("value", "relation"):
             return False
-        if found.kind == "relation" and forms.named(found):
+        if found.text == "=" and forms.is_name(found.parts[0]):
             text, found = text.rpartition("=")[2], found.parts[-1]
         if found.kind == "value" and self._is_worked_out(found, reference):
             return False
@@ -213,13 +213,13 @@ class _Comparison:
 
     def _is_worked_out(self, found: Form, reference: Form) -> bool:
         """Tell whether a value is a number where no other form of it is asked for."""
-        goal = forms.said(reference) if reference.kind == "relation" else reference
+        goal = _stated(reference) if reference.text == "=" else reference
         try:
             tree = self._tree(found.text)
-            if goal and tree == self._tree(goal.text):
+            if tree == self._tree(goal.text):
                 return True
         except Unreadable:
-            return goal is None or goal.kind != "value"
+            return True
         return _is_number(tree) and not _CONVERTED.search(self.question)
 
     def _same(self, found: Form, reference: Form) -> bool:
@@ -229,36 +229,28 @@ class _Comparison:
             found = Form("value", text=found.text)
         if reference.kind == "list" and reference.text and found.kind == "value":
             reference = Form("value", text=reference.text)
-        points = "()" if self.kind != "mixed" else found.text or reference.text
         match reference.kind, found.kind:
             case ("list" | "set", "list" | "set"):
                 return self._same_list(found.parts, reference.parts)
             case ("list" | "set", "tuple") if found.text in ("()", "[]"):
                 return self._same_list(found.parts, reference.parts)
             case ("tuple", "tuple"):
-                is_python = (found.text, reference.text) == ("[]", "()")
-                as_written = (
-                    found.text == reference.text
-                    or (is_python and not _INTERVALS.search(self.question))
-                    or self.kind == "mixed"
+                return self._same_brackets(found, reference) and self._all_same(
+                    found.parts, reference.parts
                 )
-                return as_written and self._all_same(found.parts, reference.parts)
             case ("tuple", "list"):
-                parts = found.parts
-                if point := forms.assigned(parts):
-                    parts = point.parts
-                return reference.text == points and self._all_same(parts, reference.parts)
+                point = forms.assigned(found.parts) or found
+                is_point = reference.text == "()" or self.kind == "mixed"
+                return is_point and self._all_same(point.parts, reference.parts)
             case ("matrix", "matrix"):
-                same_rows = found.text == reference.text
-                return same_rows and self._all_same(found.parts, reference.parts)
+                return self._all_same(found.parts, reference.parts)
             case ("matrix", "tuple" | "list"):
-                is_line = reference.text in ("1", str(len(reference.parts)))
-                return is_line and self._all_same(found.parts, reference.parts)
+                return _is_line(reference) and self._all_same(found.parts, _cells(reference))
             case ("tuple", "matrix"):
-                is_column = reference.text == "()" and found.text == str(len(found.parts))
-                return is_column and self._all_same(found.parts, reference.parts)
+                is_column = all(len(row.parts) == 1 for row in found.parts)
+                return is_column and self._all_same(_cells(found), reference.parts)
             case ("list" | "set", "matrix"):
-                return self._same_list(forms.rows(found), reference.parts)
+                return self._same_list(found.parts, reference.parts)
             case (_, "list" | "set" | "tuple") if len(found.parts) == 1:
                 return self._same(found.parts[0], reference)
             case ("list" | "set" | "tuple", _) if len(reference.parts) == 1:
@@ -269,6 +261,15 @@ class _Comparison:
                 return _same_words(found.text, reference.text)
             case _:
                 return False
+
+    def _same_brackets(self, found: Form, reference: Form) -> bool:
+        if found.unit and reference.unit and found.unit != reference.unit:
+            return False
+        if found.text == reference.text or self.kind == "mixed":
+            return True
+        # Python writes points as lists.
+        is_list = (found.text, reference.text) == ("[]", "()")
+        return is_list and not _INTERVALS.search(self.question)
 
     def _all_same(self, found: Sequence[Form], reference: Sequence[Form]) -> bool:
         return len(found) == len(reference) and all(map(self._same, found, reference))
@@ -286,19 +287,15 @@ class _Comparison:
 
     def _same_relation(self, found: Form, reference: Form) -> bool:
         if found.kind == reference.kind:
-            if found.text == reference.text and self._all_same(found.parts, reference.parts):
-                return True
-            intervals = [forms.interval(form) for form in (found, reference)]
-            if all(intervals) and forms.named(found) == forms.named(reference):
-                return self._same(*intervals)
-            return found.text == reference.text and self._same_up_to_factor(found, reference)
+            as_written = found.text == reference.text
+            return as_written and (
+                self._all_same(found.parts, reference.parts)
+                or self._same_up_to_factor(found, reference)
+            )
         if found.kind == "relation":
-            said = forms.said(found)
-            return said is not None and self._same(said, reference)
-        if reference.text == "=" and not forms.named(reference):
-            return False
-        meant = forms.said(reference)
-        return meant is not None and self._same(found, meant)
+            return found.text == "=" and self._same(_stated(found), reference)
+        is_named = reference.text == "=" and forms.is_name(reference.parts[0])
+        return is_named and self._same(found, reference.parts[1])
 
     def _same_up_to_factor(self, found: Form, reference: Form) -> bool:
         sides = [*found.parts, *reference.parts]
@@ -354,6 +351,19 @@ def _number(form: Form, value: Fraction) -> Number:
         is_float=decimal is not None,
         is_percent=form.unit == "%",
     )
+
+
+def _stated(equation: Form) -> Form:
+    """Give what an equation says of its name: ``5`` for ``x = 5``, and for ``5 = x``."""
+    return equation.parts[0 if forms.is_name(equation.parts[1]) else 1]
+
+
+def _cells(matrix: Form) -> list[Form]:
+    return [cell for row in matrix.parts for cell in row.parts]
+
+
+def _is_line(matrix: Form) -> bool:
+    return len(matrix.parts) == 1 or all(len(row.parts) == 1 for row in matrix.parts)
 
 
 def _is_number(tree: Tree) -> bool:

@@ -7,12 +7,13 @@ boxes, spaces, labels) is dropped; a unit is kept beside its value.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from smalltolarge.evaluation import algebra, expressions
@@ -58,6 +59,7 @@ _NOTATION = [
         (rf"\\colon{_COMMAND}", ":"),
         (r"(?<=[0-9])j(?=\)?$)", "*I"),
         (r"\bE(?=\*\*)|(?<=\*)E\b", "exp(1)"),
+        (r"\b([A-Za-z])\s*!=\s*([^,=<>!]+),\s*(?:\1\s*!=)?", r"\1 != \2 and \1 != "),
         (rf"\\mid{_COMMAND}", "|"),
         (rf"\\l?brack{_COMMAND}", "["),
         (rf"\\rbrack{_COMMAND}", "]"),
@@ -93,12 +95,11 @@ _BRACKETS = {
     "Interval": "[]", "Interval.open": "()", "Interval.Lopen": "(]", "Interval.Ropen": "[)",
     "Point": "()", "Point2D": "()", "Point3D": "()", "Tuple": "()",
 }  # fmt: skip
+_JOINED = {"Union": " or ", "Or": " or ", "FiniteSet": ",", "And": " and ", "Eq": "=", "Ne": "!="}
 BASED = re.compile(
     r"\(?([+-]?(?=[0-9A-Z.,]*[0-9])[0-9A-Z.,]+|[A-F]{2,20})\)?_(?:\{?([0-9]{1,2})\}?|\{([a-z]{3,8})\})"
 )
 """A number in a base: ``1011_2``."""
-_BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
-          "eight": "8", "nine": "9", "ten": "10", "twelve": "12", "sixteen": "16"}  # fmt: skip
 _SEPARATOR = re.compile(r"[,;]|\b(?:and|or)\b")
 _RELATION = re.compile(r"\\in(?![A-Za-z])|[<>!]=|[<>=]")
 _NUMBER = r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+][0-9]+)?"
@@ -127,15 +128,19 @@ _TAIL = re.compile(
 
 @dataclass(frozen=True)
 class Form:
-    """An answer in parts. ``kind``: value, words, list, set, tuple, matrix or relation."""
+    """An answer in parts. ``kind``: value, words, list, set, tuple, matrix (of rows), relation."""
 
     kind: str
     parts: tuple[Form, ...] = ()
     text: str = ""
-    """Of a value or of words; brackets of a tuple; signs of a relation; rows of a matrix; of a
-    list, the number that its digits are if commas group them."""
+    """Of a value or of words; brackets of a tuple; signs of a relation; of a list, the number that
+    its digits are if commas group them."""
     unit: str = ""
-    """Of a value, in one spelling: ``cm^2``, ``mi/h``, ``%``, ``°``; empty: none that is known."""
+    """Of a value, in one spelling: ``cm^2``, ``mi/h``, ``%``, ``°``; of an interval, the name that
+    is in it; empty: none that is known."""
+
+
+_LEAST, _MOST = Form("value", text="-oo"), Form("value", text="oo")
 
 
 def clean(text: str) -> str:
@@ -197,27 +202,27 @@ def _form(text: str, depth: int) -> Form:
         return _form(part, depth + 1)
 
     if match := _MATRIX.fullmatch(text):
-        rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", match[2]) if row.strip()]
-        return _matrix([[again(cell) for cell in row.split("&")] for row in rows])
+        lines = [line for line in re.split(r"\\\\(?:\[[^\]]*\])?", match[2]) if line.strip()]
+        cells = [tuple(again(cell) for cell in line.split("&")) for line in lines[:_MOST_PARTS]]
+        return Form("matrix", tuple(Form("tuple", row, "()") for row in cells))
     if match := _WHOLE_TEXT.fullmatch(text):
         inner = again(match[1])
         is_said = inner.kind == "value" and not re.search(r"[0-9]", inner.text)
         return Form("words", text=match[1]) if is_said else inner
-    if (match := _CALL.fullmatch(text)) and _closing(text, match.start(2) - 1) == len(text) - 1:
-        if (form := _called(match[1], match[2], again)) is not None:
-            return form
+    match = _CALL.fullmatch(text)
+    is_call = match and _closing(text, match.start(2) - 1) == len(text) - 1
+    if match and is_call and (form := _called(match[1], match[2], again)):
+        return form
     if based := BASED.fullmatch(re.sub(r"\\(?:text|mathrm)\s*\{(\w+)\}", r"\1", text)):
-        base = based[2] or _BASES.get(based[3], based[3])
-        return Form("value", text=f"{based[1].replace(',', '')}_{base}")
+        number = leading_number(based[2] or based[3])
+        return Form("value", text=f"{based[1].replace(',', '')}_{number.value if number else ''}")
     parts, separators = _split(text, _SEPARATOR)
     if len(parts) > 1:
-        forms = [form for part in parts for form in _each(again(part))]
-        if forms[0].text == "!=" and (excluded := _excluded(forms)):
-            return excluded
-        if set(separators) == {"and"} and (between := _between(forms)):
-            return between
+        forms = [again(part) for part in parts]
+        if set(separators) == {"and"} and all(map(_intervals, forms)):
+            return Form("list", tuple(functools.reduce(_intersection, map(_intervals, forms))))
         grouped = re.sub(r"[, ¤]", "", text) if _GROUPED.fullmatch(text) else ""
-        return Form("list", tuple(forms), grouped)
+        return Form("list", tuple(part for form in forms for part in _each(form)), grouped)
     if parts and parts[0] != text:
         return again(parts[0])
     sides, signs = _split(text, _RELATION)
@@ -226,11 +231,12 @@ def _form(text: str, depth: int) -> Form:
             return again(sides[-1])
         if set(signs) == {"="}:
             sides, signs = [sides[0], sides[-1]], ["="]
-        return _relation(tuple(map(again, sides)), signs)
+        return _relation([again(side) for side in sides], signs)
     if (inside := _bracketed(text)) is not None:
         return _inner(text, inside, again)
     if r"\pm" in text or r"\mp" in text:
-        return Form("list", tuple(again(_signed(text, signs)) for signs in ("+-", "-+")))
+        both = [text.replace(r"\pm", plus).replace(r"\mp", minus) for plus, minus in ("+-", "-+")]
+        return Form("list", tuple(map(again, both)))
     if _SIDE_BY_SIDE.fullmatch(text):
         grouped = text.replace(" ", "") if _GROUPED.fullmatch(text) else ""
         return Form("list", tuple(map(again, text.split())), grouped)
@@ -239,121 +245,75 @@ def _form(text: str, depth: int) -> Form:
 
 def _called(name: str, inside: str, again: Callable[[str], Form]) -> Form | None:
     """Read what sympy and numpy print: ``Interval(0, oo)``, ``Eq(y, 2*x)``, ``Matrix([...])``."""
-    if name.endswith("Matrix") or name == "array":
-        inside = re.sub(r",\s*dtype=\w+$", "", inside)
-        return again(inside)
     parts, _ = _split(inside, re.compile(","))
+    if name in _JOINED:
+        return again(_JOINED[name].join(parts))
     if name in _BRACKETS:
-        # The flags that say which end is open: Interval(0, 1, True, False).
-        flags = [part.strip() == "True" for part in parts[2:]] if "Interval" in name else []
-        ends = parts[:2] if "Interval" in name else parts
-        left, right = _BRACKETS[name]
-        if flags:
-            left, right = "[("[flags[0]], "])"[flags[-1]]
-        return _tuple(tuple(map(again, ends)), left + right)
-    if name in ("Union", "Or", "FiniteSet"):
-        return again(" or ".join(parts))
-    if name == "And":
-        return again(" and ".join(parts))
-    if name in ("Eq", "Ne") and len(parts) == 2:
-        return _relation(tuple(map(again, parts)), ["=" if name == "Eq" else "!="])
+        return _tuple([again(part) for part in parts], _BRACKETS[name])
+    if name.endswith(("Matrix", "array")):
+        return again(parts[0])
     return None
-
-
-def _relation(sides: tuple[Form, ...], signs: Sequence[str]) -> Form:
-    """Write every inequality from the smaller side to the larger one."""
-    if signs[0] in (">", ">="):
-        sides = sides[::-1]
-        signs = [sign.replace(">", "<") if ">" in sign else ">" for sign in reversed(signs)]
-    return Form("relation", sides, " ".join(signs))
 
 
 def _each(form: Form) -> tuple[Form, ...]:
     return form.parts if form.kind == "list" and not form.text else (form,)
 
 
-def named(relation: Form) -> str:
-    """Give the name that a relation is about: ``x`` of ``x = 5``, ``x < 5`` and ``2 < x < 5``."""
-    name = relation.parts[relation.text != "=" and len(relation.parts) > 2]
-    if relation.text != "=" and len(relation.parts) == 2 and not NAME.fullmatch(name.text):
-        name = relation.parts[1]
-    if name.kind == "tuple" and all(NAME.fullmatch(part.text) for part in name.parts):
-        return " ".join(part.text for part in name.parts)
-    return name.text if name.kind == "value" and NAME.fullmatch(name.text) else ""
+def is_name(form: Form) -> bool:
+    """Tell whether a relation may say the value of this: a name, or some in brackets."""
+    if form.kind == "tuple":
+        return all(map(is_name, form.parts))
+    return form.kind == "value" and form.text != "oo" and NAME.fullmatch(form.text) is not None
 
 
-def said(relation: Form) -> Form | None:
-    """Give what a relation says of its name: a value, an interval, intervals around points."""
-    if relation.text == "=":
-        return relation.parts[0 if NAME.fullmatch(relation.parts[1].text) else 1]
-    if relation.text == "!=":
-        around, wide = relation.parts[1], Form("value", text="oo")
-        points = around.parts if around.kind == "list" else (around,)
-        ends = [Form("value", text="-oo"), *sorted(points, key=_size), wide]
-        pairs = itertools.pairwise(ends)
-        return Form("list", tuple(Form("tuple", pair, "()") for pair in pairs))
-    return interval(relation)
+def _relation(sides: Sequence[Form], signs: Sequence[str]) -> Form:
+    """Write an inequality in one name as an interval; others from the smaller side to the larger."""
+    if signs[0] in (">", ">="):
+        sides = sides[::-1]
+        signs = [sign.replace(">", "<") if ">" in sign else ">" for sign in reversed(signs)]
+    names = list(map(is_name, sides))
+    if names == [True, False] and signs[0] == "!=":
+        around = (_tuple([_LEAST, sides[1]], "()"), _tuple([sides[1], _MOST], "()"))
+        return Form("list", tuple(replace(part, unit=sides[0].text) for part in around))
+    if names.count(True) == 1 and set(signs) <= {"<", "<="}:
+        place = names.index(True)
+        ends, signs = [_LEAST, *sides, _MOST], ["<", *signs, "<"]
+        if 0 < place == len(sides) - 2 or len(sides) == 2:
+            brackets = "(["[signs[place] == "<="] + ")]"[signs[place + 1] == "<="]
+            between = _tuple([ends[place], ends[place + 2]], brackets)
+            return replace(between, unit=sides[place].text)
+    return Form("relation", tuple(sides), " ".join(signs))
 
 
-def _size(form: Form) -> Fraction:
-    return algebra.real(algebra.constant(expressions.read(form.text))) or Fraction(0)
-
-
-def interval(relation: Form) -> Form | None:
-    """Write an inequality in one name as an interval; None: it is none."""
-    is_name = [bool(NAME.fullmatch(side.text)) and side.text != "oo" for side in relation.parts]
-    ends, signs = relation.parts, relation.text.split()
-    if not set(signs) <= {"<", "<="}:
-        return None
-    if is_name == [True, False]:
-        ends, signs = (Form("value", text="-oo"), ends[1]), ["<", *signs]
-    elif is_name == [False, True]:
-        ends, signs = (ends[0], Form("value", text="oo")), [*signs, "<"]
-    elif is_name == [False, True, False]:
-        ends = (ends[0], ends[2])
-    else:
-        return None
-    return Form("tuple", ends, "(["[signs[0] == "<="] + ")]"[signs[1] == "<="])
-
-
-def _excluded(forms: Sequence[Form]) -> Form | None:
-    """Write ``x != 2, 3`` and ``x != 2 and x != 3`` as one relation."""
-    points = [form.parts[1] if form.text == "!=" else form for form in forms]
-    names = {form.parts[0].text for form in forms if form.kind == "relation"}
-    if len(names) > 1 or any(point.kind != "value" for point in points):
-        return None
-    return Form("relation", (forms[0].parts[0], Form("list", tuple(points))), "!=")
-
-
-def _between(forms: Sequence[Form]) -> Form | None:
-    """Write ``x > 2 and x < 5`` as one interval; an end that is infinite says nothing."""
-    if len(forms) != 2 or {form.kind for form in forms} != {"relation"}:
-        return None
-    both = [interval(form) for form in forms]
-    ends, brackets = [], ""
-    for side in (0, 1):
-        finite = [one for one in both if one and not one.parts[side].text.endswith("oo")]
-        if len(finite) > 1 or not all(both):
-            return None
-        end = (finite or [one for one in both if one])[0]
-        ends.append(end.parts[side])
-        brackets += end.text[side]
-    return Form("tuple", tuple(ends), brackets)
-
-
-def rows(matrix: Form) -> list[Form]:
-    """Give the rows of a matrix as points."""
-    width = len(matrix.parts) // max(1, int(matrix.text))
-    starts = range(0, len(matrix.parts), max(1, width))
-    return [Form("tuple", matrix.parts[start : start + width], "()") for start in starts]
-
-
-def _tuple(parts: tuple[Form, ...], brackets: str) -> Form:
+def _tuple(parts: Sequence[Form], brackets: str) -> Form:
     """Write an interval that goes on for ever as open there."""
     infinite = [part.text.lstrip("-") == "oo" for part in parts]
     if len(parts) == 2 and any(infinite):
         brackets = "".join(("()"[i] if infinite[i] else brackets[i]) for i in (0, 1))
-    return Form("tuple", parts, brackets)
+    return Form("tuple", tuple(parts), brackets)
+
+
+def _intervals(form: Form) -> Sequence[Form]:
+    """Give the intervals that conditions on a name leave; nothing, if these are no conditions."""
+    parts = _each(form)
+    return parts if all(part.kind == "tuple" and part.unit for part in parts) else ()
+
+
+def _intersection(one: Sequence[Form], other: Sequence[Form]) -> list[Form]:
+    found = []
+    for first, second in itertools.product(one, other):
+        lower = max(first, second, key=lambda form: (_size(form.parts[0]), form.text[0] == "("))
+        upper = min(first, second, key=lambda form: (_size(form.parts[1]), form.text[1] == "]"))
+        if _size(lower.parts[0]) < _size(upper.parts[1]):
+            ends = (lower.parts[0], upper.parts[1])
+            found.append(Form("tuple", ends, lower.text[0] + upper.text[1], lower.unit))
+    return found[:_MOST_PARTS]
+
+
+def _size(form: Form) -> float:
+    if form.text.lstrip("-") == "oo":
+        return math.inf if form.text == "oo" else -math.inf
+    return float(algebra.real(algebra.constant(expressions.read(form.text))) or 0)
 
 
 def _inner(text: str, inside: str, again: Callable[[str], Form]) -> Form:
@@ -370,38 +330,24 @@ def _inner(text: str, inside: str, again: Callable[[str], Form]) -> Form:
     pairs = [_split(part, re.compile(":"))[0] for part in parts]
     if kind == "set" and pairs and all(len(pair) == 2 for pair in pairs):
         # A solution as sympy prints it: {x: 3, y: 5}.
-        solved = [_relation((again(name.strip(" '\"")), again(one)), "=") for name, one in pairs]
-        return solved[0] if len(solved) == 1 else assigned(solved) or Form("list", tuple(solved))
-    forms = tuple(form for part in parts for form in _each(again(part)))
+        return again(",".join(f"{name.strip(' ')} = {one}" for name, one in pairs))
+    forms = [form for part in parts for form in _each(again(part))]
     if len(forms) == 1 and text[0] + text[-1] in ("()", "[]", "{}"):
         return forms[0]
-    is_row = text[0] == "[" and len({len(form.parts) for form in forms}) == 1
-    if is_row and all(form.kind == "tuple" and form.text == "[]" for form in forms):
-        return _matrix([form.parts for form in forms])
-    return Form("set", forms) if kind == "set" else _tuple(forms, text[0] + text[-1])
+    is_table = text[0] == "[" and len({len(form.parts) for form in forms}) == 1
+    if is_table and all(form.kind == "tuple" and form.text == "[]" for form in forms):
+        return Form("matrix", tuple(replace(form, text="()") for form in forms))
+    return Form("set", tuple(forms)) if kind == "set" else _tuple(forms, text[0] + text[-1])
 
 
 def assigned(relations: Sequence[Form]) -> Form | None:
     """Write ``y = 5, x = 3`` as the point (3, 5): by name, if all are letters and differ."""
-    names = [form.parts[0].text for form in relations if form.kind == "relation"]
-    if len(set(names)) < len(relations) or {form.text for form in relations} != {"="}:
+    names = [form.parts[0] for form in relations if form.kind == "relation" and form.text == "="]
+    if len(set(names)) < len(relations) or not all(map(is_name, names)):
         return None
-    if not all(map(NAME.fullmatch, names)):
-        return None
-    if all(len(name) == 1 for name in names):
+    if all(len(name.text) == 1 for name in names):
         relations = sorted(relations, key=lambda form: form.parts[0].text)
     return Form("tuple", tuple(form.parts[1] for form in relations), "()")
-
-
-def _matrix(rows: Sequence[Sequence[Form]]) -> Form:
-    cells = tuple(cell for row in rows for cell in row)
-    if len(cells) > _MOST_PARTS:
-        raise Unreadable("too large a matrix")
-    return Form("matrix", cells, str(len(rows)))
-
-
-def _signed(text: str, signs: str) -> str:
-    return text.replace(r"\pm", signs[0]).replace(r"\mp", signs[1])
 
 
 def _value(text: str) -> Form:
