@@ -40,6 +40,7 @@ from smalltolarge.evaluation.choices import chosen, lettered, options
 from smalltolarge.evaluation.expressions import Tree, Unreadable
 from smalltolarge.evaluation.forms import Form, words
 from smalltolarge.evaluation.numerals import (
+    SCALES,
     Number,
     find_numbers,
     find_worded,
@@ -57,7 +58,6 @@ _MOST_NOISE = Fraction(1, 10**6)
 """Absolute, so that a large whole number never equals its neighbour."""
 _DOUBLE = Fraction(1, 10**15)
 """Relative: what double precision cannot hold at all."""
-_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 
 _SIZES = r"(?:least|smallest|lowest|shortest|greatest|largest|highest|biggest|longest)"
 _ORDERED = re.compile(
@@ -77,7 +77,7 @@ _SAME_WORDS = {
     "true": "yes", "false": "no", "none": "no solution", "no solutions": "no solution",
     "no real solution": "no solution", "no real solutions": "no solution", "empty set": "no solution",
 }  # fmt: skip
-_NOUN = re.compile(r"^(?:point|option|choice|graph|figure|statement|line) (?=\S)")
+_NOUN = re.compile(r"^(?:point|option|choice|graph|figure|statement|line|segment) (?=\S)")
 
 
 def is_equal(found: str, reference: str, kind: Kind, question: str) -> bool:
@@ -148,8 +148,8 @@ def _is_near(found: Number, reference: Number, kind: Kind, question: str = "") -
         is_part = 0 < reference.value < 1
         is_asked = re.search("%|per ?cent", question or "%", re.IGNORECASE)
         candidates = [found.value / 100] if is_part else candidates if is_asked else []
-    if found.scale and found.scale in question.lower():
-        candidates.append(found.value / _SCALES[found.scale])
+    if found.scale and re.search(rf"\b{found.scale}s?\b", question, re.IGNORECASE):
+        candidates.append(found.value / SCALES[found.scale])
     return any(_rounds_to(value, found, reference, kind) for value in candidates)
 
 
@@ -189,6 +189,11 @@ class _Comparison:
             one, other = read_number(found), read_number(reference)
             if one and other:
                 return _is_near(one, other, self.kind, self.question)
+        if (wanted := _meant(reference)) in ("yes", "no"):
+            return wanted in (_meant(found), _meant(found.split()[0]))
+        if self.kind == "mixed":
+            # No intervals are asked for: square brackets are a list.
+            found, reference = (re.sub(r"^\[(.*)\]$", r"\1", one) for one in (found, reference))
         try:
             one, other = forms.read(found), forms.read(reference)
             return self._same(one, other) and not self._is_copied(found, one, other)
@@ -240,8 +245,7 @@ class _Comparison:
                 )
             case ("tuple", "list"):
                 point = forms.assigned(found.parts) or found
-                is_point = reference.text == "()" or self.kind == "mixed"
-                return is_point and self._all_same(point.parts, reference.parts)
+                return reference.text == "()" and self._all_same(point.parts, reference.parts)
             case ("matrix", "matrix"):
                 return self._all_same(found.parts, reference.parts)
             case ("matrix", "tuple" | "list"):
@@ -265,7 +269,7 @@ class _Comparison:
     def _same_brackets(self, found: Form, reference: Form) -> bool:
         if found.unit and reference.unit and found.unit != reference.unit:
             return False
-        if found.text == reference.text or self.kind == "mixed":
+        if found.text == reference.text:
             return True
         # Python writes points as lists.
         is_list = (found.text, reference.text) == ("[]", "()")
@@ -287,11 +291,14 @@ class _Comparison:
 
     def _same_relation(self, found: Form, reference: Form) -> bool:
         if found.kind == reference.kind:
-            as_written = found.text == reference.text
-            return as_written and (
-                self._all_same(found.parts, reference.parts)
-                or self._same_up_to_factor(found, reference)
-            )
+            if found.text != reference.text:
+                return False
+            names = [form.parts[0] for form in (found, reference)]
+            if all(map(forms.is_name, names)) and any("(" in name.text for name in names):
+                # f(x) = 2x is y = 2x.
+                return self._same(found.parts[1], reference.parts[1])
+            same_sides = self._all_same(found.parts, reference.parts)
+            return same_sides or self._same_up_to_factor(found, reference)
         if found.kind == "relation":
             return found.text == "=" and self._same(_stated(found), reference)
         is_named = reference.text == "=" and forms.is_name(reference.parts[0])
@@ -394,8 +401,9 @@ def _clash(one: str, other: str) -> bool:
 def _same_words(found: str, reference: str) -> bool:
     if any(re.search(r"[0-9\\]", text) for text in (found, reference)):
         return False
-    said, wanted = (_SAME_WORDS.get(words(text), words(text)) for text in (found, reference))
-    if wanted in ("yes", "no"):
-        first = said.partition(" ")[0].rstrip(",")
-        return _SAME_WORDS.get(first, first) == wanted
+    said, wanted = _meant(found), _meant(reference)
     return bool(wanted) and wanted == _NOUN.sub("", said)
+
+
+def _meant(text: str) -> str:
+    return _SAME_WORDS.get(words(text), words(text))

@@ -37,7 +37,13 @@ FUNCTIONS: Mapping[str, Callable[[complex], complex]] = {
 }  # fmt: skip
 _EXACT = {"floor", "ceil", "ceiling", "abs", "Abs", "factorial", "sqrt", "cbrt", "binomial"}
 _NUMBERS = {"Rational", "Fraction", "Integer", "Float"}
-_PAIRS = {"frac": "/", "cfrac": "/", "binom": "binomial", "dbinom": "binomial", "tbinom": "binomial"}
+_PAIRS = {
+    "frac": "/",
+    "cfrac": "/",
+    "binom": "binomial",
+    "dbinom": "binomial",
+    "tbinom": "binomial",
+}
 _DECORATED = {"overline", "bar", "vec", "hat", "overrightarrow"}
 _GREEK = re.compile(
     "alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|(?:var)?theta|iota|kappa|lambda|mu|nu|xi|rho"

@@ -37,6 +37,8 @@ _ROWS = r"\\(?:begin|end)\{(?:align(?:ed)?|gather(?:ed)?|equation|split|cases)\*
 _NOTATION = [
     (re.compile(pattern), instead)
     for pattern, instead in (
+        (rf"\\left\s*<|\\langle{_COMMAND}", "("),
+        (rf"\\right\s*>|\\rangle{_COMMAND}", ")"),
         (rf"\\(?:left|right|displaystyle|textstyle|[bB]igg?[lrm]?){_COMMAND}\.?", ""),
         (r"\{,\}|,\\!\s*", ""),
         (r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}", r"\\frac{\1}{\2}"),
@@ -59,7 +61,6 @@ _NOTATION = [
         (rf"\\colon{_COMMAND}", ":"),
         (r"(?<=[0-9])j(?=\)?$)", "*I"),
         (r"\bE(?=\*\*)|(?<=\*)E\b", "exp(1)"),
-        (r"\b([A-Za-z])\s*!=\s*([^,=<>!]+),\s*(?:\1\s*!=)?", r"\1 != \2 and \1 != "),
         (rf"\\mid{_COMMAND}", "|"),
         (rf"\\l?brack{_COMMAND}", "["),
         (rf"\\rbrack{_COMMAND}", "]"),
@@ -68,17 +69,22 @@ _NOTATION = [
         (rf"\+?\\infty{_COMMAND}|\+oo\b|\binfinity\b", "oo"),
         (r"\\mathbb\s*\{?\s*R\s*\}?|\bReals\b|\bS\.Reals\b", "(-oo,oo)"),
         (r"(?:\\text\s*\{)?\s*\b[aA]ll (?:real numbers|reals)\b\s*\}?", "(-oo,oo)"),
-        (r"\(-oo,\s?oo\)\s*(?:\\setminus|\\backslash|-)\s*\\?\{([^{}]*)\\?\}", r"x != \1"),
-        (rf"\\(?:emptyset|varnothing){_COMMAND}|\bEmptySet\b|\bset\(\)|\\\{{\s*\\\}}",
+        (r"\(-oo,\s?oo\)\s*(?:\\setminus|\\backslash|-|except(?: for)?)\s*\\?[{}]?"
+         r"([^{}\\]+)(?:\\?\})?", r"x != \1"),
+        (r"\b([A-Za-z])\s*!=\s*([^,=<>!]+),\s*(?:\1\s*!=)?", r"\1 != \2 and \1 != "),
+        (rf"\\(?:emptyset|varnothing){_COMMAND}|\bEmptySet\b|\bset\(\)|^\[\]$|\\\{{\s*\\\}}",
          r"\\text{no solution}"),
         (r"\\sqrt\s*([0-9.]{2,}|[0-9.]+(?=[a-z(]))", r"\\sqrt{\1}"),
         (r"\\sqrt\(", r"sqrt("),
+        (r"(?<=[)\]}])\s*U\s*(?=[(\[{\\])", " or "),
+        (r"\b([aApP])\.\s?[mM]\b\.?", r"\1m"),
+        (r"\\overline\{([A-Z]{2})\}", r"\1"),
         (r"(?<=\])\s+(?=\[)", ","),
         (r"\b0([bxo])([0-9A-Fa-f]+)\b", r"\2_0\1"),
         (r"_0b\b", "_2"),
         (r"_0x\b", "_{16}"),
         (r"_0o\b", "_8"),
-    
+        (r"\s*(?:\\text\s*\{)?\s*\(?base\s*\}?\s*([0-9]+|[a-z]+)\)?\}?$", r"_{\1}"),
     )
 ]  # fmt: skip
 _WRAPPED = [
@@ -100,7 +106,8 @@ BASED = re.compile(
     r"\(?([+-]?(?=[0-9A-Z.,]*[0-9])[0-9A-Z.,]+|[A-F]{2,20})\)?_(?:\{?([0-9]{1,2})\}?|\{([a-z]{3,8})\})"
 )
 """A number in a base: ``1011_2``."""
-_SEPARATOR = re.compile(r"[,;]|\b(?:and|or)\b")
+_COMMA = re.compile("[,;]")
+_SEPARATORS = [re.compile(r"\bor\b"), re.compile(r"[,;]|\band\b")]
 _RELATION = re.compile(r"\\in(?![A-Za-z])|[<>!]=|[<>=]")
 _NUMBER = r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+][0-9]+)?"
 _SIDE_BY_SIDE = re.compile(rf"{_NUMBER}(?:\s+{_NUMBER})+")
@@ -120,6 +127,7 @@ _UNITS = {
     )
     for name in names.split()
 }  # fmt: skip
+_TRIGONOMETRY = re.compile("sin|cos|tan|cot|sec|csc|cis")
 _TAIL = re.compile(
     rf"\s*(?:(?P<sign>[°%¤])|{_TEXT}|(?<=[0-9}})\]!°])(?P<words>\s*(?:\b[A-Za-z]{{2,20}}\b[./]?\s?)"
     r"{1,6}))(?P<power>\s*\^\s*\{?[23]\}?)?\s*$"
@@ -216,15 +224,17 @@ def _form(text: str, depth: int) -> Form:
     if based := BASED.fullmatch(re.sub(r"\\(?:text|mathrm)\s*\{(\w+)\}", r"\1", text)):
         number = leading_number(based[2] or based[3])
         return Form("value", text=f"{based[1].replace(',', '')}_{number.value if number else ''}")
-    parts, separators = _split(text, _SEPARATOR)
-    if len(parts) > 1:
-        forms = [again(part) for part in parts]
-        if set(separators) == {"and"} and all(map(_intervals, forms)):
-            return Form("list", tuple(functools.reduce(_intersection, map(_intervals, forms))))
-        grouped = re.sub(r"[, ¤]", "", text) if _GROUPED.fullmatch(text) else ""
-        return Form("list", tuple(part for form in forms for part in _each(form)), grouped)
-    if parts and parts[0] != text:
-        return again(parts[0])
+    for separator in _SEPARATORS:
+        parts, separators = _split(text, separator)
+        if len(parts) == 1 and parts[0] != text:
+            return again(parts[0])
+        if len(parts) > 1:
+            forms = [again(part) for part in parts]
+            if set(separators) == {"and"} and all(map(_intervals, forms)):
+                left = functools.reduce(_intersection, map(_intervals, forms))
+                return left[0] if len(left) == 1 else Form("list", tuple(left))
+            grouped = re.sub(r"[, ¤]", "", text) if _GROUPED.fullmatch(text) else ""
+            return Form("list", tuple(part for form in forms for part in _each(form)), grouped)
     sides, signs = _split(text, _RELATION)
     if signs and len(sides) == len(signs) + 1:
         if signs[-1] == r"\in":
@@ -245,7 +255,7 @@ def _form(text: str, depth: int) -> Form:
 
 def _called(name: str, inside: str, again: Callable[[str], Form]) -> Form | None:
     """Read what sympy and numpy print: ``Interval(0, oo)``, ``Eq(y, 2*x)``, ``Matrix([...])``."""
-    parts, _ = _split(inside, re.compile(","))
+    parts, _ = _split(inside, _COMMA)
     if name in _JOINED:
         return again(_JOINED[name].join(parts))
     if name in _BRACKETS:
@@ -324,13 +334,14 @@ def _inner(text: str, inside: str, again: Callable[[str], Form]) -> Form:
         if _RELATION.search(condition):
             # {x : x > 2}
             return again(condition)
-    parts, _ = _split(inside, _SEPARATOR)
+    parts, _ = _split(inside, _COMMA)
     if len(parts) == 1 and kind == "tuple" and _SIDE_BY_SIDE.fullmatch(parts[0].strip()):
         parts = parts[0].split()
     pairs = [_split(part, re.compile(":"))[0] for part in parts]
     if kind == "set" and pairs and all(len(pair) == 2 for pair in pairs):
         # A solution as sympy prints it: {x: 3, y: 5}.
-        return again(",".join(f"{name.strip(' ')} = {one}" for name, one in pairs))
+        solved = again(",".join(f"{name} = {one}".replace("'", "") for name, one in pairs))
+        return assigned(solved.parts) or solved if solved.kind == "list" else solved
     forms = [form for part in parts for form in _each(again(part))]
     if len(forms) == 1 and text[0] + text[-1] in ("()", "[]", "{}"):
         return forms[0]
@@ -359,10 +370,11 @@ def _value(text: str) -> Form:
     while match := _TAIL.search(text):
         said = match["sign"] or match["words"] or match[2] or ""
         is_unit = match["words"] is None or any(
-            len(word) > 3 or word in _UNITS for word in re.findall(r"[A-Za-z]+", said)
+            len(word) > 3 or word.lower() in _UNITS for word in re.findall(r"[A-Za-z]+", said)
         )
         is_name = match[2] and len(said.strip()) == 1 and said.strip() not in _UNITS
-        if not is_unit or is_name or not text[: match.start()].strip():
+        is_angle = match["sign"] == "°" and _TRIGONOMETRY.search(text)
+        if not is_unit or is_name or is_angle or not text[: match.start()].strip():
             break
         tails.insert(0, f"{said} {match['power'] or ''}")
         text = text[: match.start()]
@@ -379,7 +391,7 @@ def _value(text: str) -> Form:
 def _unit(text: str) -> str:
     """Write the units that are known in one spelling: ``square inches`` is ``in^2``."""
     found, power = "", ""
-    text = re.sub(r"[\s{}.]+", " ", re.sub(r"(?<=[ap])\.\s?m\b", "m", text.lower()))
+    text = re.sub(r"[\s{}.]+", " ", text.lower())
     for token in re.findall(r"[a-z¢]+|/|\^ ?[23]|[°%¤]", text.replace("mph", "mi/h")):
         known = _UNITS.get(token) or _UNITS.get(token.removesuffix("s"))
         if token in ("square", "sq", "cubic", "cu"):

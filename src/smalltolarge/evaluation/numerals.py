@@ -29,8 +29,8 @@ _TENS = {
         "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
     )
 }
-_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
-_PARTS = {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4)}
+SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+_PARTS = {"hal": Fraction(1, 2), "thi": Fraction(1, 3), "qua": Fraction(1, 4)}
 _VULGAR = dict(
     pair.split("=")
     for pair in (
@@ -73,7 +73,7 @@ def _pattern(digits: str) -> re.Pattern[str]:
         r"(?:(?P<mixed>(?:\s+|-|\s+and\s+)(?P<up>[0-9]{1,9})\s?/\s?(?P<down>[0-9]{1,9})(?![0-9/]))"
         rf"|\s?/\s?(?P<over>-?{_DIGITS}(?:\.[0-9]+)?)(?![0-9/]))?"
         r"(?P<percent>\s?(?:%|percent\b|per cent\b))?"
-        r"(?:\s(?P<scale>hundred|thousand|million|billion)\b)?",
+        r"(?:\s(?P<scale>hundred|thousand|million|billion)\b|(?P<k>k)\b)?",
         re.IGNORECASE,
     )
 
@@ -82,10 +82,10 @@ _NUMBER = _pattern(_DIGITS)
 _LEADING = _pattern(rf"{_SPACED}|{_DIGITS}")
 """At the start of a statement a space may group thousands; in running text it parts numbers."""
 
-_WORD = r"(?:" + "|".join([*_SMALL, *_TENS, *_SCALES]) + r")"
+_WORD = r"(?:" + "|".join([*_SMALL, *_TENS, *SCALES]) + r")"
 _WORDS = re.compile(
     rf"(?<![\w-])(?:(?P<minus>negative|minus)\s+)?(?P<words>{_WORD}(?:(?:[\s-]|\s+and\s+){_WORD})"
-    r"{0,12})(?P<part>\s+and\s+(?:a|one)[\s-](?:half|third|quarter))?(?![\w-])",
+    r"{0,12})(?P<part>(?:\s+and\s+(?:a|one))?[\s-](?:hal(?:f|ves)|thirds?|quarters?))?(?![\w-])",
     re.IGNORECASE,
 )
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s{1,4}(?=[$€£]?\s?\.?[0-9])", re.IGNORECASE)
@@ -226,9 +226,9 @@ def _number(match: re.Match[str], text: str) -> Number | None:
         value += Fraction(up, down)
     if (match["sign"].strip() in ("-", "–")) != bool(match["inner"]):
         value = -value
-    scale = (match["scale"] or "").lower()
+    scale = "thousand" if match["k"] else (match["scale"] or "").lower()
     return Number(
-        value * _SCALES.get(scale, 1),
+        value * SCALES.get(scale, 1),
         len(decimals[0]) - 1 if decimals and match["over"] is None else None,
         bool(decimals or exponent or match["e"]) and match["over"] is None,
         match["percent"] is not None,
@@ -253,10 +253,11 @@ def _from_words(match: re.Match[str]) -> Number | None:
             current += _TENS[word]
         elif word == "hundred":
             current = max(current, 1) * 100
-        elif word in _SCALES:
-            total, current = total + max(current, 1) * _SCALES[word], 0
+        elif word in SCALES:
+            total, current = total + max(current, 1) * SCALES[word], 0
     value = Fraction(total + current)
     if match["part"]:
-        value += _PARTS[re.split(r"[\s-]", match["part"].lower())[-1]]
+        part = _PARTS[re.split(r"[\s-]", match["part"].lower())[-1][:3]]
+        value = value + part if " and " in match["part"].lower() else value * part
     value = -value if match["minus"] else value
     return Number(value, start=match.start(), end=match.end())
