@@ -65,10 +65,10 @@ class _Evaluation:
         bits = 1
         if isinstance(found, Fraction):
             bits = found.numerator.bit_length() + found.denominator.bit_length()
-        elif not cmath.isfinite(found):
-            raise OverflowError
-        else:
+        elif cmath.isfinite(found):
             self.largest = max(self.largest, abs(found))
+        else:
+            raise OverflowError
         self.work += 1 + (bits / 1000) ** 2
         if bits > 2 * _MOST_BITS or self.work > _MOST_WORK:
             raise Unreadable("too large")
@@ -79,7 +79,7 @@ def _applied(operation: str, *values: Value) -> Value:
     first, last = values[0], values[-1]
     match operation:
         case "+" | "-" | "*" | "/":
-            return _SIGNS[operation](first, last)
+            return _SIGNS[operation](first, last)  # type: ignore[no-any-return]
         case "^":
             return _power(first, last)
         case "sqrt":
@@ -93,7 +93,10 @@ def _applied(operation: str, *values: Value) -> Value:
             whole = first if isinstance(first, Fraction) else real(first)
             if whole is None:
                 raise ValueError("not real")
-            return Fraction(math.floor(whole) if operation == "floor" else math.ceil(whole))
+            near = round(whole)
+            is_whole = abs(whole - near) <= _CLOSE
+            rounded = math.floor(whole) if operation == "floor" else math.ceil(whole)
+            return Fraction(near if is_whole else rounded)
         case "factorial":
             return Fraction(math.factorial(_small(first)))
         case "binomial":
@@ -102,8 +105,6 @@ def _applied(operation: str, *values: Value) -> Value:
             # A function that nothing is known of: some value for each argument.
             seed = sum(map(ord, operation))
             return (first * first * seed + 1) / (first * first + first + seed)
-        case "exp" | "cos" if first == 0:
-            return Fraction(1)
     return FUNCTIONS[operation](_complex(first))
 
 
@@ -119,13 +120,6 @@ def _small(value: Value) -> int:
     return int(value)
 
 
-def _root(value: int, degree: int) -> int | None:
-    if value.bit_length() > 1000:
-        return None
-    near = math.isqrt(value) if degree == 2 else round(value ** (1 / degree))
-    return next((root for root in (near - 1, near, near + 1) if root**degree == value), None)
-
-
 def _power(base: Value, exponent: Value) -> Value:
     if isinstance(base, Fraction) and isinstance(exponent, Fraction):
         bits = max(base.numerator.bit_length(), base.denominator.bit_length())
@@ -133,11 +127,6 @@ def _power(base: Value, exponent: Value) -> Value:
             if bits > 1 and abs(exponent) * bits > _MOST_BITS:
                 raise Unreadable("too large a power")
             return base ** int(exponent)
-        if base > 0 and exponent.denominator in (2, 3) and abs(exponent) * bits < _MOST_BITS:
-            degree = exponent.denominator
-            up, down = _root(base.numerator, degree), _root(base.denominator, degree)
-            if up is not None and down is not None:
-                return Fraction(up, down) ** exponent.numerator
     if base == 0:
         return Fraction(0)
     return _complex(base) ** _complex(exponent)
@@ -189,13 +178,7 @@ def _evaluated(*trees: Tree) -> Iterator[tuple[tuple[Value, ...], float]]:
 
 
 def constant(tree: Tree) -> Value:
-    """Give the value of an expression without names.
-
-    Raises
-    ------
-    Unreadable
-        It is too large, or has no value.
-    """
+    """Give the value of an expression without names; Unreadable: too large, or without a value."""
     return next(_evaluated(tree))[0][0]
 
 
@@ -221,17 +204,10 @@ def are_equal(one: Tree, other: Tree) -> bool:
     """Tell whether two expressions have the same values.
 
     Where both are real at some points, only these count: roots and logarithms are of numbers that
-    have them.
-
-    Raises
-    ------
-    Unreadable
-        One is too large.
+    have them. What is too large is Unreadable.
     """
-    if one == other:
-        return True
     in_reals, same_elsewhere = 0, True
-    for (first, second), lost in _evaluated(one, other):
+    for (first, second), lost in _evaluated(one, other) if one != other else ():
         is_same = are_close(first, second, lost)
         if _is_real(first) and _is_real(second):
             if not is_same:
@@ -242,13 +218,7 @@ def are_equal(one: Tree, other: Tree) -> bool:
 
 
 def factor_between(one: Tree, other: Tree) -> float | None:
-    """Give the real number, not zero, that one expression is the other times; None: there is none.
-
-    Raises
-    ------
-    Unreadable
-        One is too large.
-    """
+    """Give the real number, not zero, that one expression is the other times; None: none is."""
     factor: Value = Fraction(0)
     for (first, second), lost in _evaluated(one, other):
         try:

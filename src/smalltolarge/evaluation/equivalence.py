@@ -1,19 +1,9 @@
 r"""Tell whether an answer found in a completion is the reference: by meaning, not by its letters.
 
-Both are taken apart (``forms``) and compared by the form of the reference:
-
-* a value: exactly, with the same unit where both have one; ``27\%`` is also 27 and 0.27;
-* a list or a set, ``4,6,14,15``: the same values in any order, or in order where the question asks
-  for one; digits in threes are one number, or several values;
-* ``(3, 5)``, ``[a, b)``: in order, with the same brackets, since these make an interval open or
-  closed; the values alone, ``3, 5``, are also a point, and so is Python's list ``[3, 5]``;
-* a column or a matrix: entry by entry; a column also as a tuple;
-* ``y = 2x + 3``: an equation with the same solutions up to a factor, or what ``y`` is; an
-  inequality in one name is an interval, ``x \ne 2`` two;
-* ``1011_2``: the same digits, with the base or without it;
-* words: without case and articles; ``True`` is ``yes``; an option by its letter or its text.
-
-What a question asks for (``Kind``) sets the rest:
+Both are taken apart (``forms``); then the form of the reference says what counts: a list or a set
+its values, in order only where the question asks for one; a tuple or an interval also its brackets;
+an equation its solutions, or what its name is; a value its exact value, and its unit where both
+have one. What a question asks for (``Kind``) sets the rest:
 
 * ``number``: what is said beside a number is dropped; a reference with two decimals or more is
   taken as rounded: it equals what rounds to it, and a decimal of at least two places that it rounds
@@ -32,7 +22,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import Literal
 
 from smalltolarge.evaluation import algebra, expressions, forms
@@ -66,7 +55,7 @@ _ORDERED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _INTERVALS = re.compile(
-    r"\b(?:intervals?|inequalit(?:y|ies)|domain|range|(?:for )?(?:what|which|all) (?:\w+ )?values)\b",
+    r"\b(?:intervals?|inequalit(?:y|ies)|domain|range|(?:what|which|all) (?:\w+ )?values)\b",
     re.IGNORECASE,
 )
 _CONVERTED = re.compile(
@@ -75,7 +64,8 @@ _CONVERTED = re.compile(
 _DECIMAL = re.compile(r"[+-]?[0-9]*\.([0-9]+)([eE][-+]?[0-9]{1,3})?")
 _SAME_WORDS = {
     "true": "yes", "false": "no", "none": "no solution", "no solutions": "no solution",
-    "no real solution": "no solution", "no real solutions": "no solution", "empty set": "no solution",
+    "no real solution": "no solution", "no real solutions": "no solution",
+    "empty set": "no solution",
 }  # fmt: skip
 _NOUN = re.compile(r"^(?:point|option|choice|graph|figure|statement|line|segment) (?=\S)")
 
@@ -158,7 +148,8 @@ def _rounds_to(value: Fraction, found: Number, reference: Number, kind: Kind) ->
     if not gap:
         return True
     noise = min(_NOISE * max(abs(wanted), Fraction(1)), _MOST_NOISE)
-    if found.is_float and (found.decimals or 9) > 5 and gap <= max(_DOUBLE * abs(wanted), noise):
+    is_longer = found.decimals is None or found.decimals > (reference.decimals or 0)
+    if found.is_float and is_longer and gap <= max(_DOUBLE * abs(wanted), noise):
         return True
     if found.decimals and found.decimals > 5 and reference.decimals is None:
         return gap <= _half_unit(found)
@@ -186,9 +177,9 @@ class _Comparison:
 
     def is_same(self, found: str, reference: str) -> bool:
         if self.kind in ("number", "numglue"):
-            one, other = read_number(found), read_number(reference)
-            if one and other:
-                return _is_near(one, other, self.kind, self.question)
+            number, goal = read_number(found), read_number(reference)
+            if number and goal:
+                return _is_near(number, goal, self.kind, self.question)
         if (wanted := _meant(reference)) in ("yes", "no"):
             return wanted in (_meant(found), _meant(found.split()[0]))
         if self.kind == "mixed":
@@ -230,31 +221,23 @@ class _Comparison:
     def _same(self, found: Form, reference: Form) -> bool:
         if "relation" in (found.kind, reference.kind):
             return self._same_relation(found, reference)
-        if found.kind == "list" and found.text and reference.kind == "value":
-            found = Form("value", text=found.text)
-        if reference.kind == "list" and reference.text and found.kind == "value":
-            reference = Form("value", text=reference.text)
+        found, reference = _whole(found, reference), _whole(reference, found)
         match reference.kind, found.kind:
-            case ("list" | "set", "list" | "set"):
+            case ("list" | "set", "list" | "set" | "matrix"):
                 return self._same_list(found.parts, reference.parts)
             case ("list" | "set", "tuple") if found.text in ("()", "[]"):
                 return self._same_list(found.parts, reference.parts)
-            case ("tuple", "tuple"):
-                return self._same_brackets(found, reference) and self._all_same(
-                    found.parts, reference.parts
-                )
+            case ("tuple", "tuple") | ("matrix", "matrix"):
+                same_brackets = self._same_brackets(found, reference)
+                return same_brackets and self._all_same(found.parts, reference.parts)
             case ("tuple", "list"):
                 point = forms.assigned(found.parts) or found
                 return reference.text == "()" and self._all_same(point.parts, reference.parts)
-            case ("matrix", "matrix"):
-                return self._all_same(found.parts, reference.parts)
             case ("matrix", "tuple" | "list"):
                 return _is_line(reference) and self._all_same(found.parts, _cells(reference))
             case ("tuple", "matrix"):
                 is_column = all(len(row.parts) == 1 for row in found.parts)
                 return is_column and self._all_same(_cells(found), reference.parts)
-            case ("list" | "set", "matrix"):
-                return self._same_list(found.parts, reference.parts)
             case (_, "list" | "set" | "tuple") if len(found.parts) == 1:
                 return self._same(found.parts[0], reference)
             case ("list" | "set" | "tuple", _) if len(reference.parts) == 1:
@@ -352,17 +335,19 @@ class _Comparison:
 
 def _number(form: Form, value: Fraction) -> Number:
     decimal = _DECIMAL.fullmatch(form.text)
-    return Number(
-        value,
-        len(decimal[1]) if decimal else None,
-        is_float=decimal is not None,
-        is_percent=form.unit == "%",
-    )
+    decimals = len(decimal[1]) if decimal and not decimal[2] else None
+    return Number(value, decimals, is_float=bool(decimal), is_percent=form.unit == "%")
 
 
 def _stated(equation: Form) -> Form:
     """Give what an equation says of its name: ``5`` for ``x = 5``, and for ``5 = x``."""
     return equation.parts[0 if forms.is_name(equation.parts[1]) else 1]
+
+
+def _whole(form: Form, other: Form) -> Form:
+    """Take digits in threes as one number where the other answer is one."""
+    is_grouped = form.kind == "list" and form.text and other.kind == "value"
+    return Form("value", text=form.text) if is_grouped else form
 
 
 def _cells(matrix: Form) -> list[Form]:

@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-_MOST_CHARACTERS = 1000
+_LONGEST = 1000
 _MOST_TOKENS = 300
 _DEEPEST = 40
 
@@ -55,9 +55,9 @@ _CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|", "\\lvert": "\\rvert",
 _ROUNDED = {"|": "abs", "\\lvert": "abs", "\\lfloor": "floor", "\\lceil": "ceil"}
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>[0-9]*\.[0-9]*\\(?:overline|bar)\s*\{[0-9]{1,40}\}"
+    r"(?P<number>[0-9]*\.[0-9]*\\(?:overline|bar)\s*\{[0-9]{1,40}\}"
     r"|[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?|\.[0-9]+)"
-    r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+)|(?P<sign>\*\*|[-+*/^!|(){}\[\],_°]))\s*"
+    r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+)|(?P<sign>\*\*|\S)"
 )
 _ZERO = ("number", Fraction(0))
 _ONE = ("number", Fraction(1))
@@ -72,25 +72,14 @@ def read(text: str, is_latex: bool = True) -> Tree:
     Unreadable
         It is none, or larger than is allowed.
     """
-    if len(text) > _MOST_CHARACTERS:
+    tokens = [(str(match.lastgroup), match[0]) for match in _TOKEN.finditer(text[:_LONGEST])]
+    if len(text) > _LONGEST or len(tokens) > _MOST_TOKENS:
         raise Unreadable("too long")
-    reader = _Reader(_tokens(text), is_latex)
+    reader = _Reader(tokens, is_latex)
     tree = reader.sum()
-    if reader.place < len(reader.tokens):
+    if reader.kind() != "end":
         raise Unreadable(f"{reader.peek()} is not expected")
     return tree
-
-
-def _tokens(text: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    place = 0
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None or len(found) >= _MOST_TOKENS:
-            raise Unreadable(f"no expression: {text[place : place + 20]!r}")
-        found.append((str(match.lastgroup), match[str(match.lastgroup)]))
-        place = match.end()
-    return found
 
 
 def _number(text: str) -> Fraction:
@@ -107,21 +96,20 @@ class _Reader:
     """Recursive descent: sums of products of powers of factors."""
 
     def __init__(self, tokens: list[tuple[str, str]], is_latex: bool) -> None:
-        self.tokens = tokens
+        self.tokens = [*tokens, ("end", "")]
         self.is_latex = is_latex
         self.place = self.depth = self.bars = self.in_function = 0
 
-    def peek(self, ahead: int = 0) -> str:
-        place = self.place + ahead
-        return self.tokens[place][1] if 0 <= place < len(self.tokens) else ""
+    def kind(self) -> str:
+        return self.tokens[self.place][0]
 
-    def kind(self, ahead: int = 0) -> str:
-        place = self.place + ahead
-        return self.tokens[place][0] if 0 <= place < len(self.tokens) else ""
+    def peek(self) -> str:
+        return self.tokens[self.place][1]
 
     def next(self) -> str:
-        self.place += 1
-        return self.peek(-1)
+        found = self.peek()
+        self.place += self.kind() != "end"
+        return found
 
     def take(self, text: str) -> bool:
         self.place += (is_here := self.peek() == text)
@@ -149,7 +137,7 @@ class _Reader:
 
     def next_to(self, found: Tree) -> Tree:
         r"""Two factors side by side: a product, but ``2\frac{1}{2}`` and ``2 1/2`` are mixed."""
-        after_digits = self.kind(-1) == "number" and found[0] == "number"
+        after_digits = self.tokens[self.place - 1][0] == "number" and found[0] == "number"
         is_number, is_fraction = self.kind() == "number", self.peek() == "\\frac"
         second = self.power()
         if is_number and after_digits and self.take("/"):

@@ -1,8 +1,7 @@
-r"""Take an answer apart: lists, sets, tuples, intervals, matrices, equations, inequalities, values.
+"""Take an answer apart: lists, sets, tuples, intervals, matrices, equations, values, words.
 
-LaTeX, Unicode, plain text and what Python, numpy and sympy print are first written in one notation
-(``clean``): ``<=``, ``oo``, ``°``, ``or`` for unions. What only dresses an answer (dollar signs,
-boxes, spaces, labels) is dropped; a unit is kept beside its value.
+Relations between a name and a value are intervals; a unit is kept beside its value, a label that
+only says what the value is of is dropped.
 """
 
 from __future__ import annotations
@@ -11,88 +10,18 @@ import functools
 import itertools
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from smalltolarge.evaluation import algebra, expressions
 from smalltolarge.evaluation.expressions import Unreadable
-from smalltolarge.evaluation.numerals import leading_number, plain, unprinted
+from smalltolarge.evaluation.notation import NAME, TEXT, clean
+from smalltolarge.evaluation.numerals import leading_number, plain
 
 _MOST_PARTS = 40
 _DEEPEST = 8
 
-_UNICODE = str.maketrans(
-    {
-        "×": r"\times ", "÷": "/", "·": r"\cdot ", "π": r"\pi ", "∞": "oo", "∪": " or ",
-        "∩": " and ", "≤": "<=", "≥": ">=", "≠": "!=", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ",
-        "θ": r"\theta ", "≈": r"\approx ", "–": "-", "√": r"\sqrt", "∛": r"\sqrt[3]",
-        "ℝ": "(-oo,oo)", "∅": r"\text{no solution}", "′": "'",
-    }
-)  # fmt: skip
-_COMMAND = r"(?![A-Za-z])"
-_TEXT = r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|mbox|mathrm|mathbf|mathit)\s*\{([^{}]{0,200})\}"
-_ROWS = r"\\(?:begin|end)\{(?:align(?:ed)?|gather(?:ed)?|equation|split|cases)\*?\}"
-_NOTATION = [
-    (re.compile(pattern), instead)
-    for pattern, instead in (
-        (rf"\\left\s*<|\\langle{_COMMAND}", "("),
-        (rf"\\right\s*>|\\rangle{_COMMAND}", ")"),
-        (rf"\\(?:left|right|displaystyle|textstyle|[bB]igg?[lrm]?){_COMMAND}\.?", ""),
-        (r"\{,\}|,\\!\s*", ""),
-        (r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}", r"\\frac{\1}{\2}"),
-        (r"\\\$", "¤"),
-        (rf"\^\s*\{{?\s*\\circ\s*\}}?|\\degree{_COMMAND}|\\deg{_COMMAND}", "°"),
-        (r"\\?%|\bper ?cent\b", "%"),
-        (rf"\\text(?:bf|rm)?\s*\{{\s*,?\s*(and|or)\s*\}}|\\(?:cup|lor|vee){_COMMAND}", r" \1or "),
-        (r"\bandor\b|\\(?:cap|land|wedge)" + _COMMAND, "and"),
-        (r"\boror\b", "or"),
-        (r"(?<=\))\s*\|\s*(?=\()", " or "),
-        (r"(?<=\))\s*&\s*(?=\()", " and "),
-        (rf"\\(?:quad|qquad){_COMMAND}|(?<!\\)\\[,;:! ]|~", " "),
-        (rf"\\[dt]frac{_COMMAND}", r"\\frac"),
-        (rf"\\leq?s?(?:lant)?{_COMMAND}", "<="),
-        (rf"\\geq?s?(?:lant)?{_COMMAND}", ">="),
-        (rf"\\neq?{_COMMAND}|\\not\s?=", "!="),
-        (rf"\\lt{_COMMAND}", "<"),
-        (rf"\\gt{_COMMAND}", ">"),
-        (r"==", "="),
-        (rf"\\colon{_COMMAND}", ":"),
-        (r"(?<=[0-9])j(?=\)?$)", "*I"),
-        (r"\bE(?=\*\*)|(?<=\*)E\b", "exp(1)"),
-        (rf"\\mid{_COMMAND}", "|"),
-        (rf"\\l?brack{_COMMAND}", "["),
-        (rf"\\rbrack{_COMMAND}", "]"),
-        (rf"\\lbrace{_COMMAND}", r"\\{"),
-        (rf"\\rbrace{_COMMAND}", r"\\}"),
-        (rf"\+?\\infty{_COMMAND}|\+oo\b|\binfinity\b", "oo"),
-        (r"\\mathbb\s*\{?\s*R\s*\}?|\bReals\b|\bS\.Reals\b", "(-oo,oo)"),
-        (r"(?:\\text\s*\{)?\s*\b[aA]ll (?:real numbers|reals)\b\s*\}?", "(-oo,oo)"),
-        (r"\(-oo,\s?oo\)\s*(?:\\setminus|\\backslash|-|except(?: for)?)\s*\\?[{}]?"
-         r"([^{}\\]+)(?:\\?\})?", r"x != \1"),
-        (r"\b([A-Za-z])\s*!=\s*([^,=<>!]+),\s*(?:\1\s*!=)?", r"\1 != \2 and \1 != "),
-        (rf"\\(?:emptyset|varnothing){_COMMAND}|\bEmptySet\b|\bset\(\)|^\[\]$|\\\{{\s*\\\}}",
-         r"\\text{no solution}"),
-        (r"\\sqrt\s*([0-9.]{2,}|[0-9.]+(?=[a-z(]))", r"\\sqrt{\1}"),
-        (r"\\sqrt\(", r"sqrt("),
-        (r"(?<=[)\]}])\s*U\s*(?=[(\[{\\])", " or "),
-        (r"\b([aApP])\.\s?[mM]\b\.?", r"\1m"),
-        (r"\\overline\{([A-Z]{2})\}", r"\1"),
-        (r"(?<=\])\s+(?=\[)", ","),
-        (r"\b0([bxo])([0-9A-Fa-f]+)\b", r"\2_0\1"),
-        (r"_0b\b", "_2"),
-        (r"_0x\b", "_{16}"),
-        (r"_0o\b", "_8"),
-        (r"\s*(?:\\text\s*\{)?\s*\(?base\s*\}?\s*([0-9]+|[a-z]+)\)?\}?$", r"_{\1}"),
-    )
-]  # fmt: skip
-_WRAPPED = [
-    re.compile(pattern, re.DOTALL)
-    for pattern in (r"\$\$(.*)\$\$", r"\$([^$]*)\$", r"\\\((.*)\\\)", r"\\\[(.*)\\\]",
-                    r"\*\*(.*)\*\*", r"`(.*)`")
-]  # fmt: skip
-_WHOLE_TEXT = re.compile(_TEXT)
 _MATRIX = re.compile(
     r"\\begin\{([pbvVB]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.DOTALL
 )
@@ -112,8 +41,6 @@ _RELATION = re.compile(r"\\in(?![A-Za-z])|[<>!]=|[<>=]")
 _NUMBER = r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+][0-9]+)?"
 _SIDE_BY_SIDE = re.compile(rf"{_NUMBER}(?:\s+{_NUMBER})+")
 _GROUPED = re.compile(r"[+-]?¤?[0-9]{1,3}(?:(?:,\s?[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]+)?")
-NAME = re.compile(r"\\?[A-Za-z]+(?:\s?\([A-Za-z]\)|_\{?\w+\}?)?'?")
-"""What an equation may say the value of: ``x``, ``f(x)``, ``a_1``."""
 
 _UNITS = {
     name: names.split()[0]
@@ -129,7 +56,7 @@ _UNITS = {
 }  # fmt: skip
 _TRIGONOMETRY = re.compile("sin|cos|tan|cot|sec|csc|cis")
 _TAIL = re.compile(
-    rf"\s*(?:(?P<sign>[°%¤])|{_TEXT}|(?<=[0-9}})\]!°])(?P<words>\s*(?:\b[A-Za-z]{{2,20}}\b[./]?\s?)"
+    rf"\s*(?:(?P<sign>[°%¤])|{TEXT}|(?<=[0-9}})\]!°])(?P<words>\s*(?:\b[A-Za-z]{{2,20}}\b[./]?\s?)"
     r"{1,6}))(?P<power>\s*\^\s*\{?[23]\}?)?\s*$"
 )
 
@@ -149,44 +76,6 @@ class Form:
 
 
 _LEAST, _MOST = Form("value", text="-oo"), Form("value", text="oo")
-
-
-def clean(text: str) -> str:
-    """Write an answer in one notation, without what only dresses it."""
-    text = unprinted(plain(text))
-    if r"\\" in text and not re.search(r"(?<!\\)(?:\\\\)*\\(?=[A-Za-z])", text):
-        # No command stands with one backslash: all are doubled, as in JSON.
-        text = re.sub(r"\\\\(?=\\\\|[^\\])", r"\\", text)
-    text = re.sub("[⁻⁰-⁹¹²³]+", lambda match: f"^{{{_digits(match[0])}}}", text)
-    text = re.sub("[₀-₉]+", lambda match: f"_{{{_digits(match[0])}}}", text)
-    text = text.translate(_UNICODE).strip()
-    for pattern, instead in _NOTATION:
-        text = pattern.sub(instead, text)
-    if r"\begin" in text and not _MATRIX.search(text):
-        text = re.sub(r"\\\\\s*&?\s*=", "=", re.sub(_ROWS, "", text))
-        text = re.sub(r"\\\\", ",", text.replace("&", ""))
-    for _ in range(4):
-        before = text
-        text = re.sub(r"[.,;:]+$", "", text.strip()).strip()
-        for wrapped in _WRAPPED:
-            if match := wrapped.fullmatch(text):
-                text = match[1].strip()
-        if match := re.match(r"\\(?:boxed|fbox)\s*(?=\{)", text):
-            if _closing(text, match.end()) == len(text) - 1:
-                text = text[match.end() + 1 : -1]
-        if text == before:
-            break
-    text = re.sub(r"^(-?)\s*\$(?=\s*[0-9.])(?!.*\$)", r"\1¤", text).replace("$", "")
-    text = re.sub(r"^(?:\\approx|=)\s*|^(?:either|both)\s+", "", text).strip()
-    # "7/9 \approx 0.78" states the first, "x \approx 11" the second.
-    exact, _, _ = text.partition(r"\approx")
-    if not NAME.fullmatch(exact.strip()) and exact.strip():
-        return exact.strip()
-    return text.replace(r"\approx", "=")
-
-
-def _digits(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).replace("\u2212", "-")
 
 
 @lru_cache(maxsize=4096)
@@ -213,7 +102,7 @@ def _form(text: str, depth: int) -> Form:
         lines = [line for line in re.split(r"\\\\(?:\[[^\]]*\])?", match[2]) if line.strip()]
         cells = [tuple(again(cell) for cell in line.split("&")) for line in lines[:_MOST_PARTS]]
         return Form("matrix", tuple(Form("tuple", row, "()") for row in cells))
-    if match := _WHOLE_TEXT.fullmatch(text):
+    if match := re.fullmatch(TEXT, text):
         inner = again(match[1])
         is_said = inner.kind == "value" and not re.search(r"[0-9]", inner.text)
         return Form("words", text=match[1]) if is_said else inner
@@ -277,7 +166,7 @@ def is_name(form: Form) -> bool:
 
 
 def _relation(sides: Sequence[Form], signs: Sequence[str]) -> Form:
-    """Write an inequality in one name as an interval; others from the smaller side to the larger."""
+    """Write an inequality in one name as an interval; any from the smaller side to the larger."""
     if signs[0] in (">", ">="):
         sides = sides[::-1]
         signs = [sign.replace(">", "<") if ">" in sign else ">" for sign in reversed(signs)]
@@ -363,9 +252,9 @@ def assigned(relations: Sequence[Form]) -> Form | None:
 
 def _value(text: str) -> Form:
     """Part a value from its unit and its label."""
-    if re.fullmatch(r"[A-Za-z -]{3,80}", text) and (number := leading_number(text)):
-        if number.end == len(text):
-            return Form("value", text=str(number.value))
+    number = leading_number(text) if re.fullmatch(r"[A-Za-z -]{3,80}", text) else None
+    if number and number.end == len(text):
+        return Form("value", text=str(number.value))
     tails: list[str] = []
     while match := _TAIL.search(text):
         said = match["sign"] or match["words"] or match[2] or ""
@@ -381,8 +270,8 @@ def _value(text: str) -> Form:
     if "¤" in text:
         text = text.replace("¤", "")
         tails.append("¤")
-    rest = re.sub(rf"^(?:{_TEXT}\s*:?|[A-Za-z][A-Za-z ]{{2,40}}:(?=\s))", "", text).strip()
-    text = re.sub(_TEXT, lambda match: f" {match[1].strip()} ", rest or text).strip()
+    rest = re.sub(rf"^(?:{TEXT}\s*:?|[A-Za-z][A-Za-z ]{{2,40}}:(?=\s))", "", text).strip()
+    text = re.sub(TEXT, lambda match: f" {match[1].strip()} ", rest or text).strip()
     if re.fullmatch(r"[0-9.]+(?:\s*(?::|to)\s*[0-9.]+)+", text):
         text = re.sub(r"\s*(?::|to)\s*", ":", text)
     return Form("value", text=text, unit=_unit(" ".join(tails)))
@@ -420,36 +309,30 @@ def _depths(text: str) -> list[int]:
 
 def _closing(text: str, opening: int) -> int:
     depths = _depths(text)
-    inside = depths[opening]
-    for place in range(opening + 1, len(text)):
-        if text[place] in ")]}" and depths[place] == inside:
-            return place
-    return -1
+    places = (i for i in range(opening + 1, len(text)) if text[i] in ")]}")
+    return next((place for place in places if depths[place] == depths[opening]), -1)
 
 
 def _split(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]:
     """Split where no bracket is open; what is empty is left out."""
-    matches = list(separator.finditer(text))
-    if not matches:
+    if not separator.search(text):
         return [text], []
-    depths, parts, found, start = _depths(text), [], [], 0
-    for match in matches:
-        if depths[match.start()] == 0:
-            parts.append(text[start : match.start()])
-            found.append(match[0])
-            start = match.end()
-            if len(parts) > _MOST_PARTS:
-                raise Unreadable("too many parts")
-    return [part for part in (*parts, text[start:]) if part.strip()], found
+    depths = _depths(text)
+    matches = [match for match in separator.finditer(text) if depths[match.start()] == 0]
+    if len(matches) > _MOST_PARTS:
+        raise Unreadable("too many parts")
+    starts = [0, *(match.end() for match in matches)]
+    ends = [*(match.start() for match in matches), len(text)]
+    parts = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    return [part for part in parts if part.strip()], [match[0] for match in matches]
 
 
 def _bracketed(text: str) -> str | None:
     """Give what is inside, if one pair of brackets is around all of a text."""
-    if text.startswith("\\{") and text.endswith("\\}"):
-        return text[2:-2] if _closing(text, 1) == len(text) - 1 else None
-    if len(text) > 1 and text[0] in "([{" and text[-1] in ")]}":
-        return text[1:-1] if _closing(text, 0) == len(text) - 1 else None
-    return None
+    width = 2 if text.startswith("\\{") and text.endswith("\\}") else 1
+    is_open = text[width - 1 : width] in ("(", "[", "{") and text[-1] in ")]}"
+    is_whole = is_open and _closing(text, width - 1) == len(text) - 1
+    return text[width:-width] if is_whole else None
 
 
 def words(text: str) -> str:

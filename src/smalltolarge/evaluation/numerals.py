@@ -8,6 +8,7 @@ numbers. A comma groups thousands and never starts decimals: ``12,5`` is two num
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,44 +17,26 @@ _MOST_DIGITS = 3000
 _MOST_EXPONENT = 400
 """Of ten, in scientific notation: what a float can have, and some."""
 
-_SMALL = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen".split()
-    )
-}
-_TENS = {
-    word: 10 * value
-    for value, word in enumerate(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
-    )
-}
+_SMALL = {word: value for value, word in enumerate((
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+))}  # fmt: skip
+_TENS = {word: 10 * value for value, word in enumerate((
+    "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=2
+)}  # fmt: skip
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 _PARTS = {"hal": Fraction(1, 2), "thi": Fraction(1, 3), "qua": Fraction(1, 4)}
-_VULGAR = dict(
-    pair.split("=")
-    for pair in (
-        "½=1/2 ⅓=1/3 ⅔=2/3 ¼=1/4 ¾=3/4 ⅕=1/5 ⅖=2/5 ⅗=3/5 ⅘=4/5 ⅙=1/6 ⅚=5/6 ⅛=1/8 ⅜=3/8 ⅝=5/8 ⅞=7/8"
-    ).split()
-)
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u2212\ufe63\uff0d\u2011\u2010", "-"),
         **dict.fromkeys("\u00a0\u2007\u2009\u202f\u2002\u2003", " "),
-        "\u2044": "/",
-        "\u2215": "/",
-        "\u00b7": "·",
-        "\u22c5": "·",
-        "\u2217": "*",
-        "\u2019": "'",
-        "\u2018": "'",
-        "\u201c": '"',
-        "\u201d": '"',
-        "\uff1a": ":",
-        **{vulgar: f" {plain}" for vulgar, plain in _VULGAR.items()},
+        **dict.fromkeys("\u2044\u2215", "/"), **dict.fromkeys("\u2019\u2018", "'"),
+        **dict.fromkeys("\u201c\u201d", '"'), "\u22c5": "·", "\u2217": "*", "\uff1a": ":",
+        # "½" is "1⁄2" in the compatibility form.
+        **{sign: " " + unicodedata.normalize("NFKC", sign).replace("\u2044", "/")
+           for sign in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"},
     }
-)
+)  # fmt: skip
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9])|[0-9]+)"
 _SPACED = r"[0-9]{1,3}(?: [0-9]{3})+(?![0-9])"
@@ -90,31 +73,29 @@ _WORDS = re.compile(
 )
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s{1,4}(?=[$€£]?\s?\.?[0-9])", re.IGNORECASE)
 
+_DOTS = r"[0-9.,]{1,40}"
 _PRINTED = [
-    (re.compile(r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)"), r"\1/\2"),
-    (
-        re.compile(r"(?:(?:np|numpy)\.\w{3,8}|Decimal|Float|Integer|mpf)\('?([^()']{1,40})'?\)"),
-        r"\1",
-    ),
+    (re.compile(pattern), instead)
+    for pattern, instead in (
+        (r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)", r"\1/\2"),
+        (r"(?:(?:np|numpy)\.\w{3,8}|Decimal|Float|Integer|mpf)\('?([^()']{1,40})'?\)", r"\1"),
+    )
 ]
 _LATEX = [
-    (re.compile(r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b"), ""),
-    (
-        re.compile(r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*\{\s*(-?[0-9.,]{1,40})\s*\}\s*\{\s*([0-9.,]{1,40})"
-                   r"\s*\}"),
-        r"\1 \2/\3",
-    ),
-    (re.compile(r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*([0-9])\s*([0-9])"), r"\1 \2/\3"),
-    (re.compile(r"\{,\}|,\\!"), ","),
-    (re.compile(r"\\(?:times|cdot)\b"), " × "),
-    (
-        re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]{0,200})\}"),
-        r" \1 ",
-    ),
-    (re.compile(r"\\[()\[\]]"), " "),
-    (re.compile(r"\\[,;:! ~]"), ""),
-    (re.compile(r"\\([$%])"), r"\1"),
-    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b"), " degrees"),
+    (re.compile(pattern), instead)
+    for pattern, instead in (
+        (r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b", ""),
+        (rf"(-?[0-9]{{0,12}})\s{{0,4}}\\[dtc]?frac\s*\{{\s*(-?{_DOTS})\s*\}}\s*\{{\s*({_DOTS})\s*\}}",
+         r"\1 \2/\3"),
+        (r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*([0-9])\s*([0-9])", r"\1 \2/\3"),
+        (r"\{,\}|,\\!", ","),
+        (r"\\(?:times|cdot)\b", " × "),
+        (r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]{0,200})\}", r" \1 "),
+        (r"\\[()\[\]]", " "),
+        (r"\\[,;:! ~]", ""),
+        (r"\\([$%])", r"\1"),
+        (r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b", " degrees"),
+    )
 ]  # fmt: skip
 
 
