@@ -14,6 +14,7 @@ import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 from smalltolarge.evaluation.expressions import FUNCTIONS, Tree, Unreadable
 
@@ -38,11 +39,17 @@ _CONSTANTS = {"pi": complex(math.pi), "e": complex(math.e), "i": 1j}
 _SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 
+def _leaves(tree: Tree, kind: str) -> Iterator[Any]:
+    if tree[0] == kind:
+        yield tree[1]
+    for part in tree[1:]:
+        if isinstance(part, tuple):
+            yield from _leaves(part, kind)
+
+
 def names(tree: Tree) -> set[str]:
     """Give the names in an expression."""
-    if tree[0] == "name":
-        return {tree[1]}
-    return set().union(*(names(part) for part in tree[1:] if isinstance(part, tuple)))
+    return set(_leaves(tree, "name"))
 
 
 class _Evaluation:
@@ -132,21 +139,13 @@ def _power(base: Value, exponent: Value) -> Value:
     return _complex(base) ** _complex(exponent)
 
 
-def _numbers(tree: Tree) -> Iterator[Fraction]:
-    for part in tree[1:]:
-        if isinstance(part, Fraction):
-            yield part
-        elif isinstance(part, tuple):
-            yield from _numbers(part)
-
-
 def _points(trees: Sequence[Tree]) -> Iterator[dict[str, Fraction]]:
     """Give points small and large, of both signs, and around the numbers of the expressions.
 
     Where |x - 10| changes its formula is such a number, so that it is tried on both sides.
     """
     variables = sorted(set().union(*map(names, trees)))
-    found = {number for tree in trees for number in _numbers(tree) if 1 < number < 10**6}
+    found = {number for tree in trees for number in _leaves(tree, "number") if 1 < number < 10**6}
     sizes = [*_SIZES, *(size * n for n in sorted(found)[:_MOST_NUMBERS] for size in _AROUND)]
     for place in range(2 * len(sizes) if variables else 1):
         yield {

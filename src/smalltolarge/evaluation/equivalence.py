@@ -72,7 +72,7 @@ _NOUN = re.compile(r"^(?:point|option|choice|graph|figure|statement|line|segment
 
 def is_equal(found: str, reference: str, kind: Kind, question: str) -> bool:
     """Tell whether the answer found is the reference; any text gives a verdict."""
-    found, reference = found.strip(), reference.strip()
+    found, reference = (" ".join(text.split()) for text in (found, reference))
     if not found or not reference:
         return False
     if _bare(found) == _bare(reference):
@@ -115,18 +115,13 @@ def _one_of_two(found: str, reference: str, question: str) -> bool:
     if re.search(r"\bor\b", found):
         return False
     single = None if "=" in found else read_number(found)
-    stated = [single] if single else stated_numbers(found)
+    text = without_latex(found)
+    stated = [single] if single else list(find_numbers(text)) or find_worded(text)
     if len(stated) > 2:
         given = {number.value for number in find_numbers(without_latex(question))}
         left = [number for number in stated if number.value not in given]
         stated = left if 0 < len(left) <= 2 else stated[-1:]
     return any(_is_near(number, wanted, "unknowns", question) for number in stated)
-
-
-def stated_numbers(text: str) -> list[Number]:
-    """Give the numbers in a text, in words only where there are none in digits."""
-    text = without_latex(text)
-    return list(find_numbers(text)) or find_worded(text)
 
 
 def _is_near(found: Number, reference: Number, kind: Kind, question: str = "") -> bool:
@@ -200,12 +195,8 @@ class _Comparison:
         if found.kind == "value" and self._is_worked_out(found, reference):
             return False
         copy = r"\s*".join(map(re.escape, re.sub(r"\s", "", _loose(text))))
-        question = _loose(self.question)
-        for match in re.finditer(rf"(?<![\w.]){copy}(?![\w^(])", question):
-            before, after = question[: match.start()].rstrip(), question[match.end() :].lstrip()
-            if before[-1:] not in tuple("+-*/^(") and after[:1] not in tuple("+-*/^"):
-                return True
-        return False
+        place = rf"(?<![\w.^*/(+-]){copy}(?![\w^(*/+-])"
+        return re.search(place, _loose(self.question)) is not None
 
     def _is_worked_out(self, found: Form, reference: Form) -> bool:
         """Tell whether a value is a number where no other form of it is asked for."""
@@ -234,10 +225,12 @@ class _Comparison:
                 point = forms.assigned(found.parts) or found
                 return reference.text == "()" and self._all_same(point.parts, reference.parts)
             case ("matrix", "tuple" | "list"):
-                return _is_line(reference) and self._all_same(found.parts, _cells(reference))
+                cells = [cell for row in reference.parts for cell in row.parts]
+                is_line = len(reference.parts) in (1, len(cells))
+                return is_line and self._all_same(found.parts, cells)
             case ("tuple", "matrix"):
-                is_column = all(len(row.parts) == 1 for row in found.parts)
-                return is_column and self._all_same(_cells(found), reference.parts)
+                column = [row.parts[0] for row in found.parts if len(row.parts) == 1]
+                return self._all_same(column, reference.parts)
             case (_, "list" | "set" | "tuple") if len(found.parts) == 1:
                 return self._same(found.parts[0], reference)
             case ("list" | "set" | "tuple", _) if len(reference.parts) == 1:
@@ -348,14 +341,6 @@ def _whole(form: Form, other: Form) -> Form:
     """Take digits in threes as one number where the other answer is one."""
     is_grouped = form.kind == "list" and form.text and other.kind == "value"
     return Form("value", text=form.text) if is_grouped else form
-
-
-def _cells(matrix: Form) -> list[Form]:
-    return [cell for row in matrix.parts for cell in row.parts]
-
-
-def _is_line(matrix: Form) -> bool:
-    return len(matrix.parts) == 1 or all(len(row.parts) == 1 for row in matrix.parts)
 
 
 def _is_number(tree: Tree) -> bool:

@@ -177,22 +177,17 @@ def read_number(text: str) -> Number | None:
 
 def _number(match: re.Match[str], text: str) -> Number | None:
     before, after = text[max(0, match.start() - 4) : match.start()], text[match.end() :][:6]
-    if re.match(r":[0-9]", after) or re.search(r"[0-9]:$", before):
+    is_part = re.match(r":[0-9]|(?!\s-\s)\s?(?:-|–|to)\s?\$?[0-9]", after)
+    is_part = is_part or re.search(r"[0-9](?::|\s?–|\s?to\s)$", before)
+    if is_part or (not match["sign"] and re.search(r"[0-9%]-$", before)):
+        # Of a time, or of a range, whose second number has no sign of its own: "5-6".
         return None
-    ranged = re.match(r"\s?(?:-|–|to)\s?\$?[0-9]", after) and not re.match(r"\s-\s", after)
-    if ranged or re.search(r"[0-9]\s?(?:–|to\s)$", before):
-        return None
-    # "5-6": the second number of a range has no sign of its own.
-    if not match["sign"] and re.search(r"[0-9%]-$", before):
-        return None
-    whole, tail = match["whole"].replace(",", "").replace(" ", ""), match["tail"]
-    decimals = re.match(r"\.[0-9]+", tail)
-    if len(match[0]) > _MOST_DIGITS:
-        return None
-    value = Fraction(f"{whole or 0}{decimals[0] if decimals else ''}")
     exponent = int(match["e"] or match["ten"] or 0)
-    if abs(exponent) > _MOST_EXPONENT:
+    if len(match[0]) > _MOST_DIGITS or abs(exponent) > _MOST_EXPONENT:
         return None
+    whole = match["whole"].replace(",", "").replace(" ", "")
+    decimals = re.match(r"\.[0-9]+", match["tail"])
+    value = Fraction(f"{whole or 0}{decimals[0] if decimals else ''}")
     value *= Fraction(10) ** exponent
     if match["over"] is not None:
         over = Fraction(match["over"].replace(",", ""))
@@ -220,22 +215,18 @@ def _number(match: re.Match[str], text: str) -> Number | None:
 
 
 def _from_words(match: re.Match[str]) -> Number | None:
-    total = current = 0
-    words = re.split(r"[\s-]+", match["words"].lower())
-    for place, word in enumerate(words):
-        if word in _SMALL:
+    total, current, before = 0, 0, ""
+    for word in re.split(r"[\s-]+", match["words"].lower()):
+        if word in _SMALL or word in _TENS:
             # "five six" is not a number.
-            if place and words[place - 1] in _SMALL:
+            if before in _SMALL or (before in _TENS and word in _TENS):
                 return None
-            current += _SMALL[word]
-        elif word in _TENS:
-            if place and words[place - 1] in (*_SMALL, *_TENS):
-                return None
-            current += _TENS[word]
+            current += _SMALL.get(word, _TENS.get(word, 0))
         elif word == "hundred":
             current = max(current, 1) * 100
         elif word in SCALES:
             total, current = total + max(current, 1) * SCALES[word], 0
+        before = word
     value = Fraction(total + current)
     if match["part"]:
         part = _PARTS[re.split(r"[\s-]", match["part"].lower())[-1][:3]]
