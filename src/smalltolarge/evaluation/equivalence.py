@@ -195,7 +195,7 @@ class _Comparison:
         if found.kind == "value" and self._is_worked_out(found, reference):
             return False
         copy = r"\s*".join(map(re.escape, re.sub(r"\s", "", _loose(text))))
-        place = rf"(?<![\w.^*/(+-]){copy}(?![\w^(*/+-])"
+        place = rf"(?:^|[^\w.^*/(+\s-]\s*|\w\s+){copy}(?!\w|\s*[\^(*/+-])"
         return re.search(place, _loose(self.question)) is not None
 
     def _is_worked_out(self, found: Form, reference: Form) -> bool:
