@@ -216,7 +216,7 @@ def are_equal(one: Tree, other: Tree) -> bool:
     return same_elsewhere or in_reals >= _ENOUGH
 
 
-def factor_between(one: Tree, other: Tree) -> float | None:
+def factor_between(one: Tree, other: Tree) -> Fraction | float | None:
     """Give the real number, not zero, that one expression is the other times; None: none is."""
     factor: Value = Fraction(0)
     for (first, second), lost in _evaluated(one, other):
@@ -229,7 +229,7 @@ def factor_between(one: Tree, other: Tree) -> float | None:
                 return None
         except OverflowError:
             continue
-    return float(factor.real) if _is_real(factor) else None
+    return factor.real if _is_real(factor) else None
 
 
 def _is_real(value: Value) -> bool:

@@ -369,7 +369,7 @@ def _clash(one: str, other: str) -> bool:
 
 
 def _same_words(found: str, reference: str) -> bool:
-    if any(re.search(r"[0-9\\]", text) for text in (found, reference)):
+    if any(re.search(r"[\\^_*=<>|{}()!%]", text) for text in (found, reference)):
         return False
     said, wanted = _meant(found), _meant(reference)
     return bool(wanted) and wanted == _NOUN.sub("", said)

@@ -50,9 +50,8 @@ _GREEK = re.compile(
     "|sigma|tau|upsilon|(?:var)?phi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Sigma|Phi|Psi|Omega"
 )
 _TIMES = {"*": "*", "\\cdot": "*", "\\times": "*", "/": "/", "\\div": "/"}
-_CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|", "\\lvert": "\\rvert",
-            "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}  # fmt: skip
-_ROUNDED = {"|": "abs", "\\lvert": "abs", "\\lfloor": "floor", "\\lceil": "ceil"}
+_CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
+_ROUNDED = {"|": "abs", "\\lfloor": "floor", "\\lceil": "ceil"}
 
 _TOKEN = re.compile(
     r"(?P<number>[0-9]*\.[0-9]*\\(?:overline|bar)\s*\{[0-9]{1,40}\}"
@@ -227,18 +226,13 @@ class _Reader:
             values.append(self.sum())
         self.in_function -= 1
         self.need(")")
-        match name, len(values):
-            case ("Rational" | "Fraction", 2):
-                return ("/", *values)
-            case ("log", 2):
-                return ("/", ("log", values[0]), ("log", values[1]))
-            case ("binomial", 2):
-                return ("binomial", *values)
-            case ("f" | "g", 1):
-                return (f"{name}()", values[0])
-            case (_, 1) if name != "binomial":
-                return values[0] if name in _NUMBERS else (name.lower(), values[0])
-        raise Unreadable(f"{name} of {len(values)}")
+        if len(values) != (2 if name == "binomial" else 1):
+            if len(values) != 2 or name not in ("Rational", "Fraction", "log"):
+                raise Unreadable(f"{name} of {len(values)}")
+            return ("/", *(("log", value) if name == "log" else value for value in values))
+        if name in _NUMBERS:
+            return values[0]
+        return (f"{name}()" if name in ("f", "g") else name.lower(), *values)
 
     def command(self, name: str) -> Tree:
         if name in _PAIRS:
@@ -274,9 +268,8 @@ class _Reader:
         self.in_function += 1
         is_closed = self.peek() == "("
         value = self.power()
-        while not is_closed and self.starts_factor() and self.peek()[1:] not in FUNCTIONS:
-            if self.peek() in ("(", "["):
-                break
+        ends = ("(", "[", *(f"\\{function}" for function in FUNCTIONS))
+        while not is_closed and self.starts_factor() and self.peek() not in ends:
             value = ("*", value, self.power())
         self.in_function -= 1
         found: Tree = (name, value)

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from fractions import Fraction
 
 from smalltolarge.evaluation import algebra, expressions
 from smalltolarge.evaluation.expressions import Unreadable
@@ -40,7 +40,7 @@ _SEPARATORS = [re.compile(r"\bor\b"), re.compile(r"[,;]|\band\b")]
 _RELATION = re.compile(r"\\in(?![A-Za-z])|[<>!]=|[<>=]")
 _NUMBER = r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+][0-9]+)?"
 _SIDE_BY_SIDE = re.compile(rf"{_NUMBER}(?:\s+{_NUMBER})+")
-_GROUPED = re.compile(r"[+-]?¤?[0-9]{1,3}(?:(?:,\s?[0-9]{3})+|(?: [0-9]{3})+)(?:\.[0-9]+)?")
+_GROUPED = re.compile(r"[+-]?¤?[0-9]{1,3}(?:,\s?[0-9]{3})+(?:\.[0-9]+)?")
 
 _UNITS = {
     name: names.split()[0]
@@ -50,7 +50,7 @@ _UNITS = {
         "s sec second", "min minute", "h hr hour", "day", "week", "month", "year yr",
         "g gram gm", "kg kilogram", "mg milligram", "lb pound", "oz ounce", "ton",
         "l liter litre", "ml milliliter", "% percent", "° degree", "¤ dollar usd", "cent ¢",
-        "rad radian", "mph", "unit", "am", "pm",
+        "rad radian", "unit", "am", "pm",
     )
     for name in names.split()
 }  # fmt: skip
@@ -78,7 +78,7 @@ class Form:
 _LEAST, _MOST = Form("value", text="-oo"), Form("value", text="oo")
 
 
-@lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096)
 def read(text: str) -> Form:
     """Take an answer apart.
 
@@ -113,6 +113,8 @@ def _form(text: str, depth: int) -> Form:
     if based := BASED.fullmatch(re.sub(r"\\(?:text|mathrm)\s*\{(\w+)\}", r"\1", text)):
         number = leading_number(based[2] or based[3])
         return Form("value", text=f"{based[1].replace(',', '')}_{number.value if number else ''}")
+    if _SIDE_BY_SIDE.fullmatch(text):
+        text = re.sub(r"\s+", ",", text)
     for separator in _SEPARATORS:
         parts, separators = _split(text, separator)
         if len(parts) == 1 and parts[0] != text:
@@ -136,9 +138,6 @@ def _form(text: str, depth: int) -> Form:
     if r"\pm" in text or r"\mp" in text:
         both = [text.replace(r"\pm", plus).replace(r"\mp", minus) for plus, minus in ("+-", "-+")]
         return Form("list", tuple(map(again, both)))
-    if _SIDE_BY_SIDE.fullmatch(text):
-        grouped = text.replace(" ", "") if _GROUPED.fullmatch(text) else ""
-        return Form("list", tuple(map(again, text.split())), grouped)
     return _value(text)
 
 
@@ -209,23 +208,21 @@ def _intersection(one: Sequence[Form], other: Sequence[Form]) -> list[Form]:
     return found[:_MOST_PARTS]
 
 
-def _size(form: Form) -> float:
+def _size(form: Form) -> Fraction | float:
     if form.text.lstrip("-") == "oo":
         return math.inf if form.text == "oo" else -math.inf
-    return float(algebra.real(algebra.constant(expressions.read(form.text))) or 0)
+    return algebra.real(algebra.constant(expressions.read(form.text))) or Fraction(0)
 
 
 def _inner(text: str, inside: str, again: Callable[[str], Form]) -> Form:
     """Read what stands in brackets."""
     kind = "set" if text[0] in "\\{" else "tuple"
     if kind == "set":
-        _, _, condition = inside.replace("|", ":", 1).partition(":")
+        condition = inside.replace("|", ":", 1).partition(":")[2]
         if _RELATION.search(condition):
             # {x : x > 2}
             return again(condition)
     parts, _ = _split(inside, _COMMA)
-    if len(parts) == 1 and kind == "tuple" and _SIDE_BY_SIDE.fullmatch(parts[0].strip()):
-        parts = parts[0].split()
     pairs = [_split(part, re.compile(":"))[0] for part in parts]
     if kind == "set" and pairs and all(len(pair) == 2 for pair in pairs):
         # A solution as sympy prints it: {x: 3, y: 5}.
@@ -267,9 +264,8 @@ def _value(text: str) -> Form:
             break
         tails.insert(0, f"{said} {match['power'] or ''}")
         text = text[: match.start()]
-    if "¤" in text:
-        text = text.replace("¤", "")
-        tails.append("¤")
+    tails += re.findall("¤", text)
+    text = text.replace("¤", "")
     rest = re.sub(rf"^(?:{TEXT}\s*:?|[A-Za-z][A-Za-z ]{{2,40}}:(?=\s))", "", text).strip()
     text = re.sub(TEXT, lambda match: f" {match[1].strip()} ", rest or text).strip()
     if re.fullmatch(r"[0-9.]+(?:\s*(?::|to)\s*[0-9.]+)+", text):
@@ -280,14 +276,13 @@ def _value(text: str) -> Form:
 def _unit(text: str) -> str:
     """Write the units that are known in one spelling: ``square inches`` is ``in^2``."""
     found, power = "", ""
-    text = re.sub(r"[\s{}.]+", " ", text.lower())
-    for token in re.findall(r"[a-z¢]+|/|\^ ?[23]|[°%¤]", text.replace("mph", "mi/h")):
+    text = re.sub(r"[\s{}.]+", " ", text.lower()).replace("mph", "mi/h")
+    for token in re.findall(r"[a-z¢]+|/|\^ ?[23]|[°%¤]", text):
         known = _UNITS.get(token) or _UNITS.get(token.removesuffix("s"))
         if token in ("square", "sq", "cubic", "cu"):
             power = "^2" if token[0] == "s" else "^3"
         elif known:
-            found += known + power
-            power = ""
+            found, power = found + known + power, ""
         elif token in ("/", "per") and found:
             found += "/"
         elif token[0] == "^" and found:
@@ -299,11 +294,9 @@ def _depths(text: str) -> list[int]:
     """Give the depth of brackets at every character; an interval closes with either bracket."""
     depths, depth = [], 0
     for character in text:
-        if character in "([{":
-            depth += 1
+        depth += character in "([{"
         depths.append(depth)
-        if character in ")]}":
-            depth = max(0, depth - 1)
+        depth = max(0, depth - (character in ")]}"))
     return depths
 
 
