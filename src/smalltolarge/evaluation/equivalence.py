@@ -112,10 +112,11 @@ def _one_of_two(found: str, reference: str, question: str) -> bool:
     wanted = read_number(reference)
     if wanted is None:
         return words(found) == words(reference) != ""
-    if re.search(r"\bor\b", found):
+    text = without_latex(found)
+    if re.search(r"\bor\b|\^|\*\*|!", text):
+        # One or the other, or something that is still to be calculated.
         return False
     single = None if "=" in found else read_number(found)
-    text = without_latex(found)
     stated = [single] if single else list(find_numbers(text)) or find_worded(text)
     if len(stated) > 2:
         given = {number.value for number in find_numbers(without_latex(question))}

@@ -35,8 +35,9 @@ FUNCTIONS: Mapping[str, Callable[[complex], complex]] = {
     "ln": cmath.log,
     "log": cmath.log,
 }  # fmt: skip
-_EXACT = {"floor", "ceil", "ceiling", "abs", "Abs", "factorial", "sqrt", "cbrt", "binomial"}
 _NUMBERS = {"Rational", "Fraction", "Integer", "Float"}
+_EXACT = {"floor", "ceil", "ceiling", "abs", "Abs", "factorial", "sqrt", "cbrt", "binomial"}
+_EXACT |= _NUMBERS
 _PAIRS = {
     "frac": "/",
     "cfrac": "/",
@@ -136,7 +137,8 @@ class _Reader:
 
     def next_to(self, found: Tree) -> Tree:
         r"""Two factors side by side: a product, but ``2\frac{1}{2}`` and ``2 1/2`` are mixed."""
-        after_digits = self.tokens[self.place - 1][0] == "number" and found[0] == "number"
+        before = self.tokens[self.place - 1][0]
+        after_digits = before == "number" and found[0] == "number"
         is_number, is_fraction = self.kind() == "number", self.peek() == "\\frac"
         second = self.power()
         if is_number and after_digits and self.take("/"):
@@ -145,8 +147,9 @@ class _Reader:
             up, down = second[1], second[2]
             if up[0] == down[0] == "number" and 0 < up[1] < down[1]:
                 return ("+", found, second)
-        if is_number and after_digits:
-            raise Unreadable("two numbers side by side")
+        if is_number and (after_digits or before == "word"):
+            # "3 4" is no product, and "a0" a numeral or a name.
+            raise Unreadable("a number after another, or after a letter")
         return ("*", found, second)
 
     def starts_factor(self) -> bool:
@@ -208,7 +211,9 @@ class _Reader:
         raise Unreadable(f"{text or 'the end'} is not expected")
 
     def word(self, text: str) -> Tree:
-        if self.peek() == "(" and text in {*FUNCTIONS, *_EXACT, *_NUMBERS, "f", "g"}:
+        if self.peek() == "(" and (
+            text in FUNCTIONS or text in _EXACT or (self.is_latex and text in ("f", "g"))
+        ):
             return self.call(text)
         if len(text) > 1 and text not in ("pi", "oo"):
             if len(text) > 3:
