@@ -97,13 +97,12 @@ def _applied(operation: str, *values: Value) -> Value:
         case "abs":
             return abs(first) if isinstance(first, Fraction) else complex(abs(first))
         case "floor" | "ceil" | "ceiling":
-            whole = first if isinstance(first, Fraction) else real(first)
+            whole = real(first)
             if whole is None:
                 raise ValueError("not real")
-            near = round(whole)
-            is_whole = abs(whole - near) <= _CLOSE
             rounded = math.floor(whole) if operation == "floor" else math.ceil(whole)
-            return Fraction(near if is_whole else rounded)
+            # A root may miss a whole number by what floating point loses.
+            return Fraction(round(whole) if abs(whole - round(whole)) <= _CLOSE else rounded)
         case "factorial":
             return Fraction(math.factorial(_small(first)))
         case "binomial":

@@ -287,8 +287,7 @@ class _Comparison:
             return False
         try:
             trees = [self._tree(side.text) for side in sides]
-            one, other = ("-", *trees[:2]), ("-", *trees[2:])
-            factor = algebra.factor_between(one, other)
+            factor = algebra.factor_between(("-", *trees[:2]), ("-", *trees[2:]))
         except Unreadable:
             return False
         return factor is not None and (found.text in ("=", "!=") or factor > 0)

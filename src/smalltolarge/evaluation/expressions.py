@@ -67,10 +67,7 @@ _ONE = ("number", Fraction(1))
 def read(text: str, is_latex: bool = True) -> Tree:
     """Read an expression; ``is_latex``: ``e`` and ``i`` are constants, else names like any other.
 
-    Raises
-    ------
-    Unreadable
-        It is none, or larger than is allowed.
+    Unreadable: it is none, or larger than is allowed.
     """
     tokens = [(str(match.lastgroup), match[0]) for match in _TOKEN.finditer(text[:_LONGEST])]
     if len(text) > _LONGEST or len(tokens) > _MOST_TOKENS:
@@ -248,16 +245,13 @@ class _Reader:
                 return ("sqrt", self.group())
             root = self.sum()
             self.need("]")
-            if root == ("number", Fraction(3)):
-                return ("cbrt", self.group())
-            return ("^", self.group(), ("/", _ONE, root))
+            is_cube = root == ("number", Fraction(3))
+            return ("cbrt" if is_cube else "^", self.group(), ("/", _ONE, root))
         if name in ("mathrm", "text", "operatorname", "mathbf") and self.take("{"):
-            inner = self.next()
+            name = self.next()
             self.need("}")
-            if inner in FUNCTIONS:
-                return self.applied(inner)
-            if len(inner) == 1 and inner.isalpha():
-                return self.named(inner)
+            if len(name) == 1 and name.isalpha():
+                return self.named(name)
         if name in FUNCTIONS:
             return self.applied(name)
         if name in _DECORATED:

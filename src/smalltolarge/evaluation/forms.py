@@ -28,7 +28,7 @@ _MATRIX = re.compile(
 _CALL = re.compile(r"(?:sympy\.|sp\.|np\.)?([A-Z][A-Za-z0-9.]{1,24}|array)\((.*)\)", re.DOTALL)
 _BRACKETS = {
     "Interval": "[]", "Interval.open": "()", "Interval.Lopen": "(]", "Interval.Ropen": "[)",
-    "Point": "()", "Point2D": "()", "Point3D": "()", "Tuple": "()",
+    "Point2D": "()", "Tuple": "()",
 }  # fmt: skip
 _JOINED = {"Union": " or ", "Or": " or ", "FiniteSet": ",", "And": " and ", "Eq": "=", "Ne": "!="}
 BASED = re.compile(
@@ -80,13 +80,7 @@ _LEAST, _MOST = Form("value", text="-oo"), Form("value", text="oo")
 
 @functools.lru_cache(maxsize=4096)
 def read(text: str) -> Form:
-    """Take an answer apart.
-
-    Raises
-    ------
-    Unreadable
-        It has too many parts, or too deep ones.
-    """
+    """Take an answer apart; Unreadable: it has too many parts, or too deep ones."""
     return _form(clean(text), 0)
 
 

@@ -139,22 +139,18 @@ def without_latex(text: str) -> str:
 
 def find_numbers(text: str) -> Iterator[Number]:
     """Give the numbers written in digits, in order; parts of times and ranges are none."""
-    for match in _NUMBER.finditer(text):
-        if (number := _number(match, text)) is not None:
-            yield number
+    return (number for match in _NUMBER.finditer(text) if (number := _number(match, text)))
 
 
 def leading_number(text: str) -> Number | None:
     """Read the number, in digits or in words, that a text starts with."""
     signed = _SIGN_WORD.match(text)
-    start = signed.end() if signed else 0
-    if match := _LEADING.match(text, start):
-        number = _number(match, text)
-        if number and signed:
-            return replace(number, value=-number.value, start=0)
-        return number
-    match = _WORDS.match(text)
-    return _from_words(match) if match else None
+    match = _LEADING.match(text, signed.end() if signed else 0)
+    if match is None:
+        worded = _WORDS.match(text)
+        return _from_words(worded) if worded else None
+    number = _number(match, text)
+    return replace(number, value=-number.value, start=0) if number and signed else number
 
 
 def find_worded(text: str) -> list[Number]:
@@ -170,7 +166,7 @@ def read_number(text: str) -> Number | None:
     if number is None:
         return None
     after = text[number.end :]
-    if any(True for _ in find_numbers(after)) or re.match(r"\s*[-+*/^=<>×÷(\[{]", after):
+    if next(find_numbers(after), None) or re.match(r"\s*[-+*/^=<>×÷(\[{]", after):
         return None
     return number
 
