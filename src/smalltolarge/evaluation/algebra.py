@@ -215,20 +215,12 @@ def are_equal(one: Tree, other: Tree) -> bool:
     return same_elsewhere or in_reals >= _ENOUGH
 
 
-def factor_between(one: Tree, other: Tree) -> Fraction | float | None:
+def factor_between(one: Tree, other: Tree) -> Fraction | None:
     """Give the real number, not zero, that one expression is the other times; None: none is."""
-    factor: Value = Fraction(0)
-    for (first, second), lost in _evaluated(one, other):
-        try:
-            if not factor:
-                if not first or not second:
-                    return None
-                factor = first / second
-            elif not are_close(first, second * factor, lost):
-                return None
-        except OverflowError:
-            continue
-    return factor.real if _is_real(factor) else None
+    (first, second), _ = next(_evaluated(one, other))
+    factor = real(first / second) if first and second else None
+    same = factor and are_equal(one, ("*", ("number", factor), other))
+    return factor if same else None
 
 
 def _is_real(value: Value) -> bool:

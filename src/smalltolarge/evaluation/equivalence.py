@@ -41,12 +41,9 @@ Kind = Literal["number", "latex", "mixed", "numglue", "unknowns"]
 
 LONGEST = 2000
 """Characters of an answer that is read; a longer one only equals the same text."""
-_NOISE = Fraction(1, 10**9)
-"""Relative, of a printed float; a sum of rounded terms loses less, a digit is more."""
-_MOST_NOISE = Fraction(1, 10**6)
-"""Absolute, so that a large whole number never equals its neighbour."""
-_DOUBLE = Fraction(1, 10**15)
-"""Relative: what double precision cannot hold at all."""
+_NOISE, _MOST_NOISE, _DOUBLE = (Fraction(1, 10**places) for places in (9, 6, 15))
+"""What a printed float may be off: relative; absolute, so that a large whole number never equals
+its neighbour; relative, what double precision cannot hold at all."""
 
 _SIZES = r"(?:least|smallest|lowest|shortest|greatest|largest|highest|biggest|longest)"
 _ORDERED = re.compile(
@@ -288,7 +285,7 @@ class _Comparison:
         try:
             trees = [self._tree(side.text) for side in sides]
             factor = algebra.factor_between(("-", *trees[:2]), ("-", *trees[2:]))
-        except Unreadable:
+        except (Unreadable, ArithmeticError):
             return False
         return factor is not None and (found.text in ("=", "!=") or factor > 0)
 
