@@ -1,9 +1,7 @@
 r"""Tell whether an answer found in a completion is the reference: by meaning, not by its letters.
 
-Both are taken apart (``forms``); then the form of the reference says what counts: a list or a set
-its values, in order only where the question asks for one; a tuple or an interval also its brackets;
-an equation its solutions, or what its name is; a value its exact value, and its unit where both
-have one. What a question asks for (``Kind``) sets the rest:
+Both are taken apart (``forms``), and the form of the reference says what counts. What a question
+asks for (``Kind``) sets the rest:
 
 * ``number``: what is said beside a number is dropped; a reference with two decimals or more is
   taken as rounded: it equals what rounds to it, and a decimal of at least two places that it rounds

@@ -55,8 +55,7 @@ _CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|", "\\lfloor": "\\rfloor", "\\l
 _ROUNDED = {"|": "abs", "\\lfloor": "floor", "\\lceil": "ceil"}
 
 _TOKEN = re.compile(
-    r"(?P<number>[0-9]*\.[0-9]*\\(?:overline|bar)\s*\{[0-9]{1,40}\}"
-    r"|[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?|\.[0-9]+)"
+    r"(?P<number>[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?|\.[0-9]+)"
     r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+)|(?P<sign>\*\*|\S)"
 )
 _ZERO = ("number", Fraction(0))
@@ -77,16 +76,6 @@ def read(text: str, is_latex: bool = True) -> Tree:
     if reader.kind() != "end":
         raise Unreadable(f"{reader.peek()} is not expected")
     return tree
-
-
-def _number(text: str) -> Fraction:
-    r"""Read digits, also with a period: ``0.1\overline{6}``."""
-    plain, _, again = text.partition("\\")
-    if not again:
-        return Fraction(text)
-    digits = re.sub("[^0-9]", "", again)
-    places = len(plain.partition(".")[2])
-    return Fraction(f"0{plain}0") + Fraction(int(digits), (10 ** len(digits) - 1) * 10**places)
 
 
 class _Reader:
@@ -194,7 +183,7 @@ class _Reader:
     def factor(self) -> Tree:
         kind, text = self.kind(), self.next()
         if kind == "number":
-            return ("number", _number(text))
+            return ("number", Fraction(text))
         if text in _CLOSING:
             bars, self.bars = self.bars, self.bars + 1 if text == "|" else 0
             found = self.sum()

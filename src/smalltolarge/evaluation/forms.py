@@ -48,9 +48,8 @@ _UNITS = {
         "mm millimeter millimetre", "cm centimeter centimetre", "m meter metre",
         "km kilometer kilometre", "in inch inche", "ft foot feet", "yd yard", "mi mile",
         "s sec second", "min minute", "h hr hour", "day", "week", "month", "year yr",
-        "g gram gm", "kg kilogram", "mg milligram", "lb pound", "oz ounce", "ton",
-        "l liter litre", "ml milliliter", "% percent", "° degree", "¤ dollar usd", "cent ¢",
-        "rad radian", "unit", "am", "pm",
+        "g gram gm", "kg kilogram", "lb pound", "oz ounce", "ton", "l liter litre", "rad radian",
+        "% percent", "° degree", "¤ dollar usd", "cent ¢", "unit", "am", "pm",
     )
     for name in names.split()
 }  # fmt: skip

@@ -27,7 +27,7 @@ _COMMANDS = {
 _UNICODE = {
     "×": r"\times ", "÷": "/", "·": r"\cdot ", "π": r"\pi ", "∞": "oo", "∪": " or ", "∩": " and ",
     "≤": "<=", "≥": ">=", "≠": "!=", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ", "θ": r"\theta ",
-    "≈": r"\approx ", "–": "-", "√": r"\sqrt", "∛": r"\sqrt[3]", "ℝ": "(-oo,oo)",
+    "≈": r"\approx ", "–": "-", "\u2212": "-", "√": r"\sqrt", "∛": r"\sqrt[3]", "ℝ": "(-oo,oo)",
     "∅": r"\text{no solution}", "′": "'",
 }  # fmt: skip
 TEXT = r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|mbox|mathrm|mathbf|mathit)\s*\{([^{}]{0,200})\}"
@@ -35,9 +35,11 @@ _ROWS = r"\\(?:begin|end)\{(?:align(?:ed)?|gather(?:ed)?|equation|split|cases)\*
 _RULES: list[tuple[re.Pattern[str], Any]] = [
     (re.compile(pattern), instead)
     for pattern, instead in (
-        ("[⁻⁰-⁹¹²³]+", lambda match: f"^{{{_digits(match[0])}}}"),
-        ("[₀-₉]+", lambda match: f"_{{{_digits(match[0])}}}"),
+        ("[⁻⁰-⁹¹²³]+", lambda match: f"^{{{unicodedata.normalize('NFKC', match[0])}}}"),
+        ("[₀-₉]+", lambda match: f"_{{{unicodedata.normalize('NFKC', match[0])}}}"),
         (f"[{''.join(_UNICODE)}]", lambda match: _UNICODE[match[0]]),
+        (r"([0-9]*\.([0-9]*))\\(?:overline|bar)\s*\{([0-9]{1,40})\}",
+         lambda match: f"(0{match[1]}0+{match[3]}/{'9' * len(match[3])}{'0' * len(match[2])})"),
         (r"\\left\s*<", "("),
         (r"\\right\s*>", ")"),
         (r"\\(?:left|right)\s*\.", ""),
@@ -106,7 +108,3 @@ def clean(text: str) -> str:
     # "7/9 \approx 0.78" states the first, "x \approx 11" the second.
     exact = text.partition(r"\approx")[0].strip()
     return exact if exact and not NAME.fullmatch(exact) else text.replace(r"\approx", "=")
-
-
-def _digits(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).replace("\u2212", "-")
