@@ -44,7 +44,7 @@ _RULES: list[tuple[re.Pattern[str], Any]] = [
         (r"\\right\s*>", ")"),
         (r"\\(?:left|right)\s*\.", ""),
         (r"\\([A-Za-z]+)", lambda match: _COMMANDS.get(match[1], match[0])),
-        (r"\{,\}|,\\!\s*", ""),
+        (r"\{,\}|,\s?\\!\s*", ""),
         (r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}", r"\\frac{\1}{\2}"),
         (r"\\\$", "¤"),
         (r"\^\s*\{?\s*(?:\\circ|°)\s*\}?", "°"),
