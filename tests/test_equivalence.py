@@ -204,6 +204,121 @@ def test_latex_is_compared_by_meaning(found: str, reference: str) -> None:
     assert is_right(f"Hence it is $\\boxed{{{found}}}$.", reference, "latex")
 
 
+EQUAL = {
+    "numbers": r"""
+        3 | 3.0 ; .25 | 0.25 ; 7/4 | 1 3/4 ; -1\tfrac34 | -1.75 ; 0.\overline{6} | \frac23
+        2.5 \times 10^{4} | 25{,}000 ; 4 000 | 4,\!000 ; forty-one | 41 ; {9 \over 4} | 2.25
+        √12 | 2\sqrt3 ; √(5)-1 | \sqrt{5} - 1 ; 6^{1/3} | \sqrt[3]{6} ; \frac37 \approx 0.43 | 3/7
+        x \approx 17 | 17 ; 0b1101 | 1101_2 ; 1101 \text{ (base 2)} | 1101_{2} ; (27)_8 | 27_8
+        \cos 60^\circ | \frac12 ; \tan^{-1} 1 | \frac{\pi}{4} ; \binom{6}{2} | 15""",
+    "units": r"""
+        6 | 6\text{ cm} ; 6\text{ square inches} | 6\text{ in}^2 ; 6 feet | 6\text{ ft}
+        30\text{ miles per hour} | 30\text{ mph} ; 40^\circ | 40 ; 40 \text{ degrees} | 40^{\circ}
+        \$8.50 | 8.5 ; 12\% | 12 ; 3/25 | 12\% ; 7:40 \text{ a.m.} | \text{7:40 AM}""",
+    "lists": r"""
+        3; 1; 2 | 1,2,3 ; \{2,1\} | 1, 2 ; t = 4 \text{ or } t = -4 | -4,4 ; \pm 4 | -4, 4
+        {5, 6} | 6,5 ; FiniteSet(5, 6) | 5,6 ; np.float64(2.0), np.float64(3.0) | 2,3
+        [2. 3.] | 3,2 ; \text{B and D} | \text{B,D}""",
+    "points": r"""
+        (a,b) = (4,9) | (4,9) ; b = 9, a = 4 | (4,9) ; {b: 9, a: 4} | (4,9) ; [4, 9] | (4, 9)
+        4 9 | (4,9) ; \left<4, 9\right> | (4,9) ; [(1, 2), (3, 4)] | (3,4),(1,2)
+        [{x: 1, y: 2}, {x: 3, y: 4}] | (1,2),(3,4)
+        \begin{aligned} x &= 4 \\ y &= 9 \end{aligned} | (4,9)""",
+    "intervals": r"""
+        1 < x \le 6 | (1,6] ; x \ge 6 | [6,\infty) ; 6 > x | (-\infty,6) ; x \in [1,6] | [1,6]
+        x \le 1 \text{ or } 6 < x | (-\infty,1]\cup(6,\infty) ; x > 1 and x < 6 | (1,6)
+        x \ne 1 | (-\infty,1)\cup(1,\infty) ; \mathbb{R} \setminus \{1\} | (-\infty,1)\cup(1,\infty)
+        x \ne 6, 1 | (-\infty,1)\cup(1,6)\cup(6,\infty) ; \{x \mid x > 1\} | (1,\infty)
+        \text{all real numbers} | (-\infty,\infty) ; Interval.Ropen(1, 6) | [1,6)
+        Union(Interval(-oo, 1), Interval.open(6, oo)) | (-\infty,1]\cup(6,\infty)
+        (1 < x) & (x < 6) | (1,6) ; (6, oo) U (-oo, 1) | (-\infty,1)\cup(6,\infty)""",
+    "matrices": r"""
+        [[1, 2], [3, 5]] | \begin{pmatrix} 1 & 2 \\ 3 & 5 \end{pmatrix}
+        [[1 2] [3 5]] | \begin{pmatrix} 1 & 2 \\ 3 & 5 \end{pmatrix}
+        Matrix([[1], [2]]) | \begin{pmatrix} 1 \\ 2 \end{pmatrix}
+        \\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix} | \begin{pmatrix} 1 \\ 2 \end{pmatrix}""",
+    "formulas": r"""
+        (x+3)(x-3) | x^2 - 9 ; x**2 - 9 | x^2-9 ; g(x) = 4x | 4x ; f(x) = 4x | y = 4x
+        Eq(y, 3*x - 1) | y = 3x - 1 ; 6x - 2y = 2 | y = 3x - 1 ; (2-3j) | 2 - 3i ; exp(4) | e^4
+        2*sqrt(7)*I | 2i\sqrt{7} ; \\frac{n}{4} | \frac14 n ; \text{Area} = 8 | 8""",
+    "words": r"""
+        Wednesday | \text{Wednesday} ; the circle | \text{circle} ; True | \text{Yes}
+        \emptyset | \text{no solution} ; 5 : 2 | 5:2 ; 5 \text{ to } 2 | 5:2 ; point Q | Q
+        \textbf{(D)}\ 40 | \text{(D)} ; d | D""",
+}
+UNEQUAL = {
+    "numbers": r"""
+        .7 | 7 ; 7 | .7 ; 2 6 | 26 ; 1 0 4 | 104 ; 3 1/2 | \frac{3}{2} ; 0.67 | \frac23 ; e | 2.718
+        \sqrt2 | 1.41 ; 0.\overline{6} | 0.6 ; 1101_2 | 1101_3 ; 1101 | 1011_2
+        \frac43 | \frac34""",
+    "units": r"""
+        6\text{ cm}^2 | 6\text{ cm}^3 ; 6\text{ m} | 6\text{ cm} ; 40^\circ | 40\% ; 0.4\% | 0.4
+        300\% | 3 ; 9\text{ p.m.} | 9\text{ a.m.} ; 30\text{ mph} | 30\text{ km/h} ; 3 | 0.03""",
+    "lists": r"1,2,2 | 1,2 ; 1,2 | 1,2,3 ; 1,2,4 | 1,2,3 ; 1,234 | 1,2,3,4 ; 4 | \pm4",
+    "points": r"(9,4) | (4,9) ; (4,9,9) | (4,9) ; a = 9, b = 4 | (4,9) ; 49 | (4,9)",
+    "intervals": r"""
+        (1,6) | (1,6] ; x < 6 | (-\infty,6] ; x < 1 or x > 6 | (-\infty,1]\cup(6,\infty)
+        y > 1 | x > 1 ; (6,\infty) | (-\infty,1)\cup(6,\infty) ; x \ne 1 | (1,\infty)""",
+    "matrices": r"""
+        [[1, 3], [2, 5]] | \begin{pmatrix} 1 & 2 \\ 3 & 5 \end{pmatrix}
+        \begin{pmatrix} 1 & 2 \end{pmatrix} | \begin{pmatrix} 1 \\ 2 \end{pmatrix}""",
+    "formulas": r"""
+        \sqrt{(x-40)^2} | 40-x ; |x-1| + |x-70| | 71 - 2x + 0 ; \lfloor n/500 \rfloor | 0
+        f(3) | 3f ; f(x) | g(x) ; x^2-9 = 0 | x^2-9 ; 2-3i | 2+3i ; y = 3x + 1 | y = 3x - 1""",
+    "words": r"ellipse | \text{circle} ; 2:5 | 5:2 ; \text{(C) and (D)} | \text{(D)} ; No | True",
+}
+
+
+def written_in(lines: str) -> list[tuple[str, str]]:
+    pairs = [pair.strip().rpartition(" | ") for pair in re.split(r" ; |\n", lines) if pair.strip()]
+    return [(found, reference) for found, _, reference in pairs]
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_what_means_the_same_is_equal_however_it_is_written(name: str) -> None:
+    for found, reference in written_in(EQUAL[name]):
+        assert is_equal(found, reference, "latex", ""), (found, reference)
+
+
+@pytest.mark.parametrize("name", UNEQUAL)
+def test_what_means_something_else_is_not_equal(name: str) -> None:
+    for found, reference in written_in(UNEQUAL[name]):
+        assert not is_equal(found, reference, "latex", ""), (found, reference)
+
+
+@pytest.mark.parametrize(
+    ("found", "reference", "kind", "question"),
+    [
+        ("(x+3)(x+4)", "x^2+7x+12", "latex", "Expand $(x+3)(x+4)$."),
+        (r"\sqrt{48}", r"4\sqrt{3}", "latex", r"Simplify $\sqrt{48}$."),
+        (r"\frac{9}{4}", "2.25", "latex", r"Write $\frac{9}{4}$ as a decimal."),
+        (r"0.\overline{2}", r"\frac29", "latex", r"Express $0.\overline{2}$ as a fraction."),
+        ("2*(x + 5)", "2*x + 10", "mixed", "Expand 2*(x + 5)."),
+    ],
+)
+def test_a_formula_copied_from_the_question_is_no_answer(
+    found: str, reference: str, kind: Kind, question: str
+) -> None:
+    assert not is_equal(found, reference, kind, question)
+    assert is_equal(found, reference, kind, "")
+    assert is_equal(reference, reference, kind, question)
+
+
+def test_a_value_that_the_question_gives_may_be_the_answer() -> None:
+    assert is_equal("x = 4", "4", "latex", "One of $x = 4$ and $x = 5$ is a root. Which?")
+    assert is_equal("q - 2*q", "-q", "mixed", "Collect the terms in 3 + q - 2*q - 3.")
+
+
+def test_a_percent_sign_counts_where_percent_is_asked_for() -> None:
+    assert is_equal(r"18\%", "18", "latex", "What percent of 50 is 9?")
+    assert not is_equal(r"18\%", "18", "latex", "How many apples are left?")
+
+
+def test_a_python_list_is_a_point_but_no_open_interval() -> None:
+    assert is_equal("[2, 3]", "(2,3)", "latex", "Where do the lines meet?")
+    assert not is_equal("[2, 3]", "(2,3)", "latex", "Give the domain in interval notation.")
+
+
 @pytest.mark.parametrize(
     ("found", "reference"),
     [
@@ -273,6 +388,8 @@ def test_order_counts_where_it_is_asked_for() -> None:
     assert is_equal("-1, k, 3", "-1, k, 3", "mixed", SORT)
     assert not is_equal("3, k, -1", "-1, k, 3", "mixed", SORT)
     assert is_equal("3, 2", "2, 3", "mixed", "What are the prime factors of 6?")
+    assert is_equal("[8, 3, -1]", "8 3 -1", "mixed", "Sort 3, -1, 8 in descending order.")
+    assert not is_equal("-1, 3, 8", "8 3 -1", "mixed", "Sort 3, -1, 8 in descending order.")
 
 
 @pytest.mark.parametrize(("said", "is_true"), [("True", 1), ("yes", 1), ("No.", 0), ("false", 0)])

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 from smalltolarge.evaluation.expressions import FUNCTIONS, Tree, Unreadable
 
@@ -23,100 +25,97 @@ _MOST_WORK = 4_000
 _LARGEST_FACTORIAL = 300
 _CLOSE = 1e-9
 """Relative: what is left of double precision after a page of arithmetic."""
-_POINTS = 8
+_LOST = 1e-12
+"""Of the largest number on the way, which a difference of two large ones may have lost."""
+_SIZES = [
+    Fraction(*size) for size in ((7, 11), (20, 13), (41, 13), (176, 15), (2311, 13), (90023, 9))
+]
+_AROUND = (Fraction(17, 15), Fraction(14, 15))
+_MOST_NUMBERS = 6
 _ENOUGH = 3
 
 Value = Fraction | complex
-_CONSTANTS = {"pi": math.pi, "e": math.e, "i": 1j}
+_CONSTANTS = {"pi": complex(math.pi), "e": complex(math.e), "i": 1j}
+_SIGNS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+
+
+def _leaves(tree: Tree, kind: str) -> Iterator[Any]:
+    if tree[0] == kind:
+        yield tree[1]
+    for part in tree[1:]:
+        if isinstance(part, tuple):
+            yield from _leaves(part, kind)
 
 
 def names(tree: Tree) -> set[str]:
     """Give the names in an expression."""
-    if tree[0] == "name":
-        return {tree[1]}
-    return set().union(*(names(part) for part in tree[1:] if isinstance(part, tuple)))
+    return set(_leaves(tree, "name"))
 
 
-class Evaluation:
+class _Evaluation:
     """Values of trees at one point; refuses what would cost too much."""
 
     def __init__(self, point: Mapping[str, Fraction]) -> None:
         self.point = point
-        self.work = 0.0
+        self.work = self.largest = 0.0
 
     def value(self, tree: Tree) -> Value:
-        """Evaluate a tree.
-
-        Raises
-        ------
-        Unreadable
-            Too large.
-        ArithmeticError, ValueError
-            It has no value here.
-        """
+        """Evaluate a tree; what has no value here raises ArithmeticError or ValueError."""
         operation = tree[0]
         if operation == "number":
             return tree[1]  # type: ignore[no-any-return]
-        if operation == "name":
-            return self.point[tree[1]]
-        if operation == "constant":
-            return complex(_CONSTANTS[tree[1]])
+        if operation in ("name", "constant"):
+            return (self.point if operation == "name" else _CONSTANTS)[tree[1]]
         if operation == "infinity":
             raise Unreadable("infinite")
-        found = self.apply(operation, [self.value(part) for part in tree[1:]])
+        found = _applied(operation, *map(self.value, tree[1:]))
         bits = 1
         if isinstance(found, Fraction):
             bits = found.numerator.bit_length() + found.denominator.bit_length()
-        elif not cmath.isfinite(found):
+        elif cmath.isfinite(found):
+            self.largest = max(self.largest, abs(found))
+        else:
             raise OverflowError
         self.work += 1 + (bits / 1000) ** 2
         if bits > 2 * _MOST_BITS or self.work > _MOST_WORK:
             raise Unreadable("too large")
         return found
 
-    def apply(self, operation: str, values: list[Value]) -> Value:
-        first, last = values[0], values[-1]
-        match operation:
-            case "+":
-                return first + last
-            case "-":
-                return first - last
-            case "*":
-                return first * last
-            case "/":
-                return first / last
-            case "^":
-                return _power(first, last)
-            case "sqrt":
-                return _power(first, Fraction(1, 2))
-            case "cbrt":
-                if isinstance(first, Fraction) and first < 0:
-                    return -_power(-first, Fraction(1, 3))
-                return _power(first, Fraction(1, 3))
-            case "abs":
-                return abs(first) if isinstance(first, Fraction) else complex(abs(first))
-            case "floor" | "ceil" | "ceiling":
-                rounded = math.floor if operation == "floor" else math.ceil
-                real = first if isinstance(first, Fraction) else _real(first)
-                return Fraction(rounded(real))
-            case "factorial":
-                return Fraction(math.factorial(_small(first)))
-            case "binomial":
-                return Fraction(math.comb(_small(first), _small(last)))
-            case _:
-                if isinstance(first, Fraction) and first == 0 and operation in ("exp", "cos"):
-                    return Fraction(1)
-                return FUNCTIONS[operation](_complex(first))
+
+def _applied(operation: str, *values: Value) -> Value:
+    first, last = values[0], values[-1]
+    match operation:
+        case "+" | "-" | "*" | "/":
+            return _SIGNS[operation](first, last)  # type: ignore[no-any-return]
+        case "^":
+            return _power(first, last)
+        case "sqrt":
+            return _power(first, Fraction(1, 2))
+        case "cbrt":
+            is_negative = isinstance(first, Fraction) and first < 0
+            return -_power(-first, Fraction(1, 3)) if is_negative else _power(first, Fraction(1, 3))
+        case "abs":
+            return abs(first) if isinstance(first, Fraction) else complex(abs(first))
+        case "floor" | "ceil" | "ceiling":
+            whole = real(first)
+            if whole is None:
+                raise ValueError("not real")
+            rounded = math.floor(whole) if operation == "floor" else math.ceil(whole)
+            # A root may miss a whole number by what floating point loses.
+            return Fraction(round(whole) if abs(whole - round(whole)) <= _CLOSE else rounded)
+        case "factorial":
+            return Fraction(math.factorial(_small(first)))
+        case "binomial":
+            return Fraction(math.comb(_small(first), _small(last)))
+        case _ if operation.endswith("()"):
+            # A function that nothing is known of: some value for each argument.
+            seed = sum(map(ord, operation))
+            return (first * first * seed + 1) / (first * first + first + seed)
+    return FUNCTIONS[operation](_complex(first))
 
 
 def _complex(value: Value) -> complex:
     return complex(float(value)) if isinstance(value, Fraction) else value
-
-
-def _real(value: complex) -> float:
-    if abs(value.imag) > _CLOSE:
-        raise ValueError("not real")
-    return value.real
 
 
 def _small(value: Value) -> int:
@@ -127,13 +126,6 @@ def _small(value: Value) -> int:
     return int(value)
 
 
-def _root(value: int, degree: int) -> int | None:
-    if value.bit_length() > 1000:
-        return None
-    near = math.isqrt(value) if degree == 2 else round(value ** (1 / degree))
-    return next((root for root in (near - 1, near, near + 1) if root**degree == value), None)
-
-
 def _power(base: Value, exponent: Value) -> Value:
     if isinstance(base, Fraction) and isinstance(exponent, Fraction):
         bits = max(base.numerator.bit_length(), base.denominator.bit_length())
@@ -141,51 +133,61 @@ def _power(base: Value, exponent: Value) -> Value:
             if bits > 1 and abs(exponent) * bits > _MOST_BITS:
                 raise Unreadable("too large a power")
             return base ** int(exponent)
-        if base > 0 and exponent.denominator in (2, 3) and abs(exponent) * bits < _MOST_BITS:
-            degree = exponent.denominator
-            up, down = _root(base.numerator, degree), _root(base.denominator, degree)
-            if up is not None and down is not None:
-                return Fraction(up, down) ** exponent.numerator
     if base == 0:
         return Fraction(0)
     return _complex(base) ** _complex(exponent)
 
 
-def _points(variables: set[str]) -> list[dict[str, Fraction]]:
-    """Small fractions on both sides of zero, no two alike and in no simple relation."""
-    found = []
-    for point in range(_POINTS):
-        values = {}
-        for place, name in enumerate(sorted(variables)):
-            size = Fraction(7 + 13 * point + 29 * place + (point * place) % 5, 11 + 2 * point)
-            values[name] = -size if (point + place) % 3 == 2 else size
-        found.append(values)
-    return found
+def _points(trees: Sequence[Tree]) -> Iterator[dict[str, Fraction]]:
+    """Give points small and large, of both signs, and around the numbers of the expressions.
 
-
-def values(*trees: Tree) -> list[tuple[Value, ...]]:
-    """Evaluate trees at the same points; points at which one has no value are left out.
-
-    Raises
-    ------
-    Unreadable
-        One is too large.
+    Where |x - 10| changes its formula is such a number, so that it is tried on both sides.
     """
-    variables = set().union(*map(names, trees))
-    found = []
-    for point in _points(variables) if variables else [{}]:
+    variables = sorted(set().union(*map(names, trees)))
+    found = {number for tree in trees for number in _leaves(tree, "number") if 1 < number < 10**6}
+    sizes = [*_SIZES, *(size * n for n in sorted(found)[:_MOST_NUMBERS] for size in _AROUND)]
+    for place in range(2 * len(sizes) if variables else 1):
+        yield {
+            name: (-1) ** (place * (number + 1) + number)
+            * sizes[(place // 2 * (number + 1) + 2 * number) % len(sizes)]
+            * Fraction(31 + number, 31)
+            for number, name in enumerate(variables)
+        }
+
+
+def _evaluated(*trees: Tree) -> Iterator[tuple[tuple[Value, ...], float]]:
+    """Evaluate trees at the same points, with what floating point may have lost on the way.
+
+    Points at which one has no value are left out.
+    """
+    work, count = 0.0, 0
+    for point in _points(trees):
+        evaluation = _Evaluation(point)
         try:
-            found.append(tuple(Evaluation(point).value(tree) for tree in trees))
+            found = tuple(map(evaluation.value, trees))
         except (ArithmeticError, ValueError):
             continue
-        except RecursionError as error:
-            raise Unreadable("too deep") from error
-    if not found or (variables and len(found) < _ENOUGH):
+        yield found, _LOST * evaluation.largest
+        work, count = work + evaluation.work, count + 1
+        if work > _MOST_WORK and count >= _ENOUGH:
+            return
+    if not count or (point and count < _ENOUGH):
         raise Unreadable("no values")
-    return found
 
 
-def are_close(one: Value, other: Value) -> bool:
+def constant(tree: Tree) -> Value:
+    """Give the value of an expression without names; Unreadable: too large, or without a value."""
+    return next(_evaluated(tree))[0][0]
+
+
+def real(value: Value) -> Fraction | None:
+    """Give a value as a fraction; None: it is not real."""
+    if isinstance(value, Fraction):
+        return value
+    return Fraction(value.real) if _is_real(value) else None
+
+
+def are_close(one: Value, other: Value, lost: float = 0.0) -> bool:
     """Compare exactly where both are rational, else to what floating point can tell."""
     if isinstance(one, Fraction) and isinstance(other, Fraction):
         return one == other
@@ -193,46 +195,32 @@ def are_close(one: Value, other: Value) -> bool:
         one, other = _complex(one), _complex(other)
     except OverflowError:
         return False
-    return abs(one - other) <= _CLOSE * max(abs(one), abs(other), 1e-4)
+    return abs(one - other) <= max(_CLOSE * max(abs(one), abs(other), 1e-4), lost)
 
 
 def are_equal(one: Tree, other: Tree) -> bool:
     """Tell whether two expressions have the same values.
 
     Where both are real at some points, only these count: roots and logarithms are of numbers that
-    have them.
-
-    Raises
-    ------
-    Unreadable
-        One is too large.
+    have them. What is too large is Unreadable.
     """
-    if one == other:
-        return True
-    pairs = values(one, other)
-    real = [pair for pair in pairs if all(_is_real(value) for value in pair)]
-    if len(real) >= _ENOUGH:
-        pairs = real
-    return all(are_close(*pair) for pair in pairs)
+    in_reals, same_elsewhere = 0, True
+    for (first, second), lost in _evaluated(one, other) if one != other else ():
+        is_same = are_close(first, second, lost)
+        if _is_real(first) and _is_real(second):
+            if not is_same:
+                return False
+            in_reals += 1
+        same_elsewhere = same_elsewhere and is_same
+    return same_elsewhere or in_reals >= _ENOUGH
 
 
-def factor_between(one: Tree, other: Tree) -> float | None:
-    """Give the real number, not zero, that one expression is the other times; None: there is none.
-
-    Raises
-    ------
-    Unreadable
-        One is too large.
-    """
-    pairs = [(_complex(first), _complex(second)) for first, second in values(one, other)]
-    first, second = max(pairs, key=lambda pair: abs(pair[1]))
-    if not second or not first:
-        return None
-    factor = first / second
-    if abs(factor.imag) > _CLOSE * abs(factor):
-        return None
-    same = all(are_close(left, right * factor) for left, right in pairs)
-    return factor.real if same else None
+def factor_between(one: Tree, other: Tree) -> Fraction | None:
+    """Give the real number, not zero, that one expression is the other times; None: none is."""
+    (first, second), _ = next(_evaluated(one, other))
+    factor = real(first / second) if first and second else None
+    same = factor and are_equal(one, ("*", ("number", factor), other))
+    return factor if same else None
 
 
 def _is_real(value: Value) -> bool:

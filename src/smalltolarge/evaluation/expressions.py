@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-_MOST_CHARACTERS = 1000
+_LONGEST = 1000
 _MOST_TOKENS = 300
 _DEEPEST = 40
 
@@ -26,314 +26,254 @@ class Unreadable(Exception):
 
 
 FUNCTIONS: Mapping[str, Callable[[complex], complex]] = {
-    "sin": cmath.sin,
-    "cos": cmath.cos,
-    "tan": cmath.tan,
+    **{name: getattr(cmath, name) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "exp")},
+    **{prefix + name: getattr(cmath, f"a{name}")
+       for name in ("sin", "cos", "tan") for prefix in ("a", "arc")},
     "csc": lambda value: 1 / cmath.sin(value),
     "sec": lambda value: 1 / cmath.cos(value),
     "cot": lambda value: 1 / cmath.tan(value),
-    "sinh": cmath.sinh,
-    "cosh": cmath.cosh,
-    "tanh": cmath.tanh,
-    "arcsin": cmath.asin,
-    "arccos": cmath.acos,
-    "arctan": cmath.atan,
-    "asin": cmath.asin,
-    "acos": cmath.acos,
-    "atan": cmath.atan,
-    "exp": cmath.exp,
     "ln": cmath.log,
     "log": cmath.log,
-}
+}  # fmt: skip
+_NUMBERS = {"Rational", "Fraction", "Integer", "Float"}
 _EXACT = {"floor", "ceil", "ceiling", "abs", "Abs", "factorial", "sqrt", "cbrt", "binomial"}
-_EXACT |= {"Rational", "Fraction", "Integer", "Float"}
+_EXACT |= _NUMBERS
+_PAIRS = {
+    "frac": "/",
+    "cfrac": "/",
+    "binom": "binomial",
+    "dbinom": "binomial",
+    "tbinom": "binomial",
+}
+_DECORATED = {"overline", "bar", "vec", "hat", "overrightarrow"}
 _GREEK = re.compile(
     "alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|(?:var)?theta|iota|kappa|lambda|mu|nu|xi|rho"
     "|sigma|tau|upsilon|(?:var)?phi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Sigma|Phi|Psi|Omega"
 )
-_RENAMED = {"varepsilon": "epsilon", "vartheta": "theta", "varphi": "phi"}
+_TIMES = {"*": "*", "\\cdot": "*", "\\times": "*", "/": "/", "\\div": "/"}
+_CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
+_ROUNDED = {"|": "abs", "\\lfloor": "floor", "\\lceil": "ceil"}
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?|\.[0-9]+)"
-    r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+)|(?P<sign>\*\*|[-+*/^!|(){}\[\],_]))\s*"
+    r"(?P<number>[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?|\.[0-9]+)"
+    r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+)|(?P<sign>\*\*|\S)"
 )
-_SKIPPED = re.compile(r"\\(?:left|right|displaystyle|big|Big|bigl|bigr|[,;:! ])(?![A-Za-z])")
+_ZERO = ("number", Fraction(0))
+_ONE = ("number", Fraction(1))
 
 
 @lru_cache(maxsize=4096)
 def read(text: str, is_latex: bool = True) -> Tree:
-    """Read an expression; in Python's notation ``e`` and ``i`` are names like any other.
+    """Read an expression; ``is_latex``: ``e`` and ``i`` are constants, else names like any other.
 
-    Raises
-    ------
-    Unreadable
-        It is none, or larger than is allowed.
+    Unreadable: it is none, or larger than is allowed.
     """
-    if len(text) > _MOST_CHARACTERS:
+    tokens = [(str(match.lastgroup), match[0]) for match in _TOKEN.finditer(text[:_LONGEST])]
+    if len(text) > _LONGEST or len(tokens) > _MOST_TOKENS:
         raise Unreadable("too long")
-    reader = _Reader(_tokens(_SKIPPED.sub(" ", text)), is_latex)
-    try:
-        tree = reader.sum(0)
-    except RecursionError as error:
-        raise Unreadable("too deep") from error
-    if reader.place < len(reader.tokens):
-        raise Unreadable(f"{reader.tokens[reader.place][1]} is not expected")
+    reader = _Reader(tokens, is_latex)
+    tree = reader.sum()
+    if reader.kind() != "end":
+        raise Unreadable(f"{reader.peek()} is not expected")
     return tree
-
-
-def _tokens(text: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    place = 0
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None or len(found) >= _MOST_TOKENS:
-            raise Unreadable(f"no expression: {text[place : place + 20]!r}")
-        found.append((str(match.lastgroup), match[str(match.lastgroup)]))
-        place = match.end()
-    if not found:
-        raise Unreadable("empty")
-    return found
 
 
 class _Reader:
     """Recursive descent: sums of products of powers of factors."""
 
     def __init__(self, tokens: list[tuple[str, str]], is_latex: bool) -> None:
-        self.tokens = tokens
+        self.tokens = [*tokens, ("end", "")]
         self.is_latex = is_latex
-        self.place = 0
-        self.bars = 0
-
-    def peek(self) -> str:
-        return self.tokens[self.place][1] if self.place < len(self.tokens) else ""
+        self.place = self.depth = self.bars = self.in_function = 0
 
     def kind(self) -> str:
-        return self.tokens[self.place][0] if self.place < len(self.tokens) else ""
+        return self.tokens[self.place][0]
+
+    def peek(self) -> str:
+        return self.tokens[self.place][1]
+
+    def next(self) -> str:
+        found = self.peek()
+        self.place += self.kind() != "end"
+        return found
 
     def take(self, text: str) -> bool:
-        if self.peek() == text:
-            self.place += 1
-            return True
-        return False
+        self.place += (is_here := self.peek() == text)
+        return is_here
 
     def need(self, text: str) -> None:
         if not self.take(text):
             raise Unreadable(f"{text} is missing")
 
-    def sum(self, depth: int) -> Tree:
-        if depth > _DEEPEST:
-            raise Unreadable("too deep")
-        if self.take("-"):
-            found: Tree = ("-", ("number", Fraction(0)), self.product(depth))
-        else:
-            self.take("+")
-            found = self.product(depth)
-        while True:
-            if self.take("+"):
-                found = ("+", found, self.product(depth))
-            elif self.take("-"):
-                found = ("-", found, self.product(depth))
-            else:
-                return found
+    def sum(self) -> Tree:
+        found = _ZERO if self.peek() in ("+", "-") else self.product()
+        while self.peek() in ("+", "-"):
+            found = (self.next(), found, self.product())
+        return found
 
-    def product(self, depth: int) -> Tree:
-        found = self.signed(depth)
+    def product(self) -> Tree:
+        found = self.signed()
         while True:
-            if self.take("*") or self.take("\\cdot") or self.take("\\times"):
-                found = ("*", found, self.signed(depth))
-            elif self.take("/") or self.take("\\div"):
-                found = ("/", found, self.signed(depth))
+            if self.peek() in _TIMES:
+                found = (_TIMES[self.next()], found, self.signed())
             elif self.starts_factor():
-                found = self.next_to(found, depth)
+                found = self.next_to(found)
             else:
                 return found
 
-    def next_to(self, found: Tree, depth: int) -> Tree:
-        r"""Two factors side by side: a product, but ``2\frac{1}{2}`` is a mixed number."""
-        is_whole = found[0] == "number" and found[1].denominator == 1 and self.place > 0
-        after_digits = is_whole and self.tokens[self.place - 1][0] == "number"
-        if self.kind() == "number" and self.tokens[self.place - 1][0] == "number":
-            raise Unreadable("two numbers side by side")
-        is_frac = self.peek() in ("\\frac", "\\dfrac", "\\tfrac")
-        second = self.power(depth)
-        if after_digits and is_frac and second[0] == "/":
+    def next_to(self, found: Tree) -> Tree:
+        r"""Two factors side by side: a product, but ``2\frac{1}{2}`` and ``2 1/2`` are mixed."""
+        before = self.tokens[self.place - 1][0]
+        after_digits = before == "number" and found[0] == "number"
+        is_number, is_fraction = self.kind() == "number", self.peek() == "\\frac"
+        second = self.power()
+        if is_number and after_digits and self.take("/"):
+            second, is_fraction = ("/", second, self.power()), True
+        if is_fraction and after_digits and found[1].denominator == 1 and second[0] == "/":
             up, down = second[1], second[2]
             if up[0] == down[0] == "number" and 0 < up[1] < down[1]:
                 return ("+", found, second)
+        if is_number and (after_digits or before == "word"):
+            # "3 4" is no product, and "a0" a numeral or a name.
+            raise Unreadable("a number after another, or after a letter")
         return ("*", found, second)
 
     def starts_factor(self) -> bool:
         text = self.peek()
         if text == "|":
             return not self.bars
-        return self.kind() in ("number", "word") or ((
-            text in ("(", "[", "{")
-            or (self.kind() == "command" and text not in ("\\cdot", "\\times", "\\div"))
-        ) and text not in ("\\rfloor", "\\rceil", "\\rvert"))  # fmt: skip
+        is_open = text in ("(", "[", "{") or self.kind() in ("number", "word", "command")
+        return is_open and text not in _TIMES and text not in _CLOSING.values()
 
-    def signed(self, depth: int) -> Tree:
-        if depth > _DEEPEST:
+    def signed(self) -> Tree:
+        if self.peek() in ("+", "-"):
+            return (self.next(), _ZERO, self.signed())
+        return self.power()
+
+    def deeper(self, read: Callable[[], Tree]) -> Tree:
+        self.depth += 1
+        if self.depth > _DEEPEST:
             raise Unreadable("too deep")
-        if self.take("-"):
-            return ("-", ("number", Fraction(0)), self.signed(depth + 1))
-        if self.take("+"):
-            return self.signed(depth + 1)
-        return self.power(depth)
-
-    def power(self, depth: int) -> Tree:
-        found = self.factor(depth + 1)
-        while self.take("!"):
-            found = ("factorial", found)
-        if self.take("^") or self.take("**"):
-            found = ("^", found, self.exponent(depth + 1))
+        found = read()
+        self.depth -= 1
         return found
 
-    def exponent(self, depth: int) -> Tree:
-        if depth > _DEEPEST:
-            raise Unreadable("too deep")
-        if self.peek() == "{":
-            group = self.group(depth)
-            return ("^", group, self.exponent(depth + 1)) if self.take("^") else group
-        return self.signed(depth + 1)
+    def power(self) -> Tree:
+        found = self.deeper(self.factor)
+        while self.peek() in ("!", "°"):
+            if self.next() == "!":
+                found = ("factorial", found)
+            elif self.in_function:
+                found = ("/", ("*", found, ("constant", "pi")), ("number", Fraction(180)))
+        if self.take("^") or self.take("**"):
+            found = ("^", found, self.deeper(self.exponent))
+        return found
 
-    def group(self, depth: int) -> Tree:
-        """``{...}``, or the one token that stands for it: ``\\frac12``, ``\\sqrt2``."""
-        if self.take("{"):
-            found = self.sum(depth + 1)
-            self.need("}")
-            return found
-        kind, text = self.kind(), self.peek()
-        if kind == "number" and len(text) > 1 and text.isdigit():
-            self.tokens[self.place] = (kind, text[1:])
-            return ("number", Fraction(text[0]))
-        if kind == "word" and len(text) > 1:
-            self.tokens[self.place] = (kind, text[1:])
-            return self.named(text[0])
-        return self.factor(depth + 1)
+    def exponent(self) -> Tree:
+        return self.group() if self.peek() == "{" else self.signed()
 
-    def factor(self, depth: int) -> Tree:
-        if depth > _DEEPEST:
-            raise Unreadable("too deep")
+    def group(self) -> Tree:
+        r"""``{...}``, or the one character that stands for it: ``\frac12``, ``\sqrt2``."""
         kind, text = self.kind(), self.peek()
-        self.place += 1
+        if len(text) > 1 and (kind == "word" or text.isdigit()):
+            self.tokens[self.place] = (kind, text[1:])
+            return ("number", Fraction(text[0])) if kind == "number" else self.named(text[0])
+        return self.deeper(self.factor)
+
+    def factor(self) -> Tree:
+        kind, text = self.kind(), self.next()
         if kind == "number":
             return ("number", Fraction(text))
-        for opening, closing in (("(", ")"), ("[", "]"), ("{", "}")):
-            if text == opening:
-                bars, self.bars = self.bars, 0
-                found = self.sum(depth + 1)
-                self.need(closing)
-                self.bars = bars
-                return found
-        if text in ("|", "\\lvert"):
-            self.bars += 1
-            found = self.sum(depth + 1)
-            self.bars -= 1
-            self.need("|" if text == "|" else "\\rvert")
-            return ("abs", found)
+        if text in _CLOSING:
+            bars, self.bars = self.bars, self.bars + 1 if text == "|" else 0
+            found = self.sum()
+            self.need(_CLOSING[text])
+            self.bars = bars
+            return (_ROUNDED[text], found) if text in _ROUNDED else found
         if kind == "word":
-            return self.word(text, depth)
+            return self.word(text)
         if kind == "command":
-            return self.command(text[1:], depth)
+            return self.command(text[1:])
         raise Unreadable(f"{text or 'the end'} is not expected")
 
-    def word(self, text: str, depth: int) -> Tree:
-        if self.peek() == "(" and (text in FUNCTIONS or text in _EXACT):
-            return self.call(text, depth)
-        if text == "pi" or (text == "oo" and not self.is_latex):
-            return self.named(text)
-        if len(text) > 1:
+    def word(self, text: str) -> Tree:
+        if self.peek() == "(" and (
+            text in FUNCTIONS or text in _EXACT or (self.is_latex and text in ("f", "g"))
+        ):
+            return self.call(text)
+        if len(text) > 1 and text not in ("pi", "oo"):
             if len(text) > 3:
                 raise Unreadable(f"{text} is a word")
             self.place -= 1
             self.tokens[self.place] = ("word", text[1:])
-        return self.named(text[0])
+            text = text[0]
+        return self.named(text)
 
-    def call(self, name: str, depth: int) -> Tree:
+    def call(self, name: str) -> Tree:
         self.need("(")
-        values = [self.sum(depth + 1)]
+        self.in_function += 1
+        values = [self.sum()]
         while self.take(","):
-            values.append(self.sum(depth + 1))
+            values.append(self.sum())
+        self.in_function -= 1
         self.need(")")
-        if name in ("Rational", "Fraction") and len(values) == 2:
-            return ("/", *values)
-        if name in ("Rational", "Fraction", "Integer", "Float") and len(values) == 1:
+        if len(values) != (2 if name == "binomial" else 1):
+            if len(values) != 2 or name not in ("Rational", "Fraction", "log"):
+                raise Unreadable(f"{name} of {len(values)}")
+            return ("/", *(("log", value) if name == "log" else value for value in values))
+        if name in _NUMBERS:
             return values[0]
-        if name == "log" and len(values) == 2:
-            return ("/", ("log", values[0]), ("log", values[1]))
-        if name == "binomial" and len(values) == 2:
-            return ("binomial", *values)
-        if len(values) != 1 or name == "binomial":
-            raise Unreadable(f"{name} of {len(values)}")
-        return (name.lower(), values[0])
+        return (f"{name}()" if name in ("f", "g") else name.lower(), *values)
 
-    def command(self, name: str, depth: int) -> Tree:
-        if name in ("frac", "dfrac", "tfrac", "cfrac"):
-            up = self.group(depth)
-            return ("/", up, self.group(depth))
-        if name in ("binom", "dbinom", "tbinom"):
-            up = self.group(depth)
-            return ("binomial", up, self.group(depth))
+    def command(self, name: str) -> Tree:
+        if name in _PAIRS:
+            up = self.group()
+            return (_PAIRS[name], up, self.group())
         if name == "sqrt":
-            if self.take("["):
-                root = self.sum(depth + 1)
-                self.need("]")
-                if root == ("number", Fraction(3)):
-                    return ("cbrt", self.group(depth))
-                return ("^", self.group(depth), ("/", ("number", Fraction(1)), root))
-            return ("sqrt", self.group(depth))
-        if name in ("lfloor", "lceil"):
-            found = self.sum(depth + 1)
-            self.need(f"\\r{name[1:]}")
-            return (name[1:], found)
+            if not self.take("["):
+                return ("sqrt", self.group())
+            root = self.sum()
+            self.need("]")
+            is_cube = root == ("number", Fraction(3))
+            return ("cbrt" if is_cube else "^", self.group(), ("/", _ONE, root))
         if name in ("mathrm", "text", "operatorname", "mathbf") and self.take("{"):
-            kind, inner = self.kind(), self.peek()
-            self.place += 1
+            name = self.next()
             self.need("}")
-            if kind == "word" and inner in FUNCTIONS:
-                return self.applied(inner, depth)
-            if kind == "word" and len(inner) == 1:
-                return self.named(inner)
-            raise Unreadable(f"{inner} is a word")
+            if len(name) == 1 and name.isalpha():
+                return self.named(name)
         if name in FUNCTIONS:
-            return self.applied(name, depth)
-        if name == "pi" or name == "infty" or _GREEK.fullmatch(name):
-            return self.named(_RENAMED.get(name, "oo" if name == "infty" else name))
+            return self.applied(name)
+        if name in _DECORATED:
+            return (f"{name}()", self.group())
+        if name == "pi" or _GREEK.fullmatch(name):
+            return self.named(name.removeprefix("var"))
         raise Unreadable(f"\\{name} is not understood")
 
-    def applied(self, name: str, depth: int) -> Tree:
+    def applied(self, name: str) -> Tree:
         r"""``\sin x``, ``\sin^2 x``, ``\log_2 x``, ``\sin(x)``, ``\cos 2x``."""
-        base = exponent = None
-        if self.take("_"):
-            base = self.group(depth)
-        if self.take("^"):
-            exponent = self.exponent(depth + 1)
-        if self.peek() == "(":
-            value = self.power(depth + 1)
-        else:
-            value = self.power(depth + 1)
-            while self.starts_factor() and self.peek()[1:] not in FUNCTIONS:
-                if self.peek() in ("(", "["):
-                    break
-                value = ("*", value, self.power(depth + 1))
+        base = self.group() if self.take("_") else None
+        exponent = self.exponent() if self.take("^") else None
+        self.in_function += 1
+        is_closed = self.peek() == "("
+        value = self.power()
+        ends = ("(", "[", *(f"\\{function}" for function in FUNCTIONS))
+        while not is_closed and self.starts_factor() and self.peek() not in ends:
+            value = ("*", value, self.power())
+        self.in_function -= 1
         found: Tree = (name, value)
         if base is not None:
             found = ("/", ("ln", value), ("ln", base))
-        if exponent is None:
-            return found
-        if exponent == ("-", ("number", Fraction(0)), ("number", Fraction(1))):
-            return (f"a{name}", value) if f"a{name}" in FUNCTIONS else found
-        return ("^", found, exponent)
+        if exponent == ("-", _ZERO, _ONE) and f"a{name}" in FUNCTIONS:
+            return (f"a{name}", value)
+        return found if exponent is None else ("^", found, exponent)
 
     def named(self, name: str) -> Tree:
-        if name == "I" or (name == "E" and not self.is_latex):
-            return ("constant", name.lower())
         if self.take("_"):
             place = self.place
-            self.group(0)
+            self.group()
             name += "_" + "".join(text for _, text in self.tokens[place : self.place]).strip("{}")
-        if name == "pi" or (self.is_latex and name in ("e", "i")):
-            return ("constant", name)
         if name == "oo":
             return ("infinity",)
+        if name in ("pi", "I") or (self.is_latex and name in ("e", "i")):
+            return ("constant", name.lower())
         return ("name", name)

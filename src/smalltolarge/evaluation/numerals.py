@@ -8,83 +8,35 @@ numbers. A comma groups thousands and never starts decimals: ``12,5`` is two num
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 _MOST_DIGITS = 3000
 _MOST_EXPONENT = 400
 """Of ten, in scientific notation: what a float can have, and some."""
 
-_SMALL = {
-    word: value
-    for value, word in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-        ]
-    )
-}
-_TENS = {
-    word: 10 * value
-    for value, word in enumerate(
-        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], start=2
-    )
-}
-_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
-_PARTS = {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4)}
-_VULGAR = {
-    "½": "1/2",
-    "⅓": "1/3",
-    "⅔": "2/3",
-    "¼": "1/4",
-    "¾": "3/4",
-    "⅕": "1/5",
-    "⅖": "2/5",
-    "⅗": "3/5",
-    "⅘": "4/5",
-    "⅙": "1/6",
-    "⅚": "5/6",
-    "⅛": "1/8",
-    "⅜": "3/8",
-    "⅝": "5/8",
-    "⅞": "7/8",
-}
+_SMALL = {word: value for value, word in enumerate((
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+))}  # fmt: skip
+_TENS = {word: 10 * value for value, word in enumerate((
+    "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=2
+)}  # fmt: skip
+SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+_PARTS = {"hal": Fraction(1, 2), "thi": Fraction(1, 3), "qua": Fraction(1, 4)}
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u2212\ufe63\uff0d\u2011\u2010", "-"),
         **dict.fromkeys("\u00a0\u2007\u2009\u202f\u2002\u2003", " "),
-        "\u2044": "/",
-        "\u2215": "/",
-        "\u00b7": "·",
-        "\u22c5": "·",
-        "\u2217": "*",
-        "\u2019": "'",
-        "\u2018": "'",
-        "\u201c": '"',
-        "\u201d": '"',
-        "\uff1a": ":",
-        **{vulgar: f" {plain}" for vulgar, plain in _VULGAR.items()},
+        **dict.fromkeys("\u2044\u2215", "/"), **dict.fromkeys("\u2019\u2018", "'"),
+        **dict.fromkeys("\u201c\u201d", '"'), "\u22c5": "·", "\u2217": "*", "\uff1a": ":",
+        # "½" is "1⁄2" in the compatibility form.
+        **{sign: " " + unicodedata.normalize("NFKC", sign).replace("\u2044", "/")
+           for sign in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"},
     }
-)
+)  # fmt: skip
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9])|[0-9]+)"
 _SPACED = r"[0-9]{1,3}(?: [0-9]{3})+(?![0-9])"
@@ -104,7 +56,7 @@ def _pattern(digits: str) -> re.Pattern[str]:
         r"(?:(?P<mixed>(?:\s+|-|\s+and\s+)(?P<up>[0-9]{1,9})\s?/\s?(?P<down>[0-9]{1,9})(?![0-9/]))"
         rf"|\s?/\s?(?P<over>-?{_DIGITS}(?:\.[0-9]+)?)(?![0-9/]))?"
         r"(?P<percent>\s?(?:%|percent\b|per cent\b))?"
-        r"(?:\s(?P<scale>hundred|thousand|million|billion)\b)?",
+        r"(?:\s(?P<scale>hundred|thousand|million|billion)\b|(?P<k>k)\b)?",
         re.IGNORECASE,
     )
 
@@ -113,39 +65,37 @@ _NUMBER = _pattern(_DIGITS)
 _LEADING = _pattern(rf"{_SPACED}|{_DIGITS}")
 """At the start of a statement a space may group thousands; in running text it parts numbers."""
 
-_WORD = r"(?:" + "|".join([*_SMALL, *_TENS, *_SCALES]) + r")"
+_WORD = r"(?:" + "|".join([*_SMALL, *_TENS, *SCALES]) + r")"
 _WORDS = re.compile(
     rf"(?<![\w-])(?:(?P<minus>negative|minus)\s+)?(?P<words>{_WORD}(?:(?:[\s-]|\s+and\s+){_WORD})"
-    r"{0,12})(?P<part>\s+and\s+(?:a|one)[\s-](?:half|third|quarter))?(?![\w-])",
+    r"{0,12})(?P<part>(?:\s+and\s+(?:a|one))?[\s-](?:hal(?:f|ves)|thirds?|quarters?))?(?![\w-])",
     re.IGNORECASE,
 )
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s{1,4}(?=[$€£]?\s?\.?[0-9])", re.IGNORECASE)
 
+_DOTS = r"[0-9.,]{1,40}"
 _PRINTED = [
-    (re.compile(r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)"), r"\1/\2"),
-    (
-        re.compile(r"(?:(?:np|numpy)\.\w{3,8}|Decimal|Float|Integer|mpf)\('?([^()']{1,40})'?\)"),
-        r"\1",
-    ),
+    (re.compile(pattern), instead)
+    for pattern, instead in (
+        (r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)", r"\1/\2"),
+        (r"(?:(?:np|numpy)\.\w{3,8}|Decimal|Float|Integer|mpf)\('?([^()']{1,40})'?\)", r"\1"),
+    )
 ]
 _LATEX = [
-    (re.compile(r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b"), ""),
-    (
-        re.compile(r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*\{\s*(-?[0-9.,]{1,40})\s*\}\s*\{\s*([0-9.,]{1,40})"
-                   r"\s*\}"),
-        r"\1 \2/\3",
-    ),
-    (re.compile(r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*([0-9])\s*([0-9])"), r"\1 \2/\3"),
-    (re.compile(r"\{,\}|,\\!"), ","),
-    (re.compile(r"\\(?:times|cdot)\b"), " × "),
-    (
-        re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]{0,200})\}"),
-        r" \1 ",
-    ),
-    (re.compile(r"\\[()\[\]]"), " "),
-    (re.compile(r"\\[,;:! ~]"), ""),
-    (re.compile(r"\\([$%])"), r"\1"),
-    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b"), " degrees"),
+    (re.compile(pattern), instead)
+    for pattern, instead in (
+        (r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b", ""),
+        (rf"(-?[0-9]{{0,12}})\s{{0,4}}\\[dtc]?frac\s*\{{\s*(-?{_DOTS})\s*\}}\s*\{{\s*({_DOTS})\s*\}}",
+         r"\1 \2/\3"),
+        (r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*([0-9])\s*([0-9])", r"\1 \2/\3"),
+        (r"\{,\}|,\\!", ","),
+        (r"\\(?:times|cdot)\b", " × "),
+        (r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]{0,200})\}", r" \1 "),
+        (r"\\[()\[\]]", " "),
+        (r"\\[,;:! ~]", ""),
+        (r"\\([$%])", r"\1"),
+        (r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b", " degrees"),
+    )
 ]  # fmt: skip
 
 
@@ -154,15 +104,15 @@ class Number:
     """A number, and how it is written."""
 
     value: Fraction
-    decimals: int | None
+    decimals: int | None = None
     """Digits after the point; None: written without one."""
-    is_float: bool
+    is_float: bool = False
     """Written with a point or an exponent, as programs print floats."""
-    is_percent: bool
-    scale: str
+    is_percent: bool = False
+    scale: str = ""
     """``million`` and its like, already in the value; empty: none."""
-    start: int
-    end: int
+    start: int = 0
+    end: int = 0
 
 
 def plain(text: str) -> str:
@@ -170,12 +120,17 @@ def plain(text: str) -> str:
     return text.translate(_PLAIN)
 
 
-def without_latex(text: str) -> str:
-    """Write numbers in LaTeX, and in Python's types, as plain text."""
-    text = plain(text)
+def unprinted(text: str) -> str:
+    """Write Python's numbers as plain text: ``np.float64(2.0)``, ``Fraction(1, 2)``."""
     if "(" in text:
         for pattern, instead in _PRINTED:
             text = pattern.sub(instead, text)
+    return text
+
+
+def without_latex(text: str) -> str:
+    """Write numbers in LaTeX, and in Python's types, as plain text."""
+    text = unprinted(plain(text))
     if "\\" in text or "{" in text:
         for pattern, instead in _LATEX:
             text = pattern.sub(instead, text)
@@ -184,22 +139,18 @@ def without_latex(text: str) -> str:
 
 def find_numbers(text: str) -> Iterator[Number]:
     """Give the numbers written in digits, in order; parts of times and ranges are none."""
-    for match in _NUMBER.finditer(text):
-        if (number := _number(match, text)) is not None:
-            yield number
+    return (number for match in _NUMBER.finditer(text) if (number := _number(match, text)))
 
 
 def leading_number(text: str) -> Number | None:
     """Read the number, in digits or in words, that a text starts with."""
     signed = _SIGN_WORD.match(text)
-    start = signed.end() if signed else 0
-    if match := _LEADING.match(text, start):
-        number = _number(match, text)
-        if number and signed:
-            return Number(-number.value, *_rest(number), 0, number.end)
-        return number
-    match = _WORDS.match(text)
-    return _from_words(match) if match else None
+    match = _LEADING.match(text, signed.end() if signed else 0)
+    if match is None:
+        worded = _WORDS.match(text)
+        return _from_words(worded) if worded else None
+    number = _number(match, text)
+    return replace(number, value=-number.value, start=0) if number and signed else number
 
 
 def find_worded(text: str) -> list[Number]:
@@ -215,33 +166,24 @@ def read_number(text: str) -> Number | None:
     if number is None:
         return None
     after = text[number.end :]
-    if any(True for _ in find_numbers(after)) or re.match(r"\s*[-+*/^=<>×÷(\[{]", after):
+    if next(find_numbers(after), None) or re.match(r"\s*[-+*/^=<>×÷(\[{]", after):
         return None
     return number
 
 
-def _rest(number: Number) -> tuple[int | None, bool, bool, str]:
-    return number.decimals, number.is_float, number.is_percent, number.scale
-
-
 def _number(match: re.Match[str], text: str) -> Number | None:
     before, after = text[max(0, match.start() - 4) : match.start()], text[match.end() :][:6]
-    if re.match(r":[0-9]", after) or re.search(r"[0-9]:$", before):
+    is_part = re.match(r":[0-9]|(?!\s-\s)\s?(?:-|–|to)\s?\$?[0-9]", after)
+    is_part = is_part or re.search(r"[0-9](?::|\s?–|\s?to\s)$", before)
+    if is_part or (not match["sign"] and re.search(r"[0-9%]-$", before)):
+        # Of a time, or of a range, whose second number has no sign of its own: "5-6".
         return None
-    ranged = re.match(r"\s?(?:-|–|to)\s?\$?[0-9]", after) and not re.match(r"\s-\s", after)
-    if ranged or re.search(r"[0-9]\s?(?:–|to\s)$", before):
-        return None
-    # "5-6": the second number of a range has no sign of its own.
-    if not match["sign"] and re.search(r"[0-9%]-$", before):
-        return None
-    whole, tail = match["whole"].replace(",", "").replace(" ", ""), match["tail"]
-    decimals = re.match(r"\.[0-9]+", tail)
-    if len(match[0]) > _MOST_DIGITS:
-        return None
-    value = Fraction(f"{whole or 0}{decimals[0] if decimals else ''}")
     exponent = int(match["e"] or match["ten"] or 0)
-    if abs(exponent) > _MOST_EXPONENT:
+    if len(match[0]) > _MOST_DIGITS or abs(exponent) > _MOST_EXPONENT:
         return None
+    whole = match["whole"].replace(",", "").replace(" ", "")
+    decimals = re.match(r"\.[0-9]+", match["tail"])
+    value = Fraction(f"{whole or 0}{decimals[0] if decimals else ''}")
     value *= Fraction(10) ** exponent
     if match["over"] is not None:
         over = Fraction(match["over"].replace(",", ""))
@@ -256,9 +198,9 @@ def _number(match: re.Match[str], text: str) -> Number | None:
         value += Fraction(up, down)
     if (match["sign"].strip() in ("-", "–")) != bool(match["inner"]):
         value = -value
-    scale = (match["scale"] or "").lower()
+    scale = "thousand" if match["k"] else (match["scale"] or "").lower()
     return Number(
-        value * _SCALES.get(scale, 1),
+        value * SCALES.get(scale, 1),
         len(decimals[0]) - 1 if decimals and match["over"] is None else None,
         bool(decimals or exponent or match["e"]) and match["over"] is None,
         match["percent"] is not None,
@@ -269,24 +211,21 @@ def _number(match: re.Match[str], text: str) -> Number | None:
 
 
 def _from_words(match: re.Match[str]) -> Number | None:
-    total = current = 0
-    words = re.split(r"[\s-]+", match["words"].lower())
-    for place, word in enumerate(words):
-        if word in _SMALL:
+    total, current, before = 0, 0, ""
+    for word in re.split(r"[\s-]+", match["words"].lower()):
+        if word in _SMALL or word in _TENS:
             # "five six" is not a number.
-            if place and words[place - 1] in _SMALL:
+            if before in _SMALL or (before in _TENS and word in _TENS):
                 return None
-            current += _SMALL[word]
-        elif word in _TENS:
-            if place and words[place - 1] in (*_SMALL, *_TENS):
-                return None
-            current += _TENS[word]
+            current += _SMALL.get(word, _TENS.get(word, 0))
         elif word == "hundred":
             current = max(current, 1) * 100
-        elif word in _SCALES:
-            total, current = total + max(current, 1) * _SCALES[word], 0
+        elif word in SCALES:
+            total, current = total + max(current, 1) * SCALES[word], 0
+        before = word
     value = Fraction(total + current)
     if match["part"]:
-        value += _PARTS[re.split(r"[\s-]", match["part"].lower())[-1]]
+        part = _PARTS[re.split(r"[\s-]", match["part"].lower())[-1][:3]]
+        value = value + part if " and " in match["part"].lower() else value * part
     value = -value if match["minus"] else value
-    return Number(value, None, False, False, "", match.start(), match.end())
+    return Number(value, start=match.start(), end=match.end())
