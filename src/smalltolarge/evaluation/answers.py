@@ -1,15 +1,17 @@
-r"""Find the answer in a completion: the last one it states.
+r"""Find the answer in a text: the one that is stated last.
 
-A statement is ``the answer is X``, ``Answer: X``, ``#### X``, ``A: X`` at the start of a line, or
-``\boxed{X}``; a correction inside of it counts (``13, no wait 12``), and what only follows is
-dropped (``12, not 13``). Without a statement an answer is what the field calls flexible: the last
-number; in LaTeX the last formula; where the question has options, the last option named. What comes
-after the start of another question, which a model that goes on and on writes itself, is not read.
+A formula, and what is boxed, is read as one word. A statement is ``\boxed{X}``, ``the answer is X``,
+``Answer: X``, ``#### X``, ``A: X`` at the start of a line, ``X is the answer``; a correction after
+it counts (``13, no wait 12``). Where nothing is stated, the last sentence that has a value is the
+statement. Of a sentence counts what its last verb or sign of equality says (``there are 2 of
+them``), without reasons (``because 5 + 7 = 12``); otherwise its last value. What comes after the
+start of another question, once an answer was stated, is not read.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from smalltolarge.evaluation.choices import chosen, lettered, named, options
 from smalltolarge.evaluation.equivalence import Kind
@@ -23,120 +25,399 @@ from smalltolarge.evaluation.numerals import (
     without_latex,
 )
 
-__all__ = ["Kind", "find_answer", "find_printed"]
+__all__ = ["Kind", "find_answer", "find_printed", "find_reference"]
 
 _TAIL = 20_000
 """Characters at the end of a completion that are read; statements stand there."""
 _LONGEST = 300
 """Characters of an answer."""
+_MOST = 40
+"""Statements, boxes or sentences, from the last one, that are looked at."""
 
+_F, _B = "[\U000f0000-\U000ffffd]", "[\U00100000-\U0010fffd]"
+"""What stands for a formula, and for what is boxed."""
+_KEPT = re.compile(f"{_F}|{_B}")
+_FORMULA = re.compile(
+    r"\\begin\{(?P<name>[A-Za-z]{1,12}\*?)\}.{0,1500}?\\end\{(?P=name)\}"
+    r"|\$\$(?:[^$\\]|\\.){1,1500}\$\$"
+    # "$5 and $6", "$18 every day": a dollar sign before prose or a digit is money.
+    r"|(?<!\\)\$(?!\s?[0-9][0-9.,]*\s+[A-Za-z]{2})(?:[^$\\]|\\.){1,600}\$(?![0-9])"
+    r"|\\\(.{1,600}?\\\)|\\\[.{1,1500}?\\\]",
+    re.DOTALL,
+)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}(?:\{|(?P<bare>[0-9]+|[A-Za-z]))")
+_BOXES = (
+    rf"{_B}(?:[ \t]*(?:[,;$ \t]|and|or|\\text\{{ ?(?:and|or)[^}}]{{0,3}}\}}|\\q?quad|\\[,;: ]"
+    rf"|[A-Za-z] ?=){{1,12}}{_B}){{0,20}}"
+)
+_STATEMENT = re.compile(
+    rf"(?P<boxes>{_BOXES})|(?P<hash>####)|^[ \t>*_]{{0,6}}A[*_ \t]{{0,4}}:"
+    r"|\b(?P<after>(?:is|are)\s+(?:the|our|my)\s+(?:\w+\s+){0,2}answers?\b(?![*_ \t]*[:=\n]))"
+    r"|(?<!to )\b(?:answers?|ans\.?)(?![A-Za-z])(?:[*_ \t]*\n|(?=\s*\(?[A-F]\)?[.\s]*$)"
+    rf"|[^.:=|>\n{_F[1:-1]}]{{0,80}}?(?:(?<![A-Za-z])(?:is|are|was|be|equals)(?![A-Za-z])|[:=|>]"
+    rf"|\bof\s+(?=[-0-9$]|{_F})))",
+    re.IGNORECASE | re.MULTILINE,
+)
 _NEXT_QUESTION = re.compile(
     r"\n[ \t]*(?:#{2,4}[ \t]*(?:Instruction|Input|Question|Problem|Human|User|Task)\b"
     r"|\*{0,2}(?:Q|Question|Problem|Instruction|Human|User)[ \t]?[0-9]{0,3}[.:]"
     r"|Below is an instruction)|<\|(?:im_start|im_end|endoftext|eot_id|end)\|>|</s>",
     re.IGNORECASE,
 )
-_STATEMENT = re.compile(
-    r"(?P<hash>####)"
-    r"|(?P<boxed>\\(?:boxed|fbox)\s{0,3}(?:\{|(?=[0-9A-Za-z])))"
-    r"|(?P<a>^[ \t>*_]{0,6}A[*_ \t]{0,4}:)"
-    r"|(?<!\bto )\b(?:answers?|ans\.?)(?![A-Za-z])[*_ \t]{0,4}(?:(?:,[^,.:=\n]{1,40},)?"
-    r"[^.,:=$\n]{0,60}?(?<![A-Za-z])(?:is|are|was|be|equals)(?![A-Za-z])|[*_ \t]{0,4}="
-    r"|(?:\([^()\n]{0,40}\)|(?:to|in|of|for)\b[^.:=\n]{0,40})?[*_ \t]{0,4}:|[*_ \t]{0,4}\n"
-    r"|(?=[ \t]{0,3}(?:(?:option|choice)\b|\(?[A-Ea-e]\)?[ \t]*[.]?[ \t]*$)))",
-    re.IGNORECASE | re.MULTILINE,
+_CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
+_SENTENCE = re.compile(
+    r"(?<=[^0-9A-Z\s])[.!?](?=[*_)\"']{0,3}(?:\s|$))"
+    rf"|(?<=[0-9A-Z)\]}}$])[.!?](?=[*_]{{0,3}}(?:\s+(?:[A-Z(\\$]|{_F}|{_B})|\s*$))"
 )
 _FILLER = re.compile(
-    r"(?:[\s:*_`>~≈=]|\.\.\.|(?:is|are|be|equals?|equal to|given by|simply|just|only|about"
-    r"|approximately|approx\.?|exactly|therefore|thus|so|then|now|indeed|clearly|which|it|it's"
-    r"|the|option|choice|answer|letter|value|number|roughly|around|actually|probably|definitely"
-    r"|a total of|option:|choice:)(?![A-Za-z0-9])[,:]?)+",
+    r"(?:[\s:*_`>~≈=\"']|\.\.\.|\\approx|(?:is|are|be|equals?|equal to|given by|simply|just|only"
+    r"|about|approximately|approx\.?|exactly|therefore|thus|so|then|now|indeed|clearly|which|it"
+    r"|it's|that|there|the|option|choice|answer|letter|value|number|roughly|around|actually"
+    r"|probably|definitely|at (?:least|most)|a total of)(?![A-Za-z0-9])[,:]?)+",
     re.IGNORECASE,
 )
-_STRONG = (
-    r"no,? wait|wait,? no|wait|sorry|scratch that|i mean|i meant|correction|or rather|make that"
-    r"|oops|hold on|let me correct(?: that| this)?|(?:that|this)(?:'s| is| was) (?:wrong|incorrect)"
-    r"|my mistake|no,? sorry"
-)
-_CORRECTION = re.compile(
-    rf"(?:(?<![A-Za-z])(?:{_STRONG})(?![A-Za-z])"
-    r"|(?:[,;.!(–—-]|\.\.\.)\s?(?:well,?\s)?(?:no|actually|rather|instead)(?! than|[A-Za-z]))"
-    r"(?:[\s,;:.!–—*]{1,3}(?:no|wait|sorry|actually|rather|i mean|i meant|it|it's|its|that|that's"
-    r"|is|should|be|must|the|correct|right|final|answer|was|to|make|scratch|correction|option"
-    r"|choice|instead|so|in fact)(?![A-Za-z])){0,12}[\s,;:=*–—]{0,4}(?P<value>.{1,120})",
+_VERB = re.compile(
+    r"(?<![A-Za-z])(?:is|are|was|were|be|equals?|equal to|becomes?|has|have|gets?|gives?|makes?)"
+    rf"(?![A-Za-z])|(?<=[A-Za-z)*\"'])[*_]*:(?=[*_\s]|$)|(?<={_F}):|\\implies|\\Rightarrow|⇒|→",
     re.IGNORECASE,
 )
+_EQUALITY = re.compile(_VERB.pattern + "|=", re.IGNORECASE)
+_SO = re.compile(
+    r"(?:^|[\s,;])(?:so|thus|hence|therefore|giving|yielding)(?![A-Za-z])", re.IGNORECASE
+)
+_REASON = re.compile(
+    r"(?:\s{0,2}[,;(–—]|\s)\s?(?:not|rather than|instead of|because|since|as|which|where|when|so"
+    r"|for|if|given that|but|and not|i\.e\.|that is|after|per|therefore|thus|hence)\s",
+    re.IGNORECASE,
+)
+_CIRCUMSTANCE = re.compile(
+    r"(?<![A-Za-z])(?:on|in|for|per|after|within|during|every|than|not|day|week|step|part|case"
+    r"|question|problem)\s+\$?$",
+    re.IGNORECASE,
+)
+_COMPARED = re.compile(r"\s*(?:more|less|fewer|times|of|out of)(?![A-Za-z])", re.IGNORECASE)
+_HEDGE = re.compile(
+    r"[$]?[0-9][0-9.,]*\s?(?:-|–|\b(?:to|or|and)\b)\s?[$]?[0-9][0-9.,]*(?<![.,])", re.IGNORECASE
+)
+_TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
 _NOT_BUT = re.compile(
     r"(?:not|n't)\s+[^,;.\n]{1,60}(?:,?\s+but\s+(?:rather\s+)?|[,;]\s*(?:it is|it's)\s+)",
     re.IGNORECASE,
 )
-_DROPPED = re.compile(
-    r"(?:\s{0,2}[,;(–—]|\s)\s?(?:not|rather than|instead of|because|since|as|which|where|when|so"
-    r"|for|if|given that|but|and not|i\.e\.|that is|after|per|therefore|thus|hence)\s.*",
-    re.IGNORECASE | re.DOTALL,
+_CORRECTION = re.compile(
+    r"(?:(?<![A-Za-z])(?:wait|sorry|scratch that|i mean|i meant|correction|or rather|make that|oops"
+    r"|hold on|let me correct(?: that| this)?|(?:that|this)(?:'s| is| was) (?:wrong|incorrect)"
+    r"|my mistake)(?![A-Za-z])|(?:[,;.!(–—-]|\.\.\.)\s?(?:well,?\s)?(?:no|actually|rather|instead)"
+    r"(?! than|[A-Za-z]))"
+    r"(?:[^.\n]{0,80}?(?<![A-Za-z])(?:it|that|this|answer)(?:'s| is| was| should be| must be)"
+    r"|(?:[\s,;:.!–—*]{1,3}(?:no|wait|sorry|actually|rather|i mean|i meant|make|scratch|the|correct"
+    r"|right|final|answer|that|correction|option|choice|instead|to|so)(?![A-Za-z])){0,12})"
+    r"[\s,;:.=*–—]{0,4}(?P<value>.{1,120})",
+    re.IGNORECASE,
 )
-_DENIED = re.compile(r"(?:not|than|instead of)\s+\$?$", re.IGNORECASE)
-_SENTENCE = re.compile(
-    r"(?<=[^0-9A-Z\s])[.!?](?=\s|$)|(?<=[0-9A-Z)\]}$])[.!?](?=\s+[A-Z(\\$]|\s*$)"
+_ATOM = (
+    rf"{_F}|{_B}|\\(?:text|mathrm|textbf|mbox)\s?\{{[^{{}}]{{0,200}}\}}|\\[A-Za-z]+|\\[^A-Za-z\s]"
+    r"|(?<![A-Za-z])(?:[A-Za-z]|sqrt|sin|cos|tan|log|ln|exp|pi|oo|or|and|[xyzw]{2,3})(?![A-Za-z'])"
+    r"|[-0-9+*/^_=<>()\[\]{}|!:%&,;.±√∞π°·×÷≤≥≠∪∈≈²³]|\$(?=[0-9])"
 )
-_CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
-_FORMULA = re.compile(
-    r"\$\$(?P<a>[^$]{1,600})\$\$|(?<!\\)\$(?P<b>(?:[^$\\]|\\.){1,600})\$|\\\((?P<c>.{1,600}?)\\\)"
-    r"|\\\[(?P<d>.{1,600}?)\\\]",
-    re.DOTALL,
-)
-_ANOTHER_FORMULA = re.compile(r"(?:\s*(?:,\s*(?:and|or)?|and|or|\\cup|\\text\{ ?or ?\})\s*)(?=\$)")
+_MATH = re.compile(rf"(?:{_ATOM}|\s)+")
+_VALUE = re.compile(rf"{_F}|{_B}|[0-9]|\\[A-Za-z]")
 _LETTERED = re.compile(
     r"(?<![A-Za-z0-9])(?:\(\s?(?P<a>[A-Fa-f])\s?\)|(?:option|choice)\s?:?\s*\(?(?P<b>[A-Fa-f])\b\)?)",
     re.IGNORECASE,
 )
-_NAMED_DAY = re.compile(
+_TRUTH = re.compile(r"\b(?:True|False|Yes|No)\b", re.IGNORECASE)
+_DAY = re.compile(
     r"\b(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|January|February|March|April|May|June|July"
     r"|August|September|October|November|December)\b"
 )
-_TRUTH = re.compile(r"\b(?:True|False|Yes|No)\b", re.IGNORECASE)
-_MATHEMATICS = re.compile(r"[$\\0-9(\[{|+-]|[A-Za-z](?![A-Za-z])")
-_PROSE = re.compile(r"[^0-9$\\]*[A-Za-z]{2}[^0-9$\\]*")
-_EMPTY = {"correct", "right", "wrong", "incorrect", "unknown", "clear", "obvious", "below", "above"}
+_EMPTY = {"correct", "right", "wrong", "incorrect", "clear", "obvious", "below", "above"}
+_SEVERAL = re.compile(r"\bcommas?\b|\bsemicolons?\b|\ball (?:\w+ ){0,2}(?:values|solutions)\b")
 
 
 def find_answer(completion: str, kind: Kind, question: str) -> str | None:
     """Give the last answer that a text states; None: it has none."""
-    text = _before_next_question(completion)
-    text = plain(_CALCULATOR.sub("", text[-_TAIL:]))
-    in_words: str | None = None
-    for statement in reversed(list(_STATEMENT.finditer(text))[-40:]):
-        found = _stated(text, statement, kind, question)
-        if found and kind == "latex" and not statement["boxed"] and _PROSE.fullmatch(found):
-            # "This answer is unique" after a boxed one: words count where nothing is boxed.
-            in_words = in_words or found
-        elif found and not (in_words and not statement["boxed"]):
-            return found
-    return in_words or _unstated(text, kind, question) or None
+    reader = _Reader(completion[-_TAIL:], kind, question)
+    return reader.stated() or reader.concluded()
 
 
 def find_printed(printed: str, kind: Kind, question: str) -> str | None:
-    """Give the answer that a program printed: its last line that is not empty."""
-    line = next((line for line in reversed(printed[-_TAIL:].split("\n")) if line.strip()), "")
-    line = line.strip()
-    if not line:
+    """Give the answer that a program printed last."""
+    lines = [line.strip() for line in printed[-_TAIL:].split("\n")]
+    lines = [line for line in lines if line and line not in ("None", "nan", "inf", "-inf")]
+    if not lines:
         return None
-    statements = list(_STATEMENT.finditer(line))
-    if statements:
-        for statement in reversed(statements[-40:]):
-            found = _stated(line, statement, kind, question)
-            if found:
+    first = len(lines) - 1
+    # An array is printed over several lines.
+    while first and "[" in lines[first - 1] and _open(lines[first:]) < 0:
+        first -= 1
+    shown = " ".join(lines[first:])
+    return _short(shown) or None
+
+
+def find_reference(solution: str, question: str) -> str | None:
+    """Give the answer to a question out of its published solution, where it is boxed."""
+    reader = _Reader(solution, "latex", "")
+    boxes = list(dict.fromkeys(reader.boxed))
+    return ", ".join(boxes if _SEVERAL.search(question) else boxes[-1:]) or reader.concluded()
+
+
+class _Reader:
+    """A text in which every formula and every box is one character."""
+
+    def __init__(self, text: str, kind: Kind, question: str) -> None:
+        self.kind, self.question = kind, question
+        self.offered = options(question) if kind in ("mixed", "numglue") else {}
+        self.boxed: list[str] = []
+        self._formulas: list[str] = []
+        text = _KEPT.sub("", plain(_CALCULATOR.sub("", text)))
+        if not re.search(r"(?<!\\)\\[A-Za-z(\[]", text):
+            # Out of a JSON text: every backslash is doubled.
+            text = re.sub(r"\\\\(?=\\\\|[A-Za-z()\[\]$%{},;!])", r"\\", text)
+        text = self._without_boxes(text)
+        self.text = _FORMULA.sub(self._formula, text)
+
+    def _without_boxes(self, text: str) -> str:
+        parts, end = [], 0
+        for box in list(_BOX.finditer(text))[-_MOST:]:
+            inner = box["bare"] or _braced(text, box.end())
+            if box.start() >= end and inner is not None and inner.strip():
+                parts += [text[end : box.start()], chr(0x100000 + len(self.boxed))]
+                end = box.end() + (0 if box["bare"] else len(inner) + 1)
+                self.boxed.append(inner.strip())
+        return "".join([*parts, text[end:]])
+
+    def _formula(self, match: re.Match[str]) -> str:
+        if boxes := re.findall(_BOXES, match[0]):
+            return str(boxes[-1])
+        if self.kind not in ("latex", "mixed"):
+            return match[0]
+        inner = re.sub(r"^(?:\$\$?|\\[(\[])|(?:\$\$?|\\[)\]])$", "", match[0])
+        self._formulas.append(inner.strip())
+        return chr(0xF0000 + len(self._formulas) - 1)
+
+    def _whole(self, text: str) -> str:
+        """Write a text as it was, without dollar signs around formulas."""
+
+        def whole(match: re.Match[str]) -> str:
+            place = ord(match[0])
+            return self.boxed[place - 0x100000] if place >= 0x100000 else self._formulas[place - 0xF0000]
+
+        return _short(_KEPT.sub(whole, text))
+
+    def stated(self) -> str | None:
+        """Give the answer of the last statement, before a next question."""
+        statements = list(_STATEMENT.finditer(self.text))
+        text = self.text
+        for statement in statements[:_MOST]:
+            if self._says(statement, text) is not None:
+                if following := _NEXT_QUESTION.search(text, statement.end()):
+                    text = text[: following.start()]
+                break
+        in_words: str | None = None
+        for statement in reversed([one for one in statements if one.end() <= len(text)][-_MOST:]):
+            found = self._says(statement, text)
+            if found and (self.kind != "latex" or statement["boxes"] or _VALUE.search(found)):
+                return found if statement["boxes"] or not in_words else in_words
+            # "This answer is unique" after a boxed one: words count where nothing is boxed.
+            in_words = in_words or found
+        return in_words
+
+    def concluded(self) -> str | None:
+        """Give the value of the last sentence that has one."""
+        if self.offered and (letter := self._chosen_anywhere()):
+            return letter
+        sentences = [one for one in _sentences(self.text)][-_MOST:]
+        for place, sentence in enumerate(reversed(sentences)):
+            if self.kind == "unknowns" and (both := self._unknowns(sentences[: len(sentences) - place])):
+                return both
+            if found := self._value(sentence, is_stated=False, is_last=place == 0):
                 return found
-    if line in ("None", "nan", "inf", "-inf", "[]", "{}", "set()", "()"):
-        return line if kind in ("latex", "mixed") and line[0] in "[{s(" else None
-    return _short(line) or None
+        return None
+
+    def _chosen_anywhere(self) -> str | None:
+        for match in reversed(list(_LETTERED.finditer(self.text))):
+            if (letter := (match["a"] or match["b"]).upper()) in self.offered:
+                return letter
+        last = next(iter(reversed(list(_sentences(self.text)))), "")
+        return chosen(self.text, self.offered) or named(self._whole(last), self.offered)
+
+    def _says(self, statement: re.Match[str], text: str) -> str | None:
+        if statement["boxes"]:
+            boxes = map(self._whole, re.findall(_B, statement["boxes"]))
+            inner = ", ".join(dict.fromkeys(boxes))
+            return lettered(without_latex(inner).strip(), self.offered) or inner
+        if statement["after"]:
+            before = text[max(0, statement.start() - 300) : statement.start()]
+            return self._value(_last(before), is_stated=False, is_last=False)
+        rest = text[statement.end() : statement.end() + 2000].lstrip(" \t*_:\"'")
+        lines = [line for line in rest.strip().split("\n") if line.strip()] or [""]
+        line = lines[0][:1500]
+        if statement["hash"] and len(lines) > 1 and not self._starts_with_value(line):
+            return None
+        line = self._corrected(re.sub(r"\s+", " ", line))
+        if self.kind == "unknowns":
+            return self._unknowns([*_sentences(line)][:1] + lines[1:2])
+        return self._value(_SENTENCE.split(line)[0], is_stated=True)
+
+    def _starts_with_value(self, text: str) -> bool:
+        text = text[match.end() :] if (match := _FILLER.match(text)) else text
+        pattern = rf"[-$(\[{{*]*(?:\.?[0-9]|{_F}|{_B}|\\)|{_TRUTH.pattern}|{_DAY.pattern}"
+        return bool(re.match(pattern, text) or lettered(text, self.offered))
+
+    def _corrected(self, line: str) -> str:
+        """Give what follows the last correction that states a value."""
+        for _ in range(5):
+            for match in _CORRECTION.finditer(line):
+                number = leading_number(without_latex(match["value"]).lstrip(" *$(_[{"))
+                states = number is not None or self._starts_with_value(match["value"])
+                if states and not _COMPARED.match(match["value"], number.end if number else 0):
+                    line = line[match.start("value") :]
+                    break
+            else:
+                return line
+        return line
+
+    def _value(self, phrase: str, *, is_stated: bool, is_last: bool = True) -> str | None:
+        """Give what a phrase says; ``is_stated``: it begins after a verb."""
+        phrase = phrase.strip().strip("*_`").strip()
+        if phrase.startswith("|") and phrase.endswith("|"):
+            phrase = [cell for cell in ["", *phrase.split("|")] if cell.strip() or not cell][-1]
+        if match := _NOT_BUT.match(phrase):
+            phrase = phrase[match.end() :]
+        if re.match(r"not\b", phrase, re.IGNORECASE):
+            return None
+        phrase = _without_reason(phrase, is_stated)
+        if self.offered and (letter := self._option(phrase)):
+            return letter
+        match self.kind:
+            case "number" | "unknowns":
+                return _number(self._whole(phrase), is_stated)
+            case "latex":
+                return self._expression(phrase, is_stated, is_last)
+            case "mixed":
+                truths = _TRUTH.findall(phrase)
+                return truths[-1] if truths else self._expression(phrase, is_stated, is_last)
+            case "numglue":
+                if day := _DAY.search(phrase):
+                    return day[0]
+                found = _number(self._whole(phrase), is_stated)
+                return found or (self._words(phrase, 6) if is_stated or is_last else None)
+
+    def _option(self, phrase: str) -> str | None:
+        started = phrase[match.end() :] if (match := _FILLER.match(phrase)) else phrase
+        return lettered(started, self.offered) or (
+            named(self._whole(phrase), self.offered) if self.kind == "numglue" else None
+        )
+
+    def _expression(self, phrase: str, is_stated: bool, is_last: bool) -> str | None:
+        parts = _VERB.split(phrase)
+        for place, part in reversed(list(enumerate(parts))):
+            part = part[match.end() :] if (match := _FILLER.match(part)) else part
+            if place or is_stated:
+                if (match := _MATH.match(part)) and (found := self._run(match)):
+                    return found
+        runs = [(match, run) for match in _MATH.finditer(phrase) if (run := self._run(match))]
+        preferred = [
+            run
+            for match, run in runs
+            if not re.fullmatch(r"\\?[A-Za-z]+", run)
+            and not _CIRCUMSTANCE.search(phrase[max(0, match.start() - 20) : match.start()])
+        ]
+        if runs:
+            return [run for _, run in runs][-1] if not preferred else preferred[-1]
+        if is_stated or (is_last and (len(parts) > 1 or phrase == self.text.strip(" .\n"))):
+            return self._words(parts[-1], 8 if is_stated else 3)
+        return None
+
+    def _run(self, match: re.Match[str]) -> str | None:
+        """Give a run of mathematics without what only leads on to the words after it."""
+        run, rest = match[0], match.string[match.end() :]
+        if rest.strip():
+            run = re.sub(r"(?:\s(?:and|or|[aAI])|[\s(\[,=:*-])+$", "", run)
+            if scale := re.match(r"\s*(?:hundred|thousand|million|billion)\b", rest):
+                run += f" {scale[0].strip()}"
+        run = re.sub(r"^(?:[\s*_,;:=)\]]|and\s|or\s)+|[\s*_.,;:]+$", "", run)
+        whole = bool(match[0].strip() == match.string.strip())
+        if _VALUE.search(run) or (whole and re.search("[A-Za-z]", run)):
+            return self._whole(run) or None
+        return None
+
+    def _words(self, phrase: str, most: int) -> str | None:
+        phrase = self._whole(phrase).strip(" *_`.,;:!\"'")
+        if not phrase or words(phrase) in _EMPTY or len(phrase.split()) > most:
+            return None
+        return phrase
+
+    def _unknowns(self, sentences: list[str]) -> str | None:
+        """Give two numbers that are stated together, or each in a sentence of its own."""
+        return None
 
 
-def _before_next_question(text: str) -> str:
-    for match in _NEXT_QUESTION.finditer(text):
-        if text[: match.start()].strip():
-            return text[: match.start()]
-    return text
+def _sentences(text: str) -> Iterator[str]:
+    for line in text.split("\n"):
+        for sentence in _SENTENCE.split(line[-1500:]):
+            if sentence.strip():
+                yield sentence.strip()
+
+
+def _last(text: str) -> str:
+    return next(iter(reversed(list(_sentences(text)))), "")
+
+
+def _without_reason(phrase: str, is_stated: bool) -> str:
+    """Drop what follows what is said: ``12 because 5 + 7 = 12``."""
+    if not is_stated:
+        for so in reversed(list(_SO.finditer(phrase))):
+            if _VALUE.search(phrase, so.end()):
+                phrase = phrase[so.end() :]
+                break
+    if not (reason := _REASON.search(phrase)):
+        return phrase
+    said, after = phrase[: reason.start()], phrase[reason.start() :]
+    values = list(find_numbers(said))
+    if re.match(r"\W*which", after) and len(values) > 1 and _VERB.search(after):
+        return phrase
+    if is_stated:
+        return said if said.strip() else phrase
+    keeps = _VALUE.search(said) and (_VERB.search(said) or not _VERB.search(after))
+    return said if keeps else phrase
+
+
+def _number(phrase: str, is_stated: bool) -> str | None:
+    """Give the number that a phrase says, with what makes it none: ``5 or 6``, ``3:30``."""
+    text = re.sub(r"(?<![0-9A-Za-z)])\*\*|\*\*(?![0-9A-Za-z(])", " ", without_latex(phrase))
+    parts = [(0, 0), *((match.start(), match.end()) for match in _EQUALITY.finditer(text))]
+    for place, (_, start) in reversed(list(enumerate(parts))):
+        if place or is_stated:
+            filler = _FILLER.match(text, start)
+            start = filler.end() if filler else start
+            start += len(text[start:]) - len(text[start:].lstrip(" $*(\"'`_[{"))
+            number = leading_number(text[start:])
+            if number and not _COMPARED.match(text, start + number.end):
+                return _written(text[start:], number)
+    numbers = list(find_numbers(text))
+    if numbers:
+        preferred = [
+            number
+            for number in numbers
+            if not _CIRCUMSTANCE.search(text[max(0, number.start - 20) : number.start])
+        ]
+        return _written(text, (preferred or numbers)[-1])
+    if is_stated and (worded := find_worded(text)):
+        return _written(text, worded[-1])
+    number = leading_number(text.strip())
+    return text.strip() if number and number.end == len(text.strip()) else None
+
+
+def _written(text: str, number: Number) -> str:
+    for pattern in (_TIME, _HEDGE):
+        for match in pattern.finditer(text):
+            if match.start() <= number.start < match.end() and match.end() > number.end:
+                return _short(match[0])
+            if match.start() < number.start and match.end() >= number.end:
+                return _short(match[0])
+    return _short(text[number.start : number.end]).rstrip(".,")
 
 
 def _short(text: str) -> str:
@@ -144,274 +425,9 @@ def _short(text: str) -> str:
     return text[:_LONGEST].strip()
 
 
-def _stated(text: str, statement: re.Match[str], kind: Kind, question: str) -> str | None:
-    start = statement.end()
-    if statement["boxed"]:
-        if text[start - 1] != "{":
-            return re.split(r"(?<=[A-Za-z])|(?![0-9])", text[start : start + 20], maxsplit=1)[0]
-        inner = _short(_braced(text, start) or "")
-        if kind in ("numglue", "mixed") and (offered := options(question)):
-            return lettered(without_latex(inner).strip(), offered) or inner or None
-        return inner or None
-    rest = text[start : start + 4000]
-    rest = rest.lstrip(" \t*_:")
-    if not rest.strip():
-        return None
-    if rest.startswith("\n"):
-        rest = rest.strip()
-    if kind == "latex" or (kind == "mixed" and re.match(r"[\s*]*[$\\]", rest)):
-        formula = re.match(r"(?:[\s*:=]|approximately|about|\\approx)*(?=\$\$|\\\[)", rest)
-        line = rest if formula else rest.split("\n")[0]
-        multiline = _FORMULA.match(line.lstrip())
-        if multiline and "\n" in multiline[0]:
-            line = line.lstrip()[: multiline.end()]
-        elif not formula:
-            # A matrix may go over several lines.
-            joined = _FORMULA.match(rest.lstrip())
-            line = rest.lstrip()[: joined.end()] if joined and "\n" in joined[0] else line
-    else:
-        line = rest.split("\n")[0]
-    line = re.sub(r"\s+", " ", line[:1500])
-    if match := _NOT_BUT.match(line.lstrip()):
-        line = line.lstrip()[match.end() :]
-    line = _corrected(line, kind, question)
-    return _value(line, kind, question)
-
-
-def _corrected(line: str, kind: Kind, question: str) -> str:
-    """Give what follows the last correction that states a value."""
-    for _ in range(5):
-        for match in _CORRECTION.finditer(line):
-            value = match["value"]
-            if kind == "latex" or kind == "mixed":
-                states = bool(_MATHEMATICS.match(value)) or bool(_TRUTH.match(value))
-            else:
-                states = _leading(value) is not None
-            if not states and (offered := options(question)):
-                states = lettered(value, offered) is not None
-            if not states and kind == "numglue":
-                states = bool(_NAMED_DAY.match(value))
-            counts = re.match(r"\S+\s(?:more|less|fewer|times|of)\b", value)
-            if states and not counts:
-                line = line[match.start("value") :]
-                break
-        else:
-            return line
-    return line
-
-
-def _leading(text: str) -> Number | None:
-    return leading_number(without_latex(text).lstrip(" *$(_[{"))
-
-
-def _first_sentence(text: str) -> str:
-    match = _SENTENCE.search(text)
-    return (text[: match.start()] if match else text).strip()
-
-
-def _value(line: str, kind: Kind, question: str) -> str | None:
-    match kind:
-        case "number":
-            return _number(line)
-        case "latex":
-            return _latex(line)
-        case "mixed":
-            return _mixed(line, question)
-        case "numglue":
-            return _numglue(line, question)
-        case "unknowns":
-            return _unknowns(line)
-
-
-def _number(line: str) -> str | None:
-    text = without_latex(line).replace("**", " ").strip()
-    filler = _FILLER.match(text)
-    started = text[filler.end() :] if filler else text
-    started = started.lstrip(" $*(\"'`_[{") if not started.startswith(("$-", "(-")) else started[1:]
-    sentence = _first_sentence(started)
-    if match := re.match(r"[^=\n]{1,200}=", sentence):
-        after = sentence[sentence.rindex("=") + 1 :]
-        before = match[0]
-        is_sum = re.fullmatch(r"(?:[A-Za-z]\w?|(?:[-+*/×x().,0-9\s$%]|\bof\b)+)=", before.strip())
-        if is_sum and (number := leading_number(after.lstrip(" $"))):
-            return _written(after.lstrip(" $"), number)
-    if match := re.match(r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[ap]\.?m\b\.?)?", started, re.IGNORECASE):
-        return match[0]
-    if match := re.match(r"\$?[0-9.,]+\s?(?:-|–|to)\s?\$?[0-9][0-9.,]*", started):
-        return match[0].rstrip(".,")
-    number = leading_number(started)
-    sum_ = re.match(r"[0-9.]+(?:\s?[*×+]\s?[0-9.]+)+(?![0-9])", started)
-    if sum_ and (number is None or sum_.end() > number.end):
-        return sum_[0].rstrip(".")
-    if number is None:
-        stated = [
-            one
-            for one in find_numbers(sentence)
-            if not _DENIED.search(sentence[max(0, one.start - 12) : one.start])
-        ] or find_worded(sentence)
-        if not stated:
-            return None
-        return _written(sentence, stated[-1])
-    return _written(started, number)
-
-
-def _written(text: str, number: Number) -> str:
-    return _short(text[number.start : number.end]).rstrip(".,")
-
-
-def _latex(line: str) -> str | None:
-    text = line.strip()
-    filler = _FILLER.match(text)
-    text = (text[filler.end() :] if filler else text).strip()
-    boxed = re.search(r"\\(?:boxed|fbox)\s*\{", text)
-    if boxed:
-        return _short(_braced(text, boxed.end()) or "") or None
-    formula = _FORMULA.match(text)
-    if formula:
-        end = formula.end()
-        while another := _ANOTHER_FORMULA.match(text, end):
-            following = _FORMULA.match(text, another.end())
-            if following is None:
-                break
-            end = following.end()
-        return _short(_undressed(text[:end])) or None
-    sentence = _first_sentence(text)
-    sentence = _DROPPED.sub("", sentence) if len(sentence) < 1500 else sentence
-    inside = list(_FORMULA.finditer(sentence))
-    if inside:
-        return _short(_undressed(inside[-1][0])) or None
-    sentence = sentence.strip(" *_`.,;:!")
-    if not sentence or words(sentence) in _EMPTY or len(sentence.split()) > 12:
-        if numbers := list(find_numbers(without_latex(sentence))):
-            return _written(without_latex(sentence), numbers[-1])
-        return None
-    if not re.search(r"[0-9\\]", sentence) and len(sentence.split()) > 4:
-        return None
-    return _short(sentence) or None
-
-
-def _undressed(text: str) -> str:
-    text = text.strip()
-    for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
-        if text.startswith(opening) and text.endswith(closing) and len(text) > 2 * len(opening):
-            inner = text[len(opening) : -len(closing)]
-            return inner.strip() if "$" not in inner.replace("\\$", "") else text
-    return text
-
-
-def _mixed(line: str, question: str) -> str | None:
-    text = line.strip()
-    filler = _FILLER.match(text)
-    text = (text[filler.end() :] if filler else text).strip()
-    offered = options(question)
-    if offered and (letter := lettered(text, offered)):
-        return letter
-    if truth := _TRUTH.match(text):
-        return truth[0]
-    if text.startswith(("$", "\\")):
-        return _latex(text)
-    sentence = _first_sentence(text)
-    sentence = _DROPPED.sub("", sentence).strip(" *_`.,;:!")
-    if not sentence or words(sentence) in _EMPTY:
-        return None
-    return _short(sentence) or None
-
-
-def _numglue(line: str, question: str) -> str | None:
-    text = line.strip().lstrip("*_ ")
-    offered = options(question)
-    if offered:
-        filler = re.match(r"(?:option|choice|letter|the|is|:|\s|\*)+(?![A-Za-z])", text, re.I)
-        started = text[filler.end() :] if filler else text
-        if letter := lettered(started, offered):
-            return letter
-        if stated := named(_DENIAL.sub("", _first_sentence(text)), offered):
-            return stated
-    if day := _NAMED_DAY.search(_DROPPED.sub("", _first_sentence(text))):
-        return day[0]
-    if (number := _number(line)) is not None:
-        return number
-    sentence = _DROPPED.sub("", _first_sentence(text)).strip(" *_`.,;:!\"'")
-    if not sentence or words(sentence) in _EMPTY or len(sentence.split()) > 6:
-        return None
-    return _short(sentence) or None
-
-
-def _unknowns(line: str) -> str | None:
-    text = without_latex(line).replace("**", " ")
-    sentence = _DENIAL.sub("", _first_sentence(text)).strip(" *_`,;:")
-    numbers = list(find_numbers(sentence)) or find_worded(sentence)
-    if not numbers:
-        return _number(line)
-    if len(numbers) == 1:
-        return _number(sentence) or _written(sentence, numbers[0])
-    return _short(sentence) or None
-
-
-_DENIAL = re.compile(
-    r"\s{0,2}[,;(–—]?\s{0,2}(?:not|rather than|instead of|because|since)\s.*",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
-def _unstated(text: str, kind: Kind, question: str) -> str | None:
-    offered = options(question) if kind in ("mixed", "numglue") else {}
-    if offered:
-        for match in reversed(list(_LETTERED.finditer(text))):
-            letter = (match["a"] or match["b"]).upper()
-            if letter in offered:
-                return letter
-        if chosen(text, offered):
-            return chosen(text, offered)
-        if stated := named(_last_sentence(text), offered):
-            return stated
-    if kind == "latex" and (formulas := list(_FORMULA.finditer(text))):
-        return _short(_last_of_chain(_undressed(formulas[-1][0]))) or None
-    if kind == "mixed" and len(text) < 200 and "\n" not in text.strip():
-        # An answer alone, as these questions have it.
-        return _mixed(text, question)
-    if kind == "mixed" and (truths := _TRUTH.findall(_last_sentence(text))):
-        return str(truths[-1])
-    if kind == "numglue" and (days := _NAMED_DAY.findall(_last_sentence(text))):
-        return str(days[-1])
-    written = without_latex(text)
-    if kind == "unknowns" and (both := _two_of_last_sentence(written, question)):
-        return both
-    numbers = list(find_numbers(written))
-    if numbers:
-        return _written(written, numbers[-1])
-    worded = find_worded(written)
-    if worded and (len(worded) > 1 or len(text) < 200):
-        return _written(written, worded[-1])
-    if kind == "latex" and 0 < len(text.strip()) <= 80:
-        return _latex(text)
-    if kind == "numglue" and 0 < len(text.split()) <= 4:
-        return _short(text.strip(" .*"))
-    return None
-
-
-def _last_sentence(text: str) -> str:
-    line = text.rstrip().rsplit("\n", 1)[-1][-1500:]
-    parts = [part for part in _SENTENCE.split(line) if part.strip()]
-    return parts[-1] if parts else ""
-
-
-def _two_of_last_sentence(text: str, question: str) -> str | None:
-    """Give two numbers that are stated together, what the question gives being left out."""
-    sentence = _last_sentence(text)
-    numbers = list(find_numbers(sentence))
-    if len(numbers) > 2:
-        given = {number.value for number in find_numbers(without_latex(question))}
-        numbers = [number for number in numbers if number.value not in given]
-    is_sum = re.search(r"[0-9)]\s*[+*/×÷-]\s*\$?[0-9(]", sentence)
-    if len(numbers) != 2 or is_sum:
-        return None
-    return _short(sentence[numbers[0].start : numbers[1].end])
-
-
-def _last_of_chain(formula: str) -> str:
-    sides = formula.split("=")
-    return sides[-1].strip() if len(sides) > 2 and sides[-1].strip() else formula
+def _open(lines: list[str]) -> int:
+    text = "".join(lines)
+    return text.count("[") - text.count("]")
 
 
 def _braced(text: str, start: int) -> str | None:
