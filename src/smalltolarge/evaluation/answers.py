@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 
 from smalltolarge.evaluation.choices import chosen, lettered, named, options
 from smalltolarge.evaluation.equivalence import Kind
@@ -45,6 +46,10 @@ _FORMULA = re.compile(
     r"|\\\(.{1,600}?\\\)|\\\[.{1,1500}?\\\]",
     re.DOTALL,
 )
+_ROWS = re.compile(
+    r"\\begin\{((?:align|gather|eqnarray|split|equation|multline)(?:ed|at)?\*?)\}(?P<rows>.*?)\\end\{\1\}",
+    re.DOTALL,
+)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}(?:\{|(?P<bare>[0-9]+|[A-Za-z]))")
 _BOXES = (
     rf"{_B}(?:[ \t]*(?:[,;$ \t]|and|or|\\text\{{ ?(?:and|or)[^}}]{{0,3}}\}}|\\q?quad|\\[,;: ]"
@@ -53,8 +58,8 @@ _BOXES = (
 _STATEMENT = re.compile(
     rf"(?P<boxes>{_BOXES})|(?P<hash>####)|^[ \t>*_]{{0,6}}A[*_ \t]{{0,4}}:"
     r"|\b(?P<after>(?:is|are)\s+(?:the|our|my)\s+(?:\w+\s+){0,2}answers?\b(?![*_ \t]*[:=\n]))"
-    r"|(?<!to )\b(?:answers?|ans\.?)(?![A-Za-z])(?:[*_ \t]*\n|(?=\s*\(?[A-F]\)?[.\s]*$)"
-    rf"|[^.:=|>\n{_F[1:-1]}]{{0,80}}?(?:(?<![A-Za-z])(?:is|are|was|be|equals)(?![A-Za-z])|[:=|>]"
+    r"|(?<!to )\b(?:answers?|ans\.?|(?:correct|right) (?:option|choice))(?![A-Za-z])(?:[*_ \t]*\n|(?=\s*\(?[A-F]\)?[.\s]*$)"
+    rf"|[^.:=|>\n{_F[1:-1]}]{{0,80}}?(?:(?<![A-Za-z])(?:is|are|was|be|equals|(?:evaluates|comes) to)(?![A-Za-z])|[:=|>]"
     rf"|\bof\s+(?=[-0-9$]|{_F})))",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -64,10 +69,18 @@ _NEXT_QUESTION = re.compile(
     r"|Below is an instruction)|<\|(?:im_start|im_end|endoftext|eot_id|end)\|>|</s>",
     re.IGNORECASE,
 )
-_CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
+_ASIDE = re.compile(
+    r"<<[^<>\n]{0,200}>>|\[asy\](?:(?!\[asy\]).){0,5000}?\[/asy\]", re.DOTALL
+)
+_REMARK = re.compile(r"\W*(?:please )?(?:note|notice|check|confidence|equality)\b", re.IGNORECASE)
+_MONEY = re.compile(r"\$\\\$\$(?=\s?[0-9])")
+_DOUBLED = re.compile(
+    r"(?<!\\)\\\\(?:(\\)\\(?!\\)|(?=[A-Za-z]{3}|(?:pi|pm|le|ge|ne|in)(?![A-Za-z])|[()\[\]](?![0-9.]+(?:pt|e[mx]))))"
+)
+"""A backslash out of a JSON text; two before a letter or two start a row."""
 _SENTENCE = re.compile(
-    r"(?<=[^0-9A-Z\s])[.!?](?=[*_)\"']{0,3}(?:\s|$))"
-    rf"|(?<=[0-9A-Z)\]}}$])[.!?](?=[*_]{{0,3}}(?:\s+(?:[A-Z(\\$]|{_F}|{_B})|\s*$))"
+    r"(?<=[^0-9A-Z\s\\])[.!?](?=[*_)\"']{0,3}(?:\s|$))"
+    rf"|(?<={_F})\.(?=[A-Z])|(?<=[0-9A-Z)\]}}$])[.!?](?=[*_]{{0,3}}(?:\s+(?:[A-Z(\\$]|{_F}|{_B})|\s*$))"
 )
 _FILLER = re.compile(
     r"(?:[\s:*_`>~≈=\"']|\.\.\.|\\approx|(?:is|are|be|equals?|equal to|given by|simply|just|only"
@@ -77,17 +90,26 @@ _FILLER = re.compile(
     re.IGNORECASE,
 )
 _VERB = re.compile(
-    r"(?<![A-Za-z])(?:is|are|was|were|be|equals?|equal to|becomes?|has|have|gets?|gives?|makes?)"
+    r"(?<![A-Za-z])(?:is|are|was|were|be|equals?|equal to|becomes?|has|have|gets?|gives?|makes?"
+    r"|a total of)"
     rf"(?![A-Za-z])|(?<=[A-Za-z)*\"'])[*_]*:(?=[*_\s]|$)|(?<={_F}):|\\implies|\\Rightarrow|⇒|→",
     re.IGNORECASE,
 )
 _EQUALITY = re.compile(_VERB.pattern + "|=", re.IGNORECASE)
+_SAYS = re.compile(rf"(?:{_EQUALITY.pattern})\s*(?:{_FILLER.pattern})?[-$(]*(?:[0-9]|{_F}|{_B})", re.IGNORECASE)
 _SO = re.compile(
-    r"(?:^|[\s,;])(?:so|thus|hence|therefore|giving|yielding)(?![A-Za-z])", re.IGNORECASE
+    r"(?:^|[\s,;])(?:so|thus|hence|therefore|giving|yielding"
+    r"|which (?:means|gives|implies|simplifies to|yields))(?![A-Za-z])",
+    re.IGNORECASE,
+)
+_PREMISE = re.compile(
+    r"\W*(?:because|since|if|when|as|for|given|from|with|using)(?![A-Za-z])[^,]{1,200},\s",
+    re.IGNORECASE,
 )
 _REASON = re.compile(
-    r"(?:\s{0,2}[,;(–—]|\s)\s?(?:not|rather than|instead of|because|since|as|which|where|when|so"
-    r"|for|if|given that|but|and not|i\.e\.|that is|after|per|therefore|thus|hence)\s",
+    r"(?:\s{0,2}[,;(–—]|\s)\s?(?:not|rather than|instead of|because|since|(?<=, )as(?! (?:above|before|desired))|which|where|when|so"
+    r"|if|given that|but|and not|i\.e\.|that is|therefore|thus|hence"
+    r"|to(?=\s(?!the\b)[a-z]))\s",
     re.IGNORECASE,
 )
 _CIRCUMSTANCE = re.compile(
@@ -95,9 +117,11 @@ _CIRCUMSTANCE = re.compile(
     r"|question|problem)\s+\$?$",
     re.IGNORECASE,
 )
-_COMPARED = re.compile(r"\s*(?:more|less|fewer|times|of|out of)(?![A-Za-z])", re.IGNORECASE)
+_COMPARED = re.compile(r"\s*(?:more|less|fewer|times|of)(?![A-Za-z])", re.IGNORECASE)
+_PART = re.compile(r"\s*(?:times|of)(?![A-Za-z])", re.IGNORECASE)
+_SUM = re.compile(r"[0-9.]+(?:\s?[*×+]\s?[0-9.]+)+(?![0-9])")
 _HEDGE = re.compile(
-    r"[$]?[0-9][0-9.,]*\s?(?:-|–|\b(?:to|or|and)\b)\s?[$]?[0-9][0-9.,]*(?<![.,])", re.IGNORECASE
+    r"[$]?[0-9][0-9.,]*(?<![.,])(?:-|–|\s(?:to|or|and)\s)[$]?[0-9][0-9.,]*(?<![.,])", re.IGNORECASE
 )
 _TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
 _NOT_BUT = re.compile(
@@ -116,16 +140,20 @@ _CORRECTION = re.compile(
     re.IGNORECASE,
 )
 _ATOM = (
-    rf"{_F}|{_B}|\\(?:text|mathrm|textbf|mbox)\s?\{{[^{{}}]{{0,200}}\}}|\\[A-Za-z]+|\\[^A-Za-z\s]"
+    rf"{_F}(?!-[a-z])|{_B}|\\(?:text|mathrm|textbf|mbox)\s?\{{[^{{}}]{{0,200}}\}}|\\[A-Za-z]+|\\[^A-Za-z\s]"
     r"|(?<![A-Za-z])(?:[A-Za-z]|sqrt|sin|cos|tan|log|ln|exp|pi|oo|or|and|[xyzw]{2,3})(?![A-Za-z'])"
     r"|[-0-9+*/^_=<>()\[\]{}|!:%&,;.±√∞π°·×÷≤≥≠∪∈≈²³]|\$(?=[0-9])"
 )
 _MATH = re.compile(rf"(?:{_ATOM}|\s)+")
+_VALUES = re.compile(rf"{_F}|{_B}|[0-9]+")
 _VALUE = re.compile(rf"{_F}|{_B}|[0-9]|\\[A-Za-z]")
+_PRINTED = re.compile(r"^(?:[A-Za-z][^:(\[{]{0,60}:\s|[=>-]+>)\s*")
+_SENTENCE_OF_WORDS = re.compile(r"[A-Za-z]{2,} (?!and|or)(?:\S+ ){0,2}[A-Za-z]{2,}(?![A-Za-z(])")
 _LETTERED = re.compile(
     r"(?<![A-Za-z0-9])(?:\(\s?(?P<a>[A-Fa-f])\s?\)|(?:option|choice)\s?:?\s*\(?(?P<b>[A-Fa-f])\b\)?)",
     re.IGNORECASE,
 )
+_SYMBOL = re.compile(r"\\?[A-Za-z]+")
 _TRUTH = re.compile(r"\b(?:True|False|Yes|No)\b", re.IGNORECASE)
 _DAY = re.compile(
     r"\b(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|January|February|March|April|May|June|July"
@@ -138,7 +166,9 @@ _SEVERAL = re.compile(r"\bcommas?\b|\bsemicolons?\b|\ball (?:\w+ ){0,2}(?:values
 def find_answer(completion: str, kind: Kind, question: str) -> str | None:
     """Give the last answer that a text states; None: it has none."""
     reader = _Reader(completion[-_TAIL:], kind, question)
-    return reader.stated() or reader.concluded()
+    found = reader.stated() or reader.concluded()
+    # One of two is no answer, though an unknown of two is.
+    return None if found and kind == "unknowns" and re.search(r"\bor\b", found) else found
 
 
 def find_printed(printed: str, kind: Kind, question: str) -> str | None:
@@ -149,10 +179,17 @@ def find_printed(printed: str, kind: Kind, question: str) -> str | None:
         return None
     first = len(lines) - 1
     # An array is printed over several lines.
-    while first and "[" in lines[first - 1] and _open(lines[first:]) < 0:
+    while first and "".join(lines[first:]).count("[") < "".join(lines[first:]).count("]"):
         first -= 1
-    shown = " ".join(lines[first:])
-    return _short(shown) or None
+    shown = _short(_PRINTED.sub("", " ".join(lines[first:])))
+    if kind == "unknowns" or _SENTENCE_OF_WORDS.search(shown):
+        reader = _Reader("\n".join(lines), kind, question)
+        return reader.stated() or reader.concluded() or shown
+    if kind in ("number", "numglue"):
+        numbers = list(find_numbers(without_latex(shown)))
+        if len(numbers) == 1 and not re.search(r"[A-Za-z)]\s*[-+*/^]|[-+*/^]\s*[A-Za-z(]", shown):
+            return _written(without_latex(shown), numbers[0])
+    return shown or None
 
 
 def find_reference(solution: str, question: str) -> str | None:
@@ -168,14 +205,16 @@ class _Reader:
     def __init__(self, text: str, kind: Kind, question: str) -> None:
         self.kind, self.question = kind, question
         self.offered = options(question) if kind in ("mixed", "numglue") else {}
+        self.given = {number.value for number in find_numbers(without_latex(question[-4000:]))}
         self.boxed: list[str] = []
         self._formulas: list[str] = []
-        text = _KEPT.sub("", plain(_CALCULATOR.sub("", text)))
-        if not re.search(r"(?<!\\)\\[A-Za-z(\[]", text):
-            # Out of a JSON text: every backslash is doubled.
-            text = re.sub(r"\\\\(?=\\\\|[A-Za-z()\[\]$%{},;!])", r"\\", text)
+        text = _MONEY.sub(r"\\$", text)
+        text = _DOUBLED.sub(r"\\\1", _KEPT.sub("", plain(_ASIDE.sub("", text))))
         text = self._without_boxes(text)
-        self.text = _FORMULA.sub(self._formula, text)
+        text = _FORMULA.sub(self._formula, text)
+        if kind not in ("latex", "mixed"):
+            text = re.sub(r"\\\\|\\(?:begin|end)\{[^{}]{1,12}\}", "\n", text).replace("&", " ")
+        self.text = text
 
     def _without_boxes(self, text: str) -> str:
         parts, end = [], 0
@@ -193,8 +232,11 @@ class _Reader:
         if self.kind not in ("latex", "mixed"):
             return match[0]
         inner = re.sub(r"^(?:\$\$?|\\[(\[])|(?:\$\$?|\\[)\]])$", "", match[0])
-        self._formulas.append(inner.strip())
-        return chr(0xF0000 + len(self._formulas) - 1)
+        inner = re.sub(_ROWS, lambda rows: _last_rows(rows["rows"]), inner)
+        inner = re.split(r"\\(?:Rightarrow|Longrightarrow|implies)(?![A-Za-z])", inner)[-1].strip()
+        ended = inner.rstrip(".,;")
+        self._formulas.append(ended.strip())
+        return chr(0xF0000 + len(self._formulas) - 1) + inner[len(ended) :]
 
     def _whole(self, text: str) -> str:
         """Write a text as it was, without dollar signs around formulas."""
@@ -220,7 +262,8 @@ class _Reader:
             if found and (self.kind != "latex" or statement["boxes"] or _VALUE.search(found)):
                 return found if statement["boxes"] or not in_words else in_words
             # "This answer is unique" after a boxed one: words count where nothing is boxed.
-            in_words = in_words or found
+            if statement.end() + 150 > len(text.rstrip()):
+                in_words = in_words or found
         return in_words
 
     def concluded(self) -> str | None:
@@ -228,6 +271,7 @@ class _Reader:
         if self.offered and (letter := self._chosen_anywhere()):
             return letter
         sentences = [one for one in _sentences(self.text)][-_MOST:]
+        sentences = [one for one in sentences if not _REMARK.match(one)] or sentences
         for place, sentence in enumerate(reversed(sentences)):
             if self.kind == "unknowns" and (both := self._unknowns(sentences[: len(sentences) - place])):
                 return both
@@ -253,11 +297,15 @@ class _Reader:
         rest = text[statement.end() : statement.end() + 2000].lstrip(" \t*_:\"'")
         lines = [line for line in rest.strip().split("\n") if line.strip()] or [""]
         line = lines[0][:1500]
-        if statement["hash"] and len(lines) > 1 and not self._starts_with_value(line):
-            return None
+        if statement["hash"] and not self._starts_with_value(line):
+            # A heading, unless it is all that comes.
+            is_answer = len(lines) == 1 and self.kind in ("latex", "mixed", "numglue")
+            return self._words(line, 3) if is_answer else None
         line = self._corrected(re.sub(r"\s+", " ", line))
         if self.kind == "unknowns":
-            return self._unknowns([*_sentences(line)][:1] + lines[1:2])
+            both = self._unknowns([_SENTENCE.split(one)[0] for one in (*lines[1:2], line)])
+            if both:
+                return both
         return self._value(_SENTENCE.split(line)[0], is_stated=True)
 
     def _starts_with_value(self, text: str) -> bool:
@@ -292,7 +340,7 @@ class _Reader:
             return letter
         match self.kind:
             case "number" | "unknowns":
-                return _number(self._whole(phrase), is_stated)
+                return _number(self._whole(phrase), is_stated, self.given)
             case "latex":
                 return self._expression(phrase, is_stated, is_last)
             case "mixed":
@@ -301,7 +349,7 @@ class _Reader:
             case "numglue":
                 if day := _DAY.search(phrase):
                     return day[0]
-                found = _number(self._whole(phrase), is_stated)
+                found = _number(self._whole(phrase), is_stated, self.given)
                 return found or (self._words(phrase, 6) if is_stated or is_last else None)
 
     def _option(self, phrase: str) -> str | None:
@@ -311,37 +359,45 @@ class _Reader:
         )
 
     def _expression(self, phrase: str, is_stated: bool, is_last: bool) -> str | None:
-        parts = _VERB.split(phrase)
-        for place, part in reversed(list(enumerate(parts))):
-            part = part[match.end() :] if (match := _FILLER.match(part)) else part
-            if place or is_stated:
-                if (match := _MATH.match(part)) and (found := self._run(match)):
-                    return found
+        parts = [_FILLER.sub("", part, count=1) if _FILLER.match(part) else part for part in _VERB.split(phrase)]
+        for part in reversed(parts[0 if is_stated else 1 :]):
+            if (match := _MATH.match(part)) and (found := self._run(match)):
+                return found
+        # "$127$ is the least prime"
+        if (match := _MATH.fullmatch(parts[0])) and (found := self._run(match)):
+            if not _SYMBOL.fullmatch(found):
+                return found
         runs = [(match, run) for match in _MATH.finditer(phrase) if (run := self._run(match))]
-        preferred = [
-            run
-            for match, run in runs
-            if not re.fullmatch(r"\\?[A-Za-z]+", run)
-            and not _CIRCUMSTANCE.search(phrase[max(0, match.start() - 20) : match.start()])
-        ]
         if runs:
-            return [run for _, run in runs][-1] if not preferred else preferred[-1]
+            return max(enumerate(runs), key=lambda one: (self._weight(*one[1]), one[0]))[1][1]
         if is_stated or (is_last and (len(parts) > 1 or phrase == self.text.strip(" .\n"))):
             return self._words(parts[-1], 8 if is_stated else 3)
         return None
 
+    def _weight(self, match: re.Match[str], found: str) -> tuple[bool, bool, bool]:
+        before = match.string[max(0, match.start() - 20) : match.start()]
+        given = rf"(?<![0-9A-Za-z]){re.escape(found)}(?![0-9A-Za-z])"
+        return (
+            not _SYMBOL.fullmatch(found),
+            not re.search(given, self.question),
+            not _CIRCUMSTANCE.search(before),
+        )
+
     def _run(self, match: re.Match[str]) -> str | None:
         """Give a run of mathematics without what only leads on to the words after it."""
         run, rest = match[0], match.string[match.end() :]
+        is_all = not rest.strip() and not match.string[: match.start()].strip()
         if rest.strip():
-            run = re.sub(r"(?:\s(?:and|or|[aAI])|[\s(\[,=:*-])+$", "", run)
+            run = re.sub(r"(?:\s(?:and|or|[A-Za-z])|[\s(\[,=:*<>/-])+$", "", run)
             if scale := re.match(r"\s*(?:hundred|thousand|million|billion)\b", rest):
                 run += f" {scale[0].strip()}"
-        run = re.sub(r"^(?:[\s*_,;:=)\]]|and\s|or\s)+|[\s*_.,;:]+$", "", run)
-        whole = bool(match[0].strip() == match.string.strip())
-        if _VALUE.search(run) or (whole and re.search("[A-Za-z]", run)):
-            return self._whole(run) or None
-        return None
+        run = re.sub(r"^(?:[\s*_,;:=)\]]|and\s|or\s)+|(?:[\s*_.,;:]|\sand|\sor)+$", "", run)
+        if not _VALUE.search(run) and not (is_all and re.search("[A-Za-z]", run)):
+            return None
+        found = self._whole(run)
+        if found.count("=") > 1 and not re.search(r",|\b(?:and|or)\b", found):
+            found = found.rsplit("=", 1)[1].strip() or found
+        return found or None
 
     def _words(self, phrase: str, most: int) -> str | None:
         phrase = self._whole(phrase).strip(" *_`.,;:!\"'")
@@ -351,7 +407,40 @@ class _Reader:
 
     def _unknowns(self, sentences: list[str]) -> str | None:
         """Give two numbers that are stated together, or each in a sentence of its own."""
-        return None
+        phrase = _without_reason(without_latex(self._whole(sentences[-1])), is_stated=False)
+        numbers = list(find_numbers(phrase))
+        if len(numbers) > 2:
+            numbers = [number for number in numbers if number.value not in self.given]
+        is_sum = re.search(r"[0-9)]\s*[+*/×÷-]\s*\$?[0-9(]", phrase)
+        if len(numbers) == 2 and not is_sum:
+            both = phrase[numbers[0].start : numbers[1].end]
+            return None if re.search(r"\bor\b", both) else _short(both)
+        values = list(filter(None, map(_labelled, map(self._whole, sentences[-2:]))))
+        return ", ".join(values) if len(values) == 2 else None
+
+
+def _labelled(sentence: str) -> str | None:
+    """Give the number of ``b = 24 - 15 = 9``, ``Larger: 15`` or ``9``."""
+    text = without_latex(sentence).strip(" -*_$.,;")
+    if not (verb := _EQUALITY.search(text)):
+        number = leading_number(text)
+        return text if number and number.end == len(text) else None
+    is_label = not re.search("[0-9]", text[: verb.start()])
+    return _number(text[verb.end() :], True, set()) if is_label else None
+
+
+def _last_rows(text: str) -> str:
+    """Give the last equation of a derivation in rows, or the last ones if each is an unknown's."""
+    rows = [row.replace("&", "").strip(" .,;\n") for row in re.split(r"\\\\(?:\[.{1,9}\])?", text)]
+    rows = [row for row in rows if row]
+    solved: dict[str, str] = {}
+    for row in reversed(rows):
+        unknown = re.fullmatch(r"([A-Za-z](?:_\w)?)\s*=[^=]*", row)
+        if not unknown or unknown[1] in solved:
+            break
+        solved[unknown[1]] = row
+    last = rows[-1].lstrip("= ") if rows else ""
+    return ", ".join(reversed(solved.values())) if len(solved) > 1 else last
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -372,38 +461,40 @@ def _without_reason(phrase: str, is_stated: bool) -> str:
             if _VALUE.search(phrase, so.end()):
                 phrase = phrase[so.end() :]
                 break
+        if (premise := _PREMISE.match(phrase)) and _VALUE.search(phrase, premise.end()):
+            phrase = phrase[premise.end() :]
     if not (reason := _REASON.search(phrase)):
         return phrase
     said, after = phrase[: reason.start()], phrase[reason.start() :]
-    values = list(find_numbers(said))
+    values = _VALUES.findall(said)
     if re.match(r"\W*which", after) and len(values) > 1 and _VERB.search(after):
         return phrase
     if is_stated:
         return said if said.strip() else phrase
-    keeps = _VALUE.search(said) and (_VERB.search(said) or not _VERB.search(after))
-    return said if keeps else phrase
+    return said if _SAYS.search(said) or (_VALUE.search(said) and not _EQUALITY.search(after)) else phrase
 
 
-def _number(phrase: str, is_stated: bool) -> str | None:
+def _number(phrase: str, is_stated: bool, given: set[Fraction]) -> str | None:
     """Give the number that a phrase says, with what makes it none: ``5 or 6``, ``3:30``."""
     text = re.sub(r"(?<![0-9A-Za-z)])\*\*|\*\*(?![0-9A-Za-z(])", " ", without_latex(phrase))
-    parts = [(0, 0), *((match.start(), match.end()) for match in _EQUALITY.finditer(text))]
-    for place, (_, start) in reversed(list(enumerate(parts))):
-        if place or is_stated:
-            filler = _FILLER.match(text, start)
-            start = filler.end() if filler else start
-            start += len(text[start:]) - len(text[start:].lstrip(" $*(\"'`_[{"))
-            number = leading_number(text[start:])
-            if number and not _COMPARED.match(text, start + number.end):
-                return _written(text[start:], number)
+    verbs = [*_EQUALITY.finditer(text)]
+    parts = [("=", 0)] if is_stated else []
+    parts += [(verb[0], verb.end()) for verb in verbs]
+    for verb, start in reversed(parts):
+        filler = _FILLER.match(text, start)
+        part = text[filler.end() if filler else start :].lstrip(" $*(\"'`_[{")
+        number = leading_number(part)
+        # "is 20% of 60" says another number.
+        if number and (verb == "=" or not _PART.match(part, number.end)):
+            total = _SUM.match(part)
+            return total[0].rstrip(".") if total and total.end() > number.end else _written(part, number)
     numbers = list(find_numbers(text))
     if numbers:
-        preferred = [
-            number
-            for number in numbers
-            if not _CIRCUMSTANCE.search(text[max(0, number.start - 20) : number.start])
-        ]
-        return _written(text, (preferred or numbers)[-1])
+        def weight(number: Number) -> tuple[bool, bool, int]:
+            before = text[max(0, number.start - 20) : number.start]
+            return number.value not in given, not _CIRCUMSTANCE.search(before), number.start
+
+        return _written(text, max(numbers, key=weight))
     if is_stated and (worded := find_worded(text)):
         return _written(text, worded[-1])
     number = leading_number(text.strip())
@@ -423,11 +514,6 @@ def _written(text: str, number: Number) -> str:
 def _short(text: str) -> str:
     text = " ".join(text.split())
     return text[:_LONGEST].strip()
-
-
-def _open(lines: list[str]) -> int:
-    text = "".join(lines)
-    return text.count("[") - text.count("]")
 
 
 def _braced(text: str, start: int) -> str | None:
