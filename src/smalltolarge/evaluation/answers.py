@@ -56,7 +56,8 @@ _BOXES = (
     rf"|[A-Za-z] ?=){{1,12}}{_B}){{0,20}}"
 )
 _STATEMENT = re.compile(
-    rf"(?P<boxes>{_BOXES})|(?P<hash>####)|^[ \t>*_]{{0,6}}A[*_ \t]{{0,4}}:"
+    rf"(?P<boxes>{_BOXES})|(?P<hash>####)"
+    r"|(?:^|(?<=[.!?]\s)|(?<=[.!?]\s\s))(?P<so>(?:so|therefore|thus|hence|consequently)(?![A-Za-z]))|^[ \t>*_]{{0,6}}A[*_ \t]{{0,4}}:"
     r"|\b(?P<after>(?:is|are)\s+(?:the|our|my)\s+(?:\w+\s+){0,2}answers?\b(?![*_ \t]*[:=\n]))"
     r"|(?<!to )\b(?:answers?|ans\.?|(?:correct|right) (?:option|choice))(?![A-Za-z])(?:[*_ \t]*\n|(?=\s*\(?[A-F]\)?[.\s]*$)"
     rf"|[^.:=|>\n{_F[1:-1]}]{{0,80}}?(?:(?<![A-Za-z])(?:is|are|was|be|equals|(?:evaluates|comes) to)(?![A-Za-z])|[:=|>]"
@@ -75,7 +76,7 @@ _ASIDE = re.compile(
 _REMARK = re.compile(r"\W*(?:please )?(?:note|notice|check|confidence|equality)\b", re.IGNORECASE)
 _MONEY = re.compile(r"\$\\\$\$(?=\s?[0-9])")
 _DOUBLED = re.compile(
-    r"(?<!\\)\\\\(?:(\\)\\(?!\\)|(?=[A-Za-z]{3}|(?:pi|pm|le|ge|ne|in)(?![A-Za-z])|[()\[\]](?![0-9.]+(?:pt|e[mx]))))"
+    r"(?<!\\)\\\\(?:(\\)\\(?!\\)|(?=[A-Za-z]{3}|(?:pi|pm|le|ge|ne|in)(?![A-Za-z])|[%$()\[\]](?![0-9.]+(?:pt|e[mx]))))"
 )
 """A backslash out of a JSON text; two before a letter or two start a row."""
 _SENTENCE = re.compile(
@@ -124,6 +125,9 @@ _HEDGE = re.compile(
     r"[$]?[0-9][0-9.,]*(?<![.,])(?:-|–|\s(?:to|or|and)\s)[$]?[0-9][0-9.,]*(?<![.,])", re.IGNORECASE
 )
 _TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
+_DENIED = re.compile(
+    r"(?:\bnot|n't|\bthan|\binstead of|\bwrong|\bincorrect)\s{1,2}[$\\(\[]{0,2}$", re.IGNORECASE
+)
 _NOT_BUT = re.compile(
     r"(?:not|n't)\s+[^,;.\n]{1,60}(?:,?\s+but\s+(?:rather\s+)?|[,;]\s*(?:it is|it's)\s+)",
     re.IGNORECASE,
@@ -208,7 +212,7 @@ class _Reader:
         self.given = {number.value for number in find_numbers(without_latex(question[-4000:]))}
         self.boxed: list[str] = []
         self._formulas: list[str] = []
-        text = _MONEY.sub(r"\\$", text)
+        text = _MONEY.sub(r"\\$", text).replace("</answer>", "\n")
         text = _DOUBLED.sub(r"\\\1", _KEPT.sub("", plain(_ASIDE.sub("", text))))
         text = self._without_boxes(text)
         text = _FORMULA.sub(self._formula, text)
@@ -236,7 +240,8 @@ class _Reader:
         inner = re.split(r"\\(?:Rightarrow|Longrightarrow|implies)(?![A-Za-z])", inner)[-1].strip()
         ended = inner.rstrip(".,;")
         self._formulas.append(ended.strip())
-        return chr(0xF0000 + len(self._formulas) - 1) + inner[len(ended) :]
+        after = inner[len(ended) :] + ("\n" if match[0].startswith(("$$", "\\[", "\\begin")) else "")
+        return chr(0xF0000 + len(self._formulas) - 1) + after
 
     def _whole(self, text: str) -> str:
         """Write a text as it was, without dollar signs around formulas."""
@@ -256,14 +261,21 @@ class _Reader:
                 if following := _NEXT_QUESTION.search(text, statement.end()):
                     text = text[: following.start()]
                 break
-        in_words: str | None = None
+        # A conclusion ("So there are 2") and an answer in words ("This answer is unique") count
+        # after a statement, but not after a box.
+        later, in_words = None, None
         for statement in reversed([one for one in statements if one.end() <= len(text)][-_MOST:]):
             found = self._says(statement, text)
-            if found and (self.kind != "latex" or statement["boxes"] or _VALUE.search(found)):
-                return found if statement["boxes"] or not in_words else in_words
-            # "This answer is unique" after a boxed one: words count where nothing is boxed.
-            if statement.end() + 150 > len(text.rstrip()):
-                in_words = in_words or found
+            if found == "":
+                # "The answer is not 5" takes back what was said before.
+                self.text = text[statement.end() :]
+                return None
+            if statement["so"]:
+                later = later or found
+            elif found and (statement["boxes"] or self.kind != "latex" or _VALUE.search(found)):
+                return found if statement["boxes"] else later or in_words or found
+            elif statement.end() + 150 > len(text.rstrip()):
+                in_words = in_words or later or found
         return in_words
 
     def concluded(self) -> str | None:
@@ -287,6 +299,8 @@ class _Reader:
         return chosen(self.text, self.offered) or named(self._whole(last), self.offered)
 
     def _says(self, statement: re.Match[str], text: str) -> str | None:
+        if _DENIED.search(text[max(0, statement.start() - 20) : statement.start()]):
+            return None
         if statement["boxes"]:
             boxes = map(self._whole, re.findall(_B, statement["boxes"]))
             inner = ", ".join(dict.fromkeys(boxes))
@@ -297,6 +311,8 @@ class _Reader:
         rest = text[statement.end() : statement.end() + 2000].lstrip(" \t*_:\"'")
         lines = [line for line in rest.strip().split("\n") if line.strip()] or [""]
         line = lines[0][:1500]
+        if statement["so"]:
+            return self._value(_SENTENCE.split(line)[0], is_stated=False, is_last=False)
         if statement["hash"] and not self._starts_with_value(line):
             # A heading, unless it is all that comes.
             is_answer = len(lines) == 1 and self.kind in ("latex", "mixed", "numglue")
@@ -331,10 +347,12 @@ class _Reader:
         phrase = phrase.strip().strip("*_`").strip()
         if phrase.startswith("|") and phrase.endswith("|"):
             phrase = [cell for cell in ["", *phrase.split("|")] if cell.strip() or not cell][-1]
+        if phrase.endswith("|") and phrase.count("|") % 2:
+            phrase = phrase[:-1]
         if match := _NOT_BUT.match(phrase):
             phrase = phrase[match.end() :]
         if re.match(r"not\b", phrase, re.IGNORECASE):
-            return None
+            return ""
         phrase = _without_reason(phrase, is_stated)
         if self.offered and (letter := self._option(phrase)):
             return letter
@@ -431,14 +449,14 @@ def _labelled(sentence: str) -> str | None:
 
 def _last_rows(text: str) -> str:
     """Give the last equation of a derivation in rows, or the last ones if each is an unknown's."""
-    rows = [row.replace("&", "").strip(" .,;\n") for row in re.split(r"\\\\(?:\[.{1,9}\])?", text)]
+    rows = [row.replace("&", "").strip() for row in re.split(r"\\\\(?:\[.{1,9}\])?", text)]
     rows = [row for row in rows if row]
     solved: dict[str, str] = {}
     for row in reversed(rows):
         unknown = re.fullmatch(r"([A-Za-z](?:_\w)?)\s*=[^=]*", row)
         if not unknown or unknown[1] in solved:
             break
-        solved[unknown[1]] = row
+        solved[unknown[1]] = row.rstrip(".,;")
     last = rows[-1].lstrip("= ") if rows else ""
     return ", ".join(reversed(solved.values())) if len(solved) > 1 else last
 
