@@ -56,11 +56,12 @@ _BOXES = (
     rf"|[A-Za-z] ?=){{1,12}}{_B}){{0,20}}"
 )
 _STATEMENT = re.compile(
-    rf"(?P<boxes>{_BOXES})|(?P<hash>####)"
-    r"|(?:^|(?<=[.!?]\s)|(?<=[.!?]\s\s))(?P<so>(?:so|therefore|thus|hence|consequently)(?![A-Za-z]))|^[ \t>*_]{{0,6}}A[*_ \t]{{0,4}}:"
+    rf"(?P<boxes>{_BOXES})|(?P<hash>####)|^[ \t>*_]{{0,6}}A[*_ \t]{{0,4}}:"
+    r"|(?:^|(?<=[.!?]\s)|(?<=[.!?]\s\s))(?P<so>(?:so|therefore|thus|hence|consequently)\b)"
     r"|\b(?P<after>(?:is|are)\s+(?:the|our|my)\s+(?:\w+\s+){0,2}answers?\b(?![*_ \t]*[:=\n]))"
-    r"|(?<!to )\b(?:answers?|ans\.?|(?:correct|right) (?:option|choice))(?![A-Za-z])(?:[*_ \t]*\n|(?=\s*\(?[A-F]\)?[.\s]*$)"
-    rf"|[^.:=|>\n{_F[1:-1]}]{{0,80}}?(?:(?<![A-Za-z])(?:is|are|was|be|equals|(?:evaluates|comes) to)(?![A-Za-z])|[:=|>]"
+    r"|(?<!to )\b(?:answers?|ans\.?|(?:correct|right) (?:option|choice))(?![A-Za-z])"
+    rf"(?:[*_ \t]*\n|(?=\s*\(?[A-F]\)?[.\s]*$)|[^.:=|>\n{_F[1:-1]}{_B[1:-1]}]{{0,80}}?"
+    r"(?:(?<![A-Za-z])(?:is|are|was|be|equals|(?:evaluates|comes) to)(?![A-Za-z])|[:=|>]"
     rf"|\bof\s+(?=[-0-9$]|{_F})))",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -74,6 +75,7 @@ _ASIDE = re.compile(
     r"<<[^<>\n]{0,200}>>|\[asy\](?:(?!\[asy\]).){0,5000}?\[/asy\]", re.DOTALL
 )
 _REMARK = re.compile(r"\W*(?:please )?(?:note|notice|check|confidence|equality)\b", re.IGNORECASE)
+_ROW = re.compile(r"^\|[ \t]+(.{1,300}?)[ \t]+\|[ \t]*$", re.MULTILINE)
 _MONEY = re.compile(r"\$\\\$\$(?=\s?[0-9])")
 _DOUBLED = re.compile(
     r"(?<!\\)\\\\(?:(\\)\\(?!\\)|(?=[A-Za-z]{3}|(?:pi|pm|le|ge|ne|in)(?![A-Za-z])|[%$()\[\]](?![0-9.]+(?:pt|e[mx]))))"
@@ -98,6 +100,7 @@ _VERB = re.compile(
 )
 _EQUALITY = re.compile(_VERB.pattern + "|=", re.IGNORECASE)
 _SAYS = re.compile(rf"(?:{_EQUALITY.pattern})\s*(?:{_FILLER.pattern})?[-$(]*(?:[0-9]|{_F}|{_B})", re.IGNORECASE)
+_DENIAL = re.compile(r"\b(?:not|rather than|instead of|because|since)\b", re.IGNORECASE)
 _SO = re.compile(
     r"(?:^|[\s,;])(?:so|thus|hence|therefore|giving|yielding"
     r"|which (?:means|gives|implies|simplifies to|yields))(?![A-Za-z])",
@@ -124,7 +127,7 @@ _SUM = re.compile(r"[0-9.]+(?:\s?[*×+]\s?[0-9.]+)+(?![0-9])")
 _HEDGE = re.compile(
     r"[$]?[0-9][0-9.,]*(?<![.,])(?:-|–|\s(?:to|or|and)\s)[$]?[0-9][0-9.,]*(?<![.,])", re.IGNORECASE
 )
-_TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
+_TIME = r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[apAP]\.?[mM]\b\.?)?"
 _DENIED = re.compile(
     r"(?:\bnot|n't|\bthan|\binstead of|\bwrong|\bincorrect)\s{1,2}[$\\(\[]{0,2}$", re.IGNORECASE
 )
@@ -144,7 +147,7 @@ _CORRECTION = re.compile(
     re.IGNORECASE,
 )
 _ATOM = (
-    rf"{_F}(?!-[a-z])|{_B}|\\(?:text|mathrm|textbf|mbox)\s?\{{[^{{}}]{{0,200}}\}}|\\[A-Za-z]+|\\[^A-Za-z\s]"
+    rf"{_TIME}|{_F}(?!-[a-z])|{_B}|\\(?:text|mathrm|textbf|mbox)\s?\{{[^{{}}]{{0,200}}\}}|\\[A-Za-z]+|\\[^A-Za-z\s]"
     r"|(?<![A-Za-z])(?:[A-Za-z]|sqrt|sin|cos|tan|log|ln|exp|pi|oo|or|and|[xyzw]{2,3})(?![A-Za-z'])"
     r"|[-0-9+*/^_=<>()\[\]{}|!:%&,;.±√∞π°·×÷≤≥≠∪∈≈²³]|\$(?=[0-9])"
 )
@@ -214,6 +217,7 @@ class _Reader:
         self._formulas: list[str] = []
         text = _MONEY.sub(r"\\$", text).replace("</answer>", "\n")
         text = _DOUBLED.sub(r"\\\1", _KEPT.sub("", plain(_ASIDE.sub("", text))))
+        text = _ROW.sub(lambda row: re.sub(r"\s+\|\s+", ": ", row[1]), text)
         text = self._without_boxes(text)
         text = _FORMULA.sub(self._formula, text)
         if kind not in ("latex", "mixed"):
@@ -285,7 +289,9 @@ class _Reader:
         sentences = [one for one in _sentences(self.text)][-_MOST:]
         sentences = [one for one in sentences if not _REMARK.match(one)] or sentences
         for place, sentence in enumerate(reversed(sentences)):
-            if self.kind == "unknowns" and (both := self._unknowns(sentences[: len(sentences) - place])):
+            sentence = self._corrected(sentence)
+            before = sentences[: len(sentences) - place - 1]
+            if self.kind == "unknowns" and (both := self._unknowns([*before[-1:], sentence])):
                 return both
             if found := self._value(sentence, is_stated=False, is_last=place == 0):
                 return found
@@ -326,7 +332,9 @@ class _Reader:
 
     def _starts_with_value(self, text: str) -> bool:
         text = text[match.end() :] if (match := _FILLER.match(text)) else text
-        pattern = rf"[-$(\[{{*]*(?:\.?[0-9]|{_F}|{_B}|\\)|{_TRUTH.pattern}|{_DAY.pattern}"
+        if self.kind in ("latex", "mixed") and _MATH.fullmatch(text):
+            return True
+        pattern = rf"(?:[A-Za-z] ?= ?)?[-$(\[{{*]*(?:\.?[0-9]|{_F}|{_B}|\\)|{_TRUTH.pattern}|{_DAY.pattern}"
         return bool(re.match(pattern, text) or lettered(text, self.offered))
 
     def _corrected(self, line: str) -> str:
@@ -345,10 +353,6 @@ class _Reader:
     def _value(self, phrase: str, *, is_stated: bool, is_last: bool = True) -> str | None:
         """Give what a phrase says; ``is_stated``: it begins after a verb."""
         phrase = phrase.strip().strip("*_`").strip()
-        if phrase.startswith("|") and phrase.endswith("|"):
-            phrase = [cell for cell in ["", *phrase.split("|")] if cell.strip() or not cell][-1]
-        if phrase.endswith("|") and phrase.count("|") % 2:
-            phrase = phrase[:-1]
         if match := _NOT_BUT.match(phrase):
             phrase = phrase[match.end() :]
         if re.match(r"not\b", phrase, re.IGNORECASE):
@@ -425,14 +429,15 @@ class _Reader:
 
     def _unknowns(self, sentences: list[str]) -> str | None:
         """Give two numbers that are stated together, or each in a sentence of its own."""
-        phrase = _without_reason(without_latex(self._whole(sentences[-1])), is_stated=False)
+        phrase = _DENIAL.split(without_latex(self._whole(sentences[-1])))[0]
         numbers = list(find_numbers(phrase))
         if len(numbers) > 2:
             numbers = [number for number in numbers if number.value not in self.given]
         is_sum = re.search(r"[0-9)]\s*[+*/×÷-]\s*\$?[0-9(]", phrase)
         if len(numbers) == 2 and not is_sum:
-            both = phrase[numbers[0].start : numbers[1].end]
-            return None if re.search(r"\bor\b", both) else _short(both)
+            between = phrase[numbers[0].end : numbers[1].start]
+            separator = " or " if re.search(r"\bor\b", between) else ", "
+            return separator.join(_written(phrase, number) for number in numbers)
         values = list(filter(None, map(_labelled, map(self._whole, sentences[-2:]))))
         return ", ".join(values) if len(values) == 2 else None
 
@@ -463,7 +468,8 @@ def _last_rows(text: str) -> str:
 
 def _sentences(text: str) -> Iterator[str]:
     for line in text.split("\n"):
-        for sentence in _SENTENCE.split(line[-1500:]):
+        line = re.sub(r"^\s*[0-9]{1,2}[.)]\s+(?=\S)", "", line[-1500:])
+        for sentence in _SENTENCE.split(line):
             if sentence.strip():
                 yield sentence.strip()
 
@@ -521,7 +527,7 @@ def _number(phrase: str, is_stated: bool, given: set[Fraction]) -> str | None:
 
 def _written(text: str, number: Number) -> str:
     for pattern in (_TIME, _HEDGE):
-        for match in pattern.finditer(text):
+        for match in re.finditer(pattern, text):
             if match.start() <= number.start < match.end() and match.end() > number.end:
                 return _short(match[0])
             if match.start() < number.start and match.end() >= number.end:
