@@ -1,18 +1,18 @@
 r"""Find the answer in a text: the one that is stated last.
 
-A formula, and what is boxed, is read as one word. A statement is ``\boxed{X}``, ``the answer is X``,
-``Answer: X``, ``#### X``, ``A: X`` at the start of a line, ``X is the answer``; a correction after
-it counts (``13, no wait 12``). Where nothing is stated, the last sentence that has a value is the
-statement. Of a sentence counts what its last verb or sign of equality says (``there are 2 of
-them``), without reasons (``because 5 + 7 = 12``); otherwise its last value. What comes after the
-start of another question, once an answer was stated, is not read.
+A formula, and what is boxed, is read as one word. A statement is ``\boxed{X}``, ``answer is X``,
+``Answer: X``, ``#### X``, ``A: X`` at the start of a line, or ``X is the answer``; a correction
+counts (``13, no wait 12``), and so does a conclusion after it (``So there are 12``). Where nothing
+is stated, the last sentence that has a value is the statement. Of a sentence counts what its last
+verb or sign of equality says (``there are 2 of them``), without reasons (``because 5 + 7 = 12``);
+otherwise its last value, those of the question last of all. Once an answer was stated, nothing is
+read after the start of another question.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from fractions import Fraction
 
 from smalltolarge.evaluation.choices import chosen, lettered, named, options
 from smalltolarge.evaluation.equivalence import Kind
@@ -35,9 +35,16 @@ _LONGEST = 300
 _MOST = 40
 """Statements, boxes or sentences, from the last one, that are looked at."""
 
+
+def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE | flags)
+
+
+_FORMULAS, _BOXED = 0xF0000, 0x100000
 _F, _B = "[\U000f0000-\U000ffffd]", "[\U00100000-\U0010fffd]"
-"""What stands for a formula, and for what is boxed."""
-_KEPT = re.compile(f"{_F}|{_B}")
+"""The characters that stand for a formula, and for what is boxed."""
+_V = f"(?:{_F}|{_B}|[0-9]+|\\\\[A-Za-z]+)"
+_VALUE = re.compile(_V)
 _FORMULA = re.compile(
     r"\\begin\{(?P<name>[A-Za-z]{1,12}\*?)\}.{0,1500}?\\end\{(?P=name)\}"
     r"|\$\$(?:[^$\\]|\\.){1,1500}\$\$"
@@ -47,7 +54,7 @@ _FORMULA = re.compile(
     re.DOTALL,
 )
 _ROWS = re.compile(
-    r"\\begin\{((?:align|gather|eqnarray|split|equation|multline)(?:ed|at)?\*?)\}(?P<rows>.*?)\\end\{\1\}",
+    r"\\begin\{((?:align|gather|eqnarray|split|equation|multline)(?:ed|at)?\*?)\}(.*?)\\end\{\1\}",
     re.DOTALL,
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}(?:\{|(?P<bare>[0-9]+|[A-Za-z]))")
@@ -55,87 +62,75 @@ _BOXES = (
     rf"{_B}(?:[ \t]*(?:[,;$ \t]|and|or|\\text\{{ ?(?:and|or)[^}}]{{0,3}}\}}|\\q?quad|\\[,;: ]"
     rf"|[A-Za-z] ?=){{1,12}}{_B}){{0,20}}"
 )
-_STATEMENT = re.compile(
+_STATEMENT = _pattern(
     rf"(?P<boxes>{_BOXES})|(?P<hash>####)|^[ \t>*_]{{0,6}}A[*_ \t]{{0,4}}:"
     r"|(?:^|(?<=[.!?]\s)|(?<=[.!?]\s\s))(?P<so>(?:so|therefore|thus|hence|consequently)\b)"
-    r"|\b(?P<after>(?:is|are)\s+(?:the|our|my)\s+(?:\w+\s+){0,2}answers?\b(?![*_ \t]*[:=\n]))"
+    r"|\b(?P<after>(?:is|are) +(?:the|our|my) +(?:\w+ +){0,2}answers?\b(?![*_ \t]*[:=\n]))"
     r"|(?<!to )\b(?:answers?|ans\.?|(?:correct|right) (?:option|choice))(?![A-Za-z])"
     rf"(?:[*_ \t]*\n|(?=\s*\(?[A-F]\)?[.\s]*$)|[^.:=|>\n{_F[1:-1]}{_B[1:-1]}]{{0,80}}?"
     r"(?:(?<![A-Za-z])(?:is|are|was|be|equals|(?:evaluates|comes) to)(?![A-Za-z])|[:=|>]"
     rf"|\bof\s+(?=[-0-9$]|{_F})))",
-    re.IGNORECASE | re.MULTILINE,
+    re.MULTILINE,
 )
-_NEXT_QUESTION = re.compile(
+_NEXT_QUESTION = _pattern(
     r"\n[ \t]*(?:#{2,4}[ \t]*(?:Instruction|Input|Question|Problem|Human|User|Task)\b"
     r"|\*{0,2}(?:Q|Question|Problem|Instruction|Human|User)[ \t]?[0-9]{0,3}[.:]"
-    r"|Below is an instruction)|<\|(?:im_start|im_end|endoftext|eot_id|end)\|>|</s>",
-    re.IGNORECASE,
+    r"|Below is an instruction)"
 )
 _ASIDE = re.compile(
-    r"<<[^<>\n]{0,200}>>|\[asy\](?:(?!\[asy\]).){0,5000}?\[/asy\]", re.DOTALL
+    r"<<[^<>\n]{0,200}>>|\[asy\](?:(?!\[asy\]).){0,5000}?\[/asy\]|</answer>", re.DOTALL
 )
-_REMARK = re.compile(r"\W*(?:please )?(?:note|notice|check|confidence|equality)\b", re.IGNORECASE)
-_ROW = re.compile(r"^\|[ \t]+(.{1,300}?)[ \t]+\|[ \t]*$", re.MULTILINE)
-_MONEY = re.compile(r"\$\\\$\$(?=\s?[0-9])")
+_REMARK = _pattern(r"\W*(?:please )?(?:note|notice|check|confidence|equality)\b")
+_TABLE_ROW = re.compile(r"^\|[ \t]+(.{1,300}?)[ \t]+\|[ \t]*$", re.MULTILINE)
 _DOUBLED = re.compile(
-    r"(?<!\\)\\\\(?:(\\)\\(?!\\)|(?=[A-Za-z]{3}|(?:pi|pm|le|ge|ne|in)(?![A-Za-z])|[%$()\[\]](?![0-9.]+(?:pt|e[mx]))))"
+    r"(?<!\\)\\\\(?:(\\)\\(?!\\)|(?=[A-Za-z]{3}|(?:pi|pm|le|ge|ne|in)(?![A-Za-z])|[%$(\[)\]]))"
 )
-"""A backslash out of a JSON text; two before a letter or two start a row."""
+"""Backslashes out of a JSON text. Two before a letter or two start a row."""
 _SENTENCE = re.compile(
     r"(?<=[^0-9A-Z\s\\])[.!?](?=[*_)\"']{0,3}(?:\s|$))"
-    rf"|(?<={_F})\.(?=[A-Z])|(?<=[0-9A-Z)\]}}$])[.!?](?=[*_]{{0,3}}(?:\s+(?:[A-Z(\\$]|{_F}|{_B})|\s*$))"
+    rf"|(?<={_F})\.(?=[A-Z])"
+    rf"|(?<=[0-9A-Z)\]}}$])[.!?](?=[*_]{{0,3}}(?:\s+(?:[A-Z(\\$]|{_F}|{_B})|\s*$))"
 )
-_FILLER = re.compile(
+_FILLER = _pattern(
     r"(?:[\s:*_`>~≈=\"']|\.\.\.|\\approx|(?:is|are|be|equals?|equal to|given by|simply|just|only"
     r"|about|approximately|approx\.?|exactly|therefore|thus|so|then|now|indeed|clearly|which|it"
     r"|it's|that|there|the|option|choice|answer|letter|value|number|roughly|around|actually"
-    r"|probably|definitely|at (?:least|most)|a total of)(?![A-Za-z0-9])[,:]?)+",
-    re.IGNORECASE,
+    r"|probably|definitely|at (?:least|most)|a total of)(?![A-Za-z0-9])[,:]?)+"
 )
-_VERB = re.compile(
+_VERB = _pattern(
     r"(?<![A-Za-z])(?:is|are|was|were|be|equals?|equal to|becomes?|has|have|gets?|gives?|makes?"
-    r"|a total of)"
-    rf"(?![A-Za-z])|(?<=[A-Za-z)*\"'])[*_]*:(?=[*_\s]|$)|(?<={_F}):|\\implies|\\Rightarrow|⇒|→",
-    re.IGNORECASE,
+    rf"|a total of)(?![A-Za-z])|(?<=[A-Za-z)*\"'])[*_]*:(?=[*_\s]|$)|(?<={_F}):|⇒|→"
 )
-_EQUALITY = re.compile(_VERB.pattern + "|=", re.IGNORECASE)
-_SAYS = re.compile(rf"(?:{_EQUALITY.pattern})\s*(?:{_FILLER.pattern})?[-$(]*(?:[0-9]|{_F}|{_B})", re.IGNORECASE)
-_DENIAL = re.compile(r"\b(?:not|rather than|instead of|because|since)\b", re.IGNORECASE)
-_SO = re.compile(
+_EQUALITY = _pattern(_VERB.pattern + "|=")
+_SAYS = _pattern(rf"(?:{_EQUALITY.pattern})\s*(?:{_FILLER.pattern})?[-$(]*{_V}")
+_SO = _pattern(
     r"(?:^|[\s,;])(?:so|thus|hence|therefore|giving|yielding"
-    r"|which (?:means|gives|implies|simplifies to|yields))(?![A-Za-z])",
-    re.IGNORECASE,
+    r"|which (?:means|gives|implies|simplifies to|yields))(?![A-Za-z])"
 )
-_PREMISE = re.compile(
-    r"\W*(?:because|since|if|when|as|for|given|from|with|using)(?![A-Za-z])[^,]{1,200},\s",
-    re.IGNORECASE,
+_PREMISE = _pattern(
+    r"\W*(?:because|since|if|when|as|for|given|from|with|using)(?![A-Za-z])[^,]{1,200},\s"
 )
-_REASON = re.compile(
-    r"(?:\s{0,2}[,;(–—]|\s)\s?(?:not|rather than|instead of|because|since|(?<=, )as(?! (?:above|before|desired))|which|where|when|so"
-    r"|if|given that|but|and not|i\.e\.|that is|therefore|thus|hence"
-    r"|to(?=\s(?!the\b)[a-z]))\s",
-    re.IGNORECASE,
+_REASON = _pattern(
+    r"(?:\s{0,2}[,;(–—]|\s)\s?(?:(?:and |but )?not|rather than|instead of|because|since|which|but"
+    r"|(?<=, )as(?! (?:above|before|desired))|where|when|so|if|given that|i\.e\.|that is"
+    r"|therefore|thus|hence|to(?=\s(?!the\b)[a-z]))\s"
 )
-_CIRCUMSTANCE = re.compile(
+_CIRCUMSTANCE = _pattern(
     r"(?<![A-Za-z])(?:on|in|for|per|after|within|during|every|than|not|day|week|step|part|case"
-    r"|question|problem)\s+\$?$",
-    re.IGNORECASE,
+    r"|question|problem)\s+\$?$"
 )
-_COMPARED = re.compile(r"\s*(?:more|less|fewer|times|of)(?![A-Za-z])", re.IGNORECASE)
-_PART = re.compile(r"\s*(?:times|of)(?![A-Za-z])", re.IGNORECASE)
+_COMPARED = _pattern(r"\s*(?:more|less|fewer|times|of)(?![A-Za-z])")
 _SUM = re.compile(r"[0-9.]+(?:\s?[*×+]\s?[0-9.]+)+(?![0-9])")
-_HEDGE = re.compile(
-    r"[$]?[0-9][0-9.,]*(?<![.,])(?:-|–|\s(?:to|or|and)\s)[$]?[0-9][0-9.,]*(?<![.,])", re.IGNORECASE
-)
 _TIME = r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[apAP]\.?[mM]\b\.?)?"
-_DENIED = re.compile(
-    r"(?:\bnot|n't|\bthan|\binstead of|\bwrong|\bincorrect)\s{1,2}[$\\(\[]{0,2}$", re.IGNORECASE
+_NONE = re.compile(
+    _TIME + r"|\$?[0-9][0-9.,]*(?<![.,])(?:-|–|\s(?:to|or|and)\s)\$?[0-9][0-9.,]*(?<![.,])"
 )
-_NOT_BUT = re.compile(
-    r"(?:not|n't)\s+[^,;.\n]{1,60}(?:,?\s+but\s+(?:rather\s+)?|[,;]\s*(?:it is|it's)\s+)",
-    re.IGNORECASE,
+"""What is no number though it has some: a time, a range, one of two."""
+_DENIED = _pattern(r"(?:\bnot|n't|\bthan|\binstead of|\bwrong|\bincorrect)\s{1,2}[$\\(\[]{0,2}$")
+_NOT_BUT = _pattern(
+    r"(?:not|n't)\s+[^,;.\n]{1,60}(?:,?\s+but\s+(?:rather\s+)?|[,;]\s*(?:it is|it's)\s+)"
 )
-_CORRECTION = re.compile(
+_CORRECTION = _pattern(
     r"(?:(?<![A-Za-z])(?:wait|sorry|scratch that|i mean|i meant|correction|or rather|make that|oops"
     r"|hold on|let me correct(?: that| this)?|(?:that|this)(?:'s| is| was) (?:wrong|incorrect)"
     r"|my mistake)(?![A-Za-z])|(?:[,;.!(–—-]|\.\.\.)\s?(?:well,?\s)?(?:no|actually|rather|instead)"
@@ -143,31 +138,23 @@ _CORRECTION = re.compile(
     r"(?:[^.\n]{0,80}?(?<![A-Za-z])(?:it|that|this|answer)(?:'s| is| was| should be| must be)"
     r"|(?:[\s,;:.!–—*]{1,3}(?:no|wait|sorry|actually|rather|i mean|i meant|make|scratch|the|correct"
     r"|right|final|answer|that|correction|option|choice|instead|to|so)(?![A-Za-z])){0,12})"
-    r"[\s,;:.=*–—]{0,4}(?P<value>.{1,120})",
-    re.IGNORECASE,
+    r"[\s,;:.=*–—]{0,4}"
 )
-_ATOM = (
-    rf"{_TIME}|{_F}(?!-[a-z])|{_B}|\\(?:text|mathrm|textbf|mbox)\s?\{{[^{{}}]{{0,200}}\}}|\\[A-Za-z]+|\\[^A-Za-z\s]"
+_MATH = re.compile(
+    rf"(?:{_TIME}|{_F}(?!-[a-z])|{_B}|\\(?:text|mathrm|textbf|mbox)\s?\{{[^{{}}]{{0,200}}\}}|\s"
+    r"|\\[A-Za-z]+|\\[^A-Za-z\s]|[0-9a-f]*[0-9][0-9a-f]+(?![A-Za-z])|\$(?=[0-9])"
     r"|(?<![A-Za-z])(?:[A-Za-z]|sqrt|sin|cos|tan|log|ln|exp|pi|oo|or|and|[xyzw]{2,3})(?![A-Za-z'])"
-    r"|[-0-9+*/^_=<>()\[\]{}|!:%&,;.±√∞π°·×÷≤≥≠∪∈≈²³]|\$(?=[0-9])"
+    r"|[-0-9+*/^_=<>()\[\]{}|!:%&,;.±√∞π°·×÷≤≥≠∪∈≈²³])+"
 )
-_MATH = re.compile(rf"(?:{_ATOM}|\s)+")
-_VALUES = re.compile(rf"{_F}|{_B}|[0-9]+")
-_VALUE = re.compile(rf"{_F}|{_B}|[0-9]|\\[A-Za-z]")
-_PRINTED = re.compile(r"^(?:[A-Za-z][^:(\[{]{0,60}:\s|[=>-]+>)\s*")
-_SENTENCE_OF_WORDS = re.compile(r"[A-Za-z]{2,} (?!and|or)(?:\S+ ){0,2}[A-Za-z]{2,}(?![A-Za-z(])")
-_LETTERED = re.compile(
-    r"(?<![A-Za-z0-9])(?:\(\s?(?P<a>[A-Fa-f])\s?\)|(?:option|choice)\s?:?\s*\(?(?P<b>[A-Fa-f])\b\)?)",
-    re.IGNORECASE,
-)
-_SYMBOL = re.compile(r"\\?[A-Za-z]+")
-_TRUTH = re.compile(r"\b(?:True|False|Yes|No)\b", re.IGNORECASE)
+_TRUTH = _pattern(r"\b(?:True|False|Yes|No)\b")
 _DAY = re.compile(
     r"\b(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|January|February|March|April|May|June|July"
     r"|August|September|October|November|December)\b"
 )
 _EMPTY = {"correct", "right", "wrong", "incorrect", "clear", "obvious", "below", "above"}
 _SEVERAL = re.compile(r"\bcommas?\b|\bsemicolons?\b|\ball (?:\w+ ){0,2}(?:values|solutions)\b")
+_LABEL = re.compile(r"^(?:[A-Za-z][^:(\[{]{0,60}:\s|[=>-]+>)\s*")
+_PROSE = re.compile(r"[A-Za-z]{2,} (?!and|or)(?:\S+ ){0,2}[A-Za-z]{2,}(?![A-Za-z(])")
 
 
 def find_answer(completion: str, kind: Kind, question: str) -> str | None:
@@ -175,7 +162,7 @@ def find_answer(completion: str, kind: Kind, question: str) -> str | None:
     reader = _Reader(completion[-_TAIL:], kind, question)
     found = reader.stated() or reader.concluded()
     # One of two is no answer, though an unknown of two is.
-    return None if found and kind == "unknowns" and re.search(r"\bor\b", found) else found
+    return None if found and kind == "unknowns" and " or " in found else found
 
 
 def find_printed(printed: str, kind: Kind, question: str) -> str | None:
@@ -188,10 +175,9 @@ def find_printed(printed: str, kind: Kind, question: str) -> str | None:
     # An array is printed over several lines.
     while first and "".join(lines[first:]).count("[") < "".join(lines[first:]).count("]"):
         first -= 1
-    shown = _short(_PRINTED.sub("", " ".join(lines[first:])))
-    if kind == "unknowns" or _SENTENCE_OF_WORDS.search(shown):
-        reader = _Reader("\n".join(lines), kind, question)
-        return reader.stated() or reader.concluded() or shown
+    shown = _short(_LABEL.sub("", " ".join(lines[first:])))
+    if kind == "unknowns" or _PROSE.search(shown):
+        return find_answer("\n".join(lines), kind, question) or shown
     if kind in ("number", "numglue"):
         numbers = list(find_numbers(without_latex(shown)))
         if len(numbers) == 1 and not re.search(r"[A-Za-z)]\s*[-+*/^]|[-+*/^]\s*[A-Za-z(]", shown):
@@ -211,16 +197,16 @@ class _Reader:
 
     def __init__(self, text: str, kind: Kind, question: str) -> None:
         self.kind, self.question = kind, question
+        self.is_math = kind in ("latex", "mixed")
         self.offered = options(question) if kind in ("mixed", "numglue") else {}
-        self.given = {number.value for number in find_numbers(without_latex(question[-4000:]))}
         self.boxed: list[str] = []
-        self._formulas: list[str] = []
-        text = _MONEY.sub(r"\\$", text).replace("</answer>", "\n")
-        text = _DOUBLED.sub(r"\\\1", _KEPT.sub("", plain(_ASIDE.sub("", text))))
-        text = _ROW.sub(lambda row: re.sub(r"\s+\|\s+", ": ", row[1]), text)
-        text = self._without_boxes(text)
-        text = _FORMULA.sub(self._formula, text)
-        if kind not in ("latex", "mixed"):
+        self.formulas: list[str] = []
+        text = plain(_ASIDE.sub(lambda aside: "\n" if aside[0][1] == "/" else "", text))
+        text = _DOUBLED.sub(r"\\\1", re.sub(f"{_F}|{_B}", "", text))
+        text = re.sub(r"\$\\\$\$(?=\s?[0-9])", r"\\$", text)
+        text = _TABLE_ROW.sub(lambda row: re.sub(r"\s+\|\s+", ": ", row[1]), text)
+        text = _FORMULA.sub(self._formula, self._without_boxes(text))
+        if not self.is_math:
             text = re.sub(r"\\\\|\\(?:begin|end)\{[^{}]{1,12}\}", "\n", text).replace("&", " ")
         self.text = text
 
@@ -229,7 +215,7 @@ class _Reader:
         for box in list(_BOX.finditer(text))[-_MOST:]:
             inner = box["bare"] or _braced(text, box.end())
             if box.start() >= end and inner is not None and inner.strip():
-                parts += [text[end : box.start()], chr(0x100000 + len(self.boxed))]
+                parts += [text[end : box.start()], chr(_BOXED + len(self.boxed))]
                 end = box.end() + (0 if box["bare"] else len(inner) + 1)
                 self.boxed.append(inner.strip())
         return "".join([*parts, text[end:]])
@@ -237,39 +223,34 @@ class _Reader:
     def _formula(self, match: re.Match[str]) -> str:
         if boxes := re.findall(_BOXES, match[0]):
             return str(boxes[-1])
-        if self.kind not in ("latex", "mixed"):
+        if not self.is_math:
             return match[0]
         inner = re.sub(r"^(?:\$\$?|\\[(\[])|(?:\$\$?|\\[)\]])$", "", match[0])
-        inner = re.sub(_ROWS, lambda rows: _last_rows(rows["rows"]), inner)
+        inner = _ROWS.sub(lambda rows: _last_rows(rows[2]), inner)
         inner = re.split(r"\\(?:Rightarrow|Longrightarrow|implies)(?![A-Za-z])", inner)[-1].strip()
         ended = inner.rstrip(".,;")
-        self._formulas.append(ended.strip())
-        after = inner[len(ended) :] + ("\n" if match[0].startswith(("$$", "\\[", "\\begin")) else "")
-        return chr(0xF0000 + len(self._formulas) - 1) + after
+        self.formulas.append(ended.strip())
+        is_line = match[0].startswith(("$$", "\\[", "\\begin"))
+        character = chr(_FORMULAS + len(self.formulas) - 1)
+        return character + inner[len(ended) :] + ("\n" if is_line else "")
 
     def _whole(self, text: str) -> str:
         """Write a text as it was, without dollar signs around formulas."""
-
-        def whole(match: re.Match[str]) -> str:
-            place = ord(match[0])
-            return self.boxed[place - 0x100000] if place >= 0x100000 else self._formulas[place - 0xF0000]
-
-        return _short(_KEPT.sub(whole, text))
+        text = re.sub(_B, lambda box: self.boxed[ord(box[0]) - _BOXED], text)
+        return _short(re.sub(_F, lambda one: self.formulas[ord(one[0]) - _FORMULAS], text))
 
     def stated(self) -> str | None:
         """Give the answer of the last statement, before a next question."""
-        statements = list(_STATEMENT.finditer(self.text))
         text = self.text
-        for statement in statements[:_MOST]:
-            if self._says(statement, text) is not None:
-                if following := _NEXT_QUESTION.search(text, statement.end()):
-                    text = text[: following.start()]
-                break
+        statements = list(_STATEMENT.finditer(text))
+        first = next((one for one in statements[:_MOST] if self._says(one) is not None), None)
+        if first and (following := _NEXT_QUESTION.search(text, first.end())):
+            self.text = text = text[: following.start()]
         # A conclusion ("So there are 2") and an answer in words ("This answer is unique") count
         # after a statement, but not after a box.
         later, in_words = None, None
         for statement in reversed([one for one in statements if one.end() <= len(text)][-_MOST:]):
-            found = self._says(statement, text)
+            found = self._says(statement)
             if found == "":
                 # "The answer is not 5" takes back what was said before.
                 self.text = text[statement.end() :]
@@ -284,129 +265,133 @@ class _Reader:
 
     def concluded(self) -> str | None:
         """Give the value of the last sentence that has one."""
-        if self.offered and (letter := self._chosen_anywhere()):
-            return letter
-        sentences = [one for one in _sentences(self.text)][-_MOST:]
+        sentences = list(_sentences(self.text))[-_MOST:] or [""]
+        if self.offered:
+            last = self._whole(sentences[-1])
+            if letter := chosen(self.text, self.offered) or named(last, self.offered):
+                return letter
         sentences = [one for one in sentences if not _REMARK.match(one)] or sentences
-        for place, sentence in enumerate(reversed(sentences)):
-            sentence = self._corrected(sentence)
-            before = sentences[: len(sentences) - place - 1]
-            if self.kind == "unknowns" and (both := self._unknowns([*before[-1:], sentence])):
-                return both
-            if found := self._value(sentence, is_stated=False, is_last=place == 0):
+        for place in reversed(range(len(sentences))):
+            sentence = self._corrected(sentences[place])
+            before = sentences[max(0, place - 1) : place]
+            is_last = place == len(sentences) - 1
+            both = self._unknowns([*before, sentence]) if self.kind == "unknowns" else None
+            if found := both or self._value(sentence, is_stated=False, is_last=is_last):
                 return found
         return None
 
-    def _chosen_anywhere(self) -> str | None:
-        for match in reversed(list(_LETTERED.finditer(self.text))):
-            if (letter := (match["a"] or match["b"]).upper()) in self.offered:
-                return letter
-        last = next(iter(reversed(list(_sentences(self.text)))), "")
-        return chosen(self.text, self.offered) or named(self._whole(last), self.offered)
-
-    def _says(self, statement: re.Match[str], text: str) -> str | None:
-        if _DENIED.search(text[max(0, statement.start() - 20) : statement.start()]):
+    def _says(self, statement: re.Match[str]) -> str | None:
+        """Give what a statement says; "": that something is not the answer."""
+        before = self.text[max(0, statement.start() - 300) : statement.start()]
+        if _DENIED.search(before[-20:]):
             return None
         if statement["boxes"]:
-            boxes = map(self._whole, re.findall(_B, statement["boxes"]))
-            inner = ", ".join(dict.fromkeys(boxes))
+            inner = ", ".join(dict.fromkeys(map(self._whole, re.findall(_B, statement["boxes"]))))
             return lettered(without_latex(inner).strip(), self.offered) or inner
         if statement["after"]:
-            before = text[max(0, statement.start() - 300) : statement.start()]
-            return self._value(_last(before), is_stated=False, is_last=False)
-        rest = text[statement.end() : statement.end() + 2000].lstrip(" \t*_:\"'")
-        lines = [line for line in rest.strip().split("\n") if line.strip()] or [""]
-        line = lines[0][:1500]
+            return self._value([*_sentences(before), ""][-2 if before.strip() else -1])
+        rest = self.text[statement.end() : statement.end() + 2000].strip(" \t*_:\"'\n")
+        lines = [line for line in rest.split("\n") if line.strip()] or [""]
+        line = self._corrected(re.sub(r"\s+", " ", lines[0][:1500]))
         if statement["so"]:
-            return self._value(_SENTENCE.split(line)[0], is_stated=False, is_last=False)
+            return self._value(_SENTENCE.split(line)[0])
         if statement["hash"] and not self._starts_with_value(line):
             # A heading, unless it is all that comes.
-            is_answer = len(lines) == 1 and self.kind in ("latex", "mixed", "numglue")
-            return self._words(line, 3) if is_answer else None
-        line = self._corrected(re.sub(r"\s+", " ", line))
-        if self.kind == "unknowns":
-            both = self._unknowns([_SENTENCE.split(one)[0] for one in (*lines[1:2], line)])
-            if both:
-                return both
-        return self._value(_SENTENCE.split(line)[0], is_stated=True)
+            return self._words(line, 3) if len(lines) == 1 and self.kind != "number" else None
+        sentences = [_SENTENCE.split(one)[0] for one in (*lines[1:2], line)]
+        both = self._unknowns(sentences) if self.kind == "unknowns" else None
+        return both or self._value(sentences[-1], is_stated=True)
 
     def _starts_with_value(self, text: str) -> bool:
-        text = text[match.end() :] if (match := _FILLER.match(text)) else text
-        if self.kind in ("latex", "mixed") and _MATH.fullmatch(text):
-            return True
-        pattern = rf"(?:[A-Za-z] ?= ?)?[-$(\[{{*]*(?:\.?[0-9]|{_F}|{_B}|\\)|{_TRUTH.pattern}|{_DAY.pattern}"
-        return bool(re.match(pattern, text) or lettered(text, self.offered))
+        text = _after(_FILLER, text)
+        is_math = (match := _MATH.match(text)) and (
+            _VALUE.search(match[0]) or match.end() == len(text)
+        )
+        return bool(
+            is_math
+            or _TRUTH.match(text)
+            or _DAY.match(text)
+            or leading_number(text)
+            or lettered(text, self.offered)
+        )
 
     def _corrected(self, line: str) -> str:
         """Give what follows the last correction that states a value."""
-        for _ in range(5):
-            for match in _CORRECTION.finditer(line):
-                number = leading_number(without_latex(match["value"]).lstrip(" *$(_[{"))
-                states = number is not None or self._starts_with_value(match["value"])
-                if states and not _COMPARED.match(match["value"], number.end if number else 0):
-                    line = line[match.start("value") :]
-                    break
-            else:
-                return line
+        for match in reversed(list(_CORRECTION.finditer(line))):
+            value = line[match.end() :]
+            compares = re.match(rf"\S+{_COMPARED.pattern}", value)
+            if self._starts_with_value(value) and not compares:
+                return value
         return line
 
-    def _value(self, phrase: str, *, is_stated: bool, is_last: bool = True) -> str | None:
+    def _value(self, phrase: str, *, is_stated: bool = False, is_last: bool = False) -> str | None:
         """Give what a phrase says; ``is_stated``: it begins after a verb."""
-        phrase = phrase.strip().strip("*_`").strip()
-        if match := _NOT_BUT.match(phrase):
-            phrase = phrase[match.end() :]
+        phrase = _after(_NOT_BUT, phrase.strip(" *_`"))
         if re.match(r"not\b", phrase, re.IGNORECASE):
             return ""
         phrase = _without_reason(phrase, is_stated)
-        if self.offered and (letter := self._option(phrase)):
-            return letter
-        match self.kind:
-            case "number" | "unknowns":
-                return _number(self._whole(phrase), is_stated, self.given)
-            case "latex":
-                return self._expression(phrase, is_stated, is_last)
-            case "mixed":
-                truths = _TRUTH.findall(phrase)
-                return truths[-1] if truths else self._expression(phrase, is_stated, is_last)
-            case "numglue":
-                if day := _DAY.search(phrase):
-                    return day[0]
-                found = _number(self._whole(phrase), is_stated, self.given)
-                return found or (self._words(phrase, 6) if is_stated or is_last else None)
-
-    def _option(self, phrase: str) -> str | None:
-        started = phrase[match.end() :] if (match := _FILLER.match(phrase)) else phrase
-        return lettered(started, self.offered) or (
-            named(self._whole(phrase), self.offered) if self.kind == "numglue" else None
-        )
-
-    def _expression(self, phrase: str, is_stated: bool, is_last: bool) -> str | None:
-        parts = [_FILLER.sub("", part, count=1) if _FILLER.match(part) else part for part in _VERB.split(phrase)]
-        for part in reversed(parts[0 if is_stated else 1 :]):
-            if (match := _MATH.match(part)) and (found := self._run(match)):
-                return found
-        # "$127$ is the least prime"
-        if (match := _MATH.fullmatch(parts[0])) and (found := self._run(match)):
-            if not _SYMBOL.fullmatch(found):
-                return found
-        runs = [(match, run) for match in _MATH.finditer(phrase) if (run := self._run(match))]
-        if runs:
-            return max(enumerate(runs), key=lambda one: (self._weight(*one[1]), one[0]))[1][1]
-        if is_stated or (is_last and (len(parts) > 1 or phrase == self.text.strip(" .\n"))):
-            return self._words(parts[-1], 8 if is_stated else 3)
+        if self.offered:
+            letter = lettered(_after(_FILLER, phrase), self.offered)
+            if self.kind == "numglue":
+                letter = letter or named(self._whole(phrase), self.offered)
+            if letter:
+                return letter
+        if self.kind == "mixed" and (truths := _TRUTH.findall(phrase)):
+            return str(truths[-1])
+        if self.kind == "numglue" and (day := _DAY.search(phrase)):
+            return day[0]
+        if found := self._mathematics(phrase, is_stated):
+            return found
+        is_verbal = self.is_math or self.kind == "numglue"
+        parts = _VERB.split(phrase)
+        if is_stated or (is_last and (len(parts) > 1 or phrase == self.text.strip(" .*\n"))):
+            return (
+                self._words(_after(_FILLER, parts[-1]), 8 if is_stated else 4)
+                if is_verbal
+                else None
+            )
         return None
 
-    def _weight(self, match: re.Match[str], found: str) -> tuple[bool, bool, bool]:
-        before = match.string[max(0, match.start() - 20) : match.start()]
-        given = rf"(?<![0-9A-Za-z]){re.escape(found)}(?![0-9A-Za-z])"
-        return (
-            not _SYMBOL.fullmatch(found),
-            not re.search(given, self.question),
-            not _CIRCUMSTANCE.search(before),
-        )
+    def _mathematics(self, phrase: str, is_stated: bool) -> str | None:
+        """Give the value that follows the last verb, or else the last value."""
+        text = phrase if self.is_math else _without_bold(without_latex(self._whole(phrase)))
+        verbs = list((_VERB if self.is_math else _EQUALITY).finditer(text))
+        for verb, start in reversed(
+            [("=", 0)] * is_stated + [(one[0], one.end()) for one in verbs]
+        ):
+            part = _after(_FILLER, text[start:])
+            if found := self._run(_MATH.match(part)) if self.is_math else _leading(part, verb):
+                return found
+        if self.is_math:
+            subject = _after(_FILLER, text[: verbs[0].start()]) if verbs else ""
+            # "$127$ is the least prime"
+            found = self._run(_MATH.fullmatch(subject))
+            if found and not re.fullmatch(r"\\?[A-Za-z]+", found):
+                return found
+            runs = [(run.start(), self._run(run)) for run in _MATH.finditer(text)]
+        else:
+            numbers = list(find_numbers(text)) or (find_worded(text) if is_stated else [])
+            runs = [(number.start, _written(text, number)) for number in numbers]
+            if not numbers and (number := leading_number(text)) and number.end == len(text):
+                return text
 
-    def _run(self, match: re.Match[str]) -> str | None:
+        def weight(run: tuple[int, str]) -> tuple[bool, bool, bool, int]:
+            start, found = run
+            is_symbol = re.fullmatch(r"\\?[A-Za-z]+", found)
+            is_about = _CIRCUMSTANCE.search(text[max(0, start - 20) : start])
+            return not is_symbol, not self._is_given(found), not is_about, start
+
+        found_runs = [(start, found) for start, found in runs if found]
+        return max(found_runs, key=weight)[1] if found_runs else None
+
+    def _is_given(self, found: str) -> bool:
+        given = rf"(?<![0-9A-Za-z.]){re.escape(found.strip('$'))}(?![0-9A-Za-z])(?!\.[0-9])"
+        return bool(re.search(given, self.question))
+
+    def _run(self, match: re.Match[str] | None) -> str | None:
         """Give a run of mathematics without what only leads on to the words after it."""
+        if match is None:
+            return None
         run, rest = match[0], match.string[match.end() :]
         is_all = not rest.strip() and not match.string[: match.start()].strip()
         if rest.strip():
@@ -423,59 +408,36 @@ class _Reader:
 
     def _words(self, phrase: str, most: int) -> str | None:
         phrase = self._whole(phrase).strip(" *_`.,;:!\"'")
-        if not phrase or words(phrase) in _EMPTY or len(phrase.split()) > most:
-            return None
-        return phrase
+        is_answer = words(phrase) not in _EMPTY and len(phrase.split()) <= most
+        return phrase if phrase and is_answer else None
 
     def _unknowns(self, sentences: list[str]) -> str | None:
         """Give two numbers that are stated together, or each in a sentence of its own."""
-        phrase = _DENIAL.split(without_latex(self._whole(sentences[-1])))[0]
+        phrase = without_latex(self._whole(sentences[-1]))
+        phrase = re.split(r"\b(?:not|rather than|instead of|because|since)\b", phrase)[0]
         numbers = list(find_numbers(phrase))
         if len(numbers) > 2:
-            numbers = [number for number in numbers if number.value not in self.given]
-        is_sum = re.search(r"[0-9)]\s*[+*/×÷-]\s*\$?[0-9(]", phrase)
-        if len(numbers) == 2 and not is_sum:
-            between = phrase[numbers[0].end : numbers[1].start]
-            separator = " or " if re.search(r"\bor\b", between) else ", "
-            return separator.join(_written(phrase, number) for number in numbers)
-        values = list(filter(None, map(_labelled, map(self._whole, sentences[-2:]))))
+            numbers = [one for one in numbers if not self._is_given(_written(phrase, one))]
+        if len(numbers) == 2 and not re.search(r"[0-9)]\s*[+*/×÷-]\s*\$?[0-9(]", phrase):
+            is_hedge = re.search(r"\bor\b", phrase[numbers[0].end : numbers[1].start])
+            values = [_written(phrase, number) for number in numbers]
+            return (
+                values[0]
+                if is_hedge and " or " in values[0]
+                else (" or " if is_hedge else ", ").join(values)
+            )
+        values = [value for one in sentences[-2:] if (value := _labelled(self._whole(one)))]
         return ", ".join(values) if len(values) == 2 else None
 
 
-def _labelled(sentence: str) -> str | None:
-    """Give the number of ``b = 24 - 15 = 9``, ``Larger: 15`` or ``9``."""
-    text = without_latex(sentence).strip(" -*_$.,;")
-    if not (verb := _EQUALITY.search(text)):
-        number = leading_number(text)
-        return text if number and number.end == len(text) else None
-    is_label = not re.search("[0-9]", text[: verb.start()])
-    return _number(text[verb.end() :], True, set()) if is_label else None
-
-
-def _last_rows(text: str) -> str:
-    """Give the last equation of a derivation in rows, or the last ones if each is an unknown's."""
-    rows = [row.replace("&", "").strip() for row in re.split(r"\\\\(?:\[.{1,9}\])?", text)]
-    rows = [row for row in rows if row]
-    solved: dict[str, str] = {}
-    for row in reversed(rows):
-        unknown = re.fullmatch(r"([A-Za-z](?:_\w)?)\s*=[^=]*", row)
-        if not unknown or unknown[1] in solved:
-            break
-        solved[unknown[1]] = row.rstrip(".,;")
-    last = rows[-1].lstrip("= ") if rows else ""
-    return ", ".join(reversed(solved.values())) if len(solved) > 1 else last
+def _after(pattern: re.Pattern[str], text: str) -> str:
+    return text[match.end() :] if (match := pattern.match(text)) else text
 
 
 def _sentences(text: str) -> Iterator[str]:
     for line in text.split("\n"):
         line = re.sub(r"^\s*[0-9]{1,2}[.)]\s+(?=\S)", "", line[-1500:])
-        for sentence in _SENTENCE.split(line):
-            if sentence.strip():
-                yield sentence.strip()
-
-
-def _last(text: str) -> str:
-    return next(iter(reversed(list(_sentences(text)))), "")
+        yield from (one.strip() for one in _SENTENCE.split(line) if one.strip())
 
 
 def _without_reason(phrase: str, is_stated: bool) -> str:
@@ -490,54 +452,66 @@ def _without_reason(phrase: str, is_stated: bool) -> str:
     if not (reason := _REASON.search(phrase)):
         return phrase
     said, after = phrase[: reason.start()], phrase[reason.start() :]
-    values = _VALUES.findall(said)
-    if re.match(r"\W*which", after) and len(values) > 1 and _VERB.search(after):
+    if re.match(r"\W*which", after) and len(_VALUE.findall(said)) > 1 and _VERB.search(after):
         return phrase
-    if is_stated:
-        return said if said.strip() else phrase
-    return said if _SAYS.search(said) or (_VALUE.search(said) and not _EQUALITY.search(after)) else phrase
+    is_said = said.strip() if is_stated else _VALUE.search(said)
+    return (
+        said
+        if is_said and (is_stated or _SAYS.search(said) or not _EQUALITY.search(after))
+        else phrase
+    )
 
 
-def _number(phrase: str, is_stated: bool, given: set[Fraction]) -> str | None:
-    """Give the number that a phrase says, with what makes it none: ``5 or 6``, ``3:30``."""
-    text = re.sub(r"(?<![0-9A-Za-z)])\*\*|\*\*(?![0-9A-Za-z(])", " ", without_latex(phrase))
-    verbs = [*_EQUALITY.finditer(text)]
-    parts = [("=", 0)] if is_stated else []
-    parts += [(verb[0], verb.end()) for verb in verbs]
-    for verb, start in reversed(parts):
-        filler = _FILLER.match(text, start)
-        part = text[filler.end() if filler else start :].lstrip(" $*(\"'`_[{")
-        number = leading_number(part)
-        # "is 20% of 60" says another number.
-        if number and (verb == "=" or not _PART.match(part, number.end)):
-            total = _SUM.match(part)
-            return total[0].rstrip(".") if total and total.end() > number.end else _written(part, number)
-    numbers = list(find_numbers(text))
-    if numbers:
-        def weight(number: Number) -> tuple[bool, bool, int]:
-            before = text[max(0, number.start - 20) : number.start]
-            return number.value not in given, not _CIRCUMSTANCE.search(before), number.start
+def _without_bold(text: str) -> str:
+    return re.sub(r"(?<![0-9A-Za-z)])\*\*|\*\*(?![0-9A-Za-z(])", " ", text).strip()
 
-        return _written(text, max(numbers, key=weight))
-    if is_stated and (worded := find_worded(text)):
-        return _written(text, worded[-1])
-    number = leading_number(text.strip())
-    return text.strip() if number and number.end == len(text.strip()) else None
+
+def _leading(text: str, verb: str) -> str | None:
+    """Give the number, or the sum, that a text starts with."""
+    text = text.lstrip(" $*(\"'`_[{")
+    number = leading_number(text)
+    # "is 20% of 60" says another number.
+    if number is None or (verb != "=" and _COMPARED.match(text, number.end)):
+        return None
+    total = _SUM.match(text)
+    return total[0].rstrip(".") if total and total.end() > number.end else _written(text, number)
+
+
+def _labelled(sentence: str) -> str | None:
+    """Give the number of ``b = 24 - 15 = 9``, ``Larger: 15`` or ``9``."""
+    text = without_latex(sentence).strip(" -*_$.,;")
+    if not (verb := _EQUALITY.search(text)):
+        number = leading_number(text)
+        return text if number and number.end == len(text) else None
+    if re.search("[0-9]", text[: verb.start()]):
+        return None
+    return _leading(_after(_FILLER, re.split("=", text[verb.end() :])[-1]), "=")
+
+
+def _last_rows(text: str) -> str:
+    """Give the last equation of a derivation in rows, or the last ones if each is an unknown's."""
+    rows = [row.replace("&", "").strip() for row in re.split(r"\\\\(?:\[.{1,9}\])?", text)]
+    solved: dict[str, str] = {}
+    for row in reversed(rows := [row for row in rows if row]):
+        unknown = re.fullmatch(r"([A-Za-z](?:_\w)?)\s*=[^=]*", row)
+        if not unknown or unknown[1] in solved:
+            break
+        solved[unknown[1]] = row.rstrip(".,;")
+    return (
+        ", ".join(reversed(solved.values())) if len(solved) > 1 else "".join(rows[-1:]).lstrip("= ")
+    )
 
 
 def _written(text: str, number: Number) -> str:
-    for pattern in (_TIME, _HEDGE):
-        for match in re.finditer(pattern, text):
-            if match.start() <= number.start < match.end() and match.end() > number.end:
-                return _short(match[0])
-            if match.start() < number.start and match.end() >= number.end:
-                return _short(match[0])
+    for match in _NONE.finditer(text):
+        is_inside = match.start() <= number.start and number.end <= match.end()
+        if is_inside and len(match[0]) > number.end - number.start:
+            return _short(match[0])
     return _short(text[number.start : number.end]).rstrip(".,")
 
 
 def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text[:_LONGEST].strip()
+    return " ".join(text.split())[:_LONGEST].strip()
 
 
 def _braced(text: str, start: int) -> str | None:
