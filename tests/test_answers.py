@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
+from smalltolarge.evaluation.answers import Kind, find_answer, find_printed, find_reference
 from smalltolarge.evaluation.equivalence import is_equal
 
 from .conftest import real
@@ -103,6 +103,68 @@ def test_what_a_program_prints_last_counts(printed: str, reference: str, kind: K
     found = find_printed(printed, kind, "?")
     assert found is not None
     assert is_equal(found, reference, kind, "?")
+
+
+@pytest.mark.parametrize(
+    ("completion", "reference", "kind"),
+    [
+        # A number in words after formulas.
+        (r"The roots are $t=4$ and $t=-1$. So there are 2 roots.", "2", "latex"),
+        (r"As $n=3$, the value of $n^2$ is 9.", "9", "latex"),
+        (r"We get $k = 7$, which means $3k = 21$.", "21", "latex"),
+        (r"The answer is $n$ = 6.", "6", "latex"),
+        (r"There are $5$ primes where the sum of the digits is 7.", "5", "latex"),
+        ("\\begin{align*}\na &= 3 + 4 \\\\\n&= 7.\n\\end{align*}", "7", "latex"),
+        # Headings of its own.
+        ("Question 1: is it odd?\nYes.\nThe answer is $8$.", "8", "latex"),
+        ("#### Step 1: multiply by 3\n4 * 3 = 12", "12", "number"),
+        # Word problems.
+        ("It will take her 6 hours to paint 14 doors.", "6", "number"),
+        ("42 coins / 6 coins per box = 7 boxes", "7", "number"),
+        ("The answer is 13. But wait, I forgot one, so it is 12.", "12", "number"),
+        # Unknowns on lines of their own.
+        ("Hens: 15\nCows: 9", "15", "unknowns"),
+        ("| hens | 15 |\n| cows | 9 |", "15", "unknowns"),
+        # Backslashes out of a JSON text.
+        (r"It is $\\frac{1}{2}$.", r"\frac12", "latex"),
+        (r"So $x=\boxed{3}$ or $x=\boxed{5}$.", "3,5", "latex"),
+    ],
+)
+def test_what_a_careful_reader_takes_for_the_answer(
+    completion: str, reference: str, kind: Kind
+) -> None:
+    assert right(completion, reference, kind)
+
+
+@pytest.mark.parametrize(
+    ("completion", "reference", "kind"),
+    [
+        ("The answer is 12 or 13.", "12", "number"),
+        ("The answer is between 12 and 13.", "13", "number"),
+        ("The answer is not 12.", "12", "number"),
+        ("One of them is left.", "1", "number"),
+        ("The answer is 15 or 16.", "15", "unknowns"),
+        (r"The answer is $12$. So there are 13 of them.", "12", "latex"),
+        (r"\boxed{13}, and not \boxed{12}", "12", "latex"),
+    ],
+)
+def test_a_hedge_or_a_denial_is_no_answer(completion: str, reference: str, kind: Kind) -> None:
+    assert not right(completion, reference, kind)
+
+
+def test_a_reference_is_the_last_box_or_all_boxes_where_several_are_asked_for() -> None:
+    solution = r"First \boxed{4}. Then \boxed{6} follows. This answer is the largest."
+    assert find_reference(solution, "Find it.") == "6"
+    assert find_reference(solution, "Find all values, separated by commas.") == "4, 6"
+
+
+@pytest.mark.parametrize(
+    "printed", ["Sum: 12", "She has $12 left today.", "12\nNone", "{'sum': 12}", "apples 3\nsum 12"]
+)
+def test_a_number_is_found_in_printed_words(printed: str) -> None:
+    found = find_printed(printed, "number", "?")
+    assert found is not None
+    assert is_equal(found, "12", "number", "?")
 
 
 @given(st.integers(-(10**6), 10**6), st.integers(1, 99), st.integers(1, 9))

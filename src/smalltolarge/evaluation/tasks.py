@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError, printable
-from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
+from smalltolarge.evaluation.answers import Kind, find_answer, find_printed, find_reference
 from smalltolarge.evaluation.completions import program_of, spoken
 from smalltolarge.evaluation.equivalence import is_equal
 from smalltolarge.evaluation.jail import Ran
@@ -283,7 +283,7 @@ def pair_of(row: Any, where: str) -> tuple[str, str]:
         question = f"{body}{'' if body.endswith(('.', '?', '!', ',')) else '.'} {row['Question']}"
     answer = row.get("answer", row.get("Answer"))
     if answer is None and isinstance(row.get("solution"), str):
-        answer = find_answer(row["solution"], "latex", "")
+        answer = find_reference(row["solution"], str(question))
     if isinstance(answer, str) and "####" in answer:
         answer = answer.rpartition("####")[2].strip()
     if not isinstance(question, str) or not question.strip():
