@@ -256,8 +256,10 @@ def working_of(question: str, solution: str | None, is_latex: bool) -> str:
         text = _DRAWING.sub("", solution)
         before = text[: max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))]
         sentences = _sentences(before)[:-1]
+        while sentences and not sentences[-1].rstrip("$]}\\ ").endswith((".", "!", "?")):
+            sentences.pop()
         if sentences:
-            return "\n".join(sentences).strip()
+            return "\n".join(sentences)
     rng = Random(f"working {question}")
     one, other, more = (rng.randrange(2, 60) for _ in range(3))
     told = f"{one} + {other} = {one + other}"

@@ -32,14 +32,16 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import hostile
 from answer_dresses import OUTSIDE, PAIRS, PROGRAMS, SLIPS, STYLES, Row, dressed, fields, working_of
-from answer_forms import MISSES, REWRITES, pieces
+from answer_misses import MISSES
+from answer_rewrites import REWRITES, Form
+from answer_shapes import parts, split
 
 from smalltolarge import wordproblems
 from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
@@ -122,7 +124,7 @@ def read(path: Path | None, kind: Kind) -> tuple[list[Row], int]:
 
 
 def is_whole_formula(text: str) -> bool:
-    return text.count("{") == text.count("}") and bool(text.strip()) and len(pieces(text, "$")) == 1
+    return text.count("{") == text.count("}") and bool(text.strip()) and len(split(text, "$")) == 1
 
 
 def sample(rows: list[Row], n: int | None) -> list[Row]:
@@ -137,7 +139,7 @@ def sample(rows: list[Row], n: int | None) -> list[Row]:
 
 def cases(row: Row, groups: Iterable[str]) -> Iterator[Case]:
     """Give all completions that are made of a row."""
-    wrongs = {name: text for name, form in MISSES.items() if (text := form(row)) is not None}
+    wrongs = written(MISSES, row)
     wrong = row.draw("wrong").choice([*wrongs.values()][:3]) if wrongs else None
     given = fields(row, wrong)
     templates = {
@@ -158,9 +160,18 @@ def cases(row: Row, groups: Iterable[str]) -> Iterator[Case]:
             for name, text in wrongs.items():
                 yield Case(group, name, row, stated(row, name, text), False)
         if group == "rewritten":
-            for name, form in REWRITES.items():
-                if (text := form(row)) is not None:
-                    yield Case(group, name, row, stated(row, name, text), True)
+            for name, text in written(REWRITES, row).items():
+                yield Case(group, name, row, stated(row, name, text), True)
+
+
+def written(forms: Mapping[str, str | Form], row: Row) -> dict[str, str]:
+    """Give all texts other than the gold one that a row has of a table of forms."""
+    given = parts(row)
+    found = {
+        name: dressed(form, given) if isinstance(form, str) else form(row)
+        for name, form in forms.items()
+    }
+    return {name: text for name, text in found.items() if text not in (None, row.gold)}
 
 
 def stated(row: Row, name: str, answer: str) -> str:
