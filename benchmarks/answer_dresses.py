@@ -150,7 +150,7 @@ _DRAWING = re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)
 _LETTER = re.compile(
     r"(?:values? of|find|solve for|compute|what is)\s+\$([a-zA-Z])\$", re.IGNORECASE
 )
-_NUMBER = re.compile(r"-?\$?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:%|:[0-9]{2})?(?: [a-z. ]+)?")
+_NUMBER = re.compile(r"-?\$?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)%?(?: [a-z ]+)?")
 
 
 @dataclass(frozen=True)
@@ -280,6 +280,7 @@ def _sentences(text: str) -> list[str]:
         plain = open_.replace("\\$", "")
         if (
             plain.count("$") % 2 == 0
+            and plain.count("$$") % 2 == 0
             and plain.count("{") == plain.count("}")
             and plain.count("\\begin") == plain.count("\\end")
             and plain.count("\\[") == plain.count("\\]")

@@ -247,10 +247,9 @@ def _another_choice(row: Row) -> str | None:
 def _echo(row: Row) -> str | None:
     """Give the formula that the question asks to write otherwise."""
     asked = re.search(
-        r"(?:factor|expand|simplify|rationalize)[^$.]*\$([^$]+)\$|"
+        r"(?i:factor|expand|simplify|rationalize)[^$.]*\$([^$]+)\$|"
         r"(?:Factor|Expand|Simplify) ([^?]*?[0-9a-z)])(?: assuming [^?]*)?[.?]?$",
         row.question,
-        re.IGNORECASE,
     )
     formula = (asked[1] or asked[2]).strip(" .,") if asked else row.gold
     return None if re.sub(r"\W", "", formula) == re.sub(r"\W", "", row.gold) else formula

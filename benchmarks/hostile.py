@@ -13,7 +13,15 @@ from random import Random
 
 from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
 from smalltolarge.evaluation.equivalence import is_equal
-from smalltolarge.evaluation.tasks import program_of
+
+try:
+    from smalltolarge.evaluation.completions import program_of, spoken
+except ImportError:
+    from smalltolarge.evaluation.tasks import program_of
+
+    def spoken(completion: str) -> str:
+        return completion
+
 
 KINDS: tuple[Kind, ...] = ("number", "latex", "mixed", "numglue", "unknowns")
 REFERENCES = (r"\frac{1}{2}", "18", "x^2 + 2x + 1", "1, 2, 3", r"(-\infty, 3] \cup [5, 7)")
@@ -171,11 +179,12 @@ def slowest_judgement(completion: str) -> float:
     """Read and compare a completion in all ways; give the seconds of the slowest of them."""
     began = time.perf_counter()
     program_of(completion)
+    text = spoken(completion)
     slowest = time.perf_counter() - began
     for kind in KINDS:
         for find in (find_answer, find_printed):
             began = time.perf_counter()
-            found = find(completion, kind, QUESTION)
+            found = find(text, kind, QUESTION)
             finding, comparing = time.perf_counter() - began, 0.0
             for reference in REFERENCES:
                 if found is None:
