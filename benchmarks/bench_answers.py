@@ -45,17 +45,9 @@ from answer_shapes import parts, split
 
 from smalltolarge import wordproblems
 from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
+from smalltolarge.evaluation.completions import program_of, spoken
 from smalltolarge.evaluation.equivalence import is_equal
 from smalltolarge.evaluation.jail import Jails, find_backend
-
-try:
-    from smalltolarge.evaluation.completions import program_of, spoken
-except ImportError:
-    from smalltolarge.evaluation.tasks import program_of
-
-    def spoken(completion: str) -> str:
-        return completion
-
 
 KINDS: Mapping[str, Kind] = {
     "gsm8k": "number",

@@ -12,22 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
 from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
+from smalltolarge.evaluation.completions import program_of, spoken
 from smalltolarge.evaluation.equivalence import is_equal
-
-try:
-    from smalltolarge.evaluation.completions import program_of, spoken
-except ImportError:
-    from smalltolarge.evaluation.tasks import program_of
-
-    def spoken(completion: str) -> str:
-        return completion
-
 
 KINDS: tuple[Kind, ...] = ("number", "latex", "mixed", "numglue", "unknowns")
 REFERENCES = (r"\frac{1}{2}", "18", "x^2 + 2x + 1", "1, 2, 3", r"(-\infty, 3] \cup [5, 7)")
 QUESTION = "Which is larger?\nAnswer Choices: (A) 9 (B) $x^2$ (C) the web"
 GOAL = 0.3
-"""Seconds that one completion may take at most, for all that is done with it."""
+"""Seconds that the slowest judgement of a completion may take."""
 
 
 def _size(rng: Random) -> int:
