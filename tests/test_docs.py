@@ -20,6 +20,9 @@ import pytest
 import smalltolarge
 from smalltolarge import wordproblems
 from smalltolarge.errors import S2LError
+from smalltolarge.evaluation.answers import Kind, find_answer
+from smalltolarge.evaluation.completions import spoken
+from smalltolarge.evaluation.equivalence import is_equal
 from smalltolarge.recipe import RecordRecipe, SelectRecipe
 from smalltolarge.selection import S2L, SELECTORS
 from smalltolarge.settings import ProxySettings, ReadingSettings, describe
@@ -163,6 +166,29 @@ def test_the_commands_shown_exist_with_their_options(page: Path) -> None:
         command = next((word for word in words if not word.startswith("-")), "s2l")
         assert command in known, line
         assert flags <= known[command] | known["s2l"], line
+
+
+KINDS: dict[str, Kind] = {
+    "gsm8k": "number", "math": "latex", "mathematics": "mixed", "numglue": "numglue",
+    "simuleq": "unknowns",
+}  # fmt: skip
+EXAMPLES = re.findall(
+    r"^\| `(\w+)` \| `(.+)` \| `(.+)` \| (right|wrong) \|$", text(DOCS / "answers.md"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("task", "completion", "gold", "verdict"), EXAMPLES)
+def test_answers_are_judged_as_their_page_says(
+    task: str, completion: str, gold: str, verdict: str
+) -> None:
+    kind, said = KINDS[task], spoken(completion.replace("↵", "\n"))
+    found = find_answer(said, kind, "?")
+    assert (found is not None and is_equal(found, gold, kind, "?")) is (verdict == "right"), found
+
+
+def test_every_example_of_an_answer_is_tried() -> None:
+    shown = re.findall(r"\| (?:right|wrong) \|$", text(DOCS / "answers.md"), re.MULTILINE)
+    assert len(EXAMPLES) == len(shown) > 30
 
 
 @pages
