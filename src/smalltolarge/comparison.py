@@ -380,7 +380,7 @@ class _Scorer:
                 check=self.watch.check,
                 bar=bar,
             )
-        return [(completion.text, completion.is_cut) for completion in completions]
+        return [(completion.text, completion.is_truncated) for completion in completions]
 
     def _examine(
         self,
@@ -425,7 +425,7 @@ def _answers(results: list[TaskResult]) -> bytes:
                 "completion": answer.completion,
                 "found": answer.found,
                 "score": answer.score,
-                "is_cut": answer.is_cut,
+                "is_truncated": answer.is_truncated,
                 "failed_program": answer.failure,
             }
             lines.append(json.dumps(row, ensure_ascii=False) + "\n")

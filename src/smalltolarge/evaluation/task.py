@@ -29,7 +29,7 @@ class Answer:
     """The answer found in the completion; None: it states none."""
     score: float
     """0 to 1."""
-    is_cut: bool
+    is_truncated: bool
     """Whether the completion reached the length limit."""
     failure: str | None = None
     """Why the program that was asked for gave no answer."""
@@ -53,9 +53,9 @@ class Task(ABC):
     ) -> TaskResult:
         """Score (completion, whether it is cut) for each question."""
         answers = []
-        for (text, is_cut), question in zip(completions, questions, strict=True):
+        for (text, is_truncated), question in zip(completions, questions, strict=True):
             found, worth = self.score(text, question)
-            answers.append(Answer(question, text, found, worth, is_cut))
+            answers.append(Answer(question, text, found, worth, is_truncated))
         return TaskResult(self.name, tuple(answers))
 
 
@@ -98,7 +98,7 @@ class TaskResult:
     @property
     def cut(self) -> int:
         """Completions that reached the length limit."""
-        return sum(answer.is_cut for answer in self.answers)
+        return sum(answer.is_truncated for answer in self.answers)
 
     @property
     def failed_programs(self) -> int:

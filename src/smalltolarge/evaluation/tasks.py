@@ -212,7 +212,7 @@ def examine(
         texts = [text for text, _ in completions]
         ran = run([program_of(text) for text in texts]) if one == "pot" else [None] * len(texts)
         told = zip(waiting, prompts, completions, ran, strict=True)
-        for row, prompt, (text, is_cut), program in told:
+        for row, prompt, (text, is_truncated), program in told:
             (question, reference), before = pairs[row], answers[row]
             found, failure = task.read(text, question, program)
             answers[row] = Answer(
@@ -220,7 +220,7 @@ def examine(
                 text,
                 found,
                 task.score(found, reference, question),
-                is_cut or (before is not None and before.is_cut),
+                is_truncated or (before is not None and before.is_truncated),
                 failure or (before.failure if before is not None else None),
             )
         waiting = [row for row in waiting if (it := answers[row]) is not None and it.found is None]

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from lm_eval.api.model import LM
 
 from smalltolarge.errors import RecipeError
 from smalltolarge.examples.table import Message
-from smalltolarge.lm.generation import Answerer, Completion
+from smalltolarge.lm.generation import Answerer
 from smalltolarge.progress import Step
-
-log = logging.getLogger("smalltolarge")
 
 
 class HarnessModel(LM):  # type: ignore[misc]
@@ -59,41 +55,20 @@ class HarnessModel(LM):  # type: ignore[misc]
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Answer all requests; what follows a stop sequence is dropped."""
         contexts = [str(request.args[0]) for request in requests]
-        prompts = self.answerer.prompts([_conversation(context) for context in contexts])
-        fits = self._fits(prompts)
-        answers = iter(
-            self.answerer.continuations(
-                [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit],
-                max_new_tokens=self.max_new_tokens,
-                batch_size=self.batch_size,
-                check=self.check,
-                bar=self.bar,
-            )
+        found = self.answerer.answers(
+            [_conversation(context) for context in contexts],
+            max_new_tokens=self.max_new_tokens,
+            batch_size=self.batch_size,
+            check=self.check,
+            bar=self.bar,
         )
-        found = [next(answers) if fit else Completion("", True) for fit in fits]
         texts = []
         for context, request, completion in zip(contexts, requests, found, strict=True):
             text = _until(completion.text, request.args[1])
-            if completion.is_cut and text == completion.text:
+            if completion.is_truncated and text == completion.text:
                 self.cut.add(context)
             texts.append(text)
         return texts
-
-    def _fits(self, prompts: list[np.ndarray]) -> list[bool]:
-        """Say which prompts leave room for an answer; the others are left unanswered, as cut."""
-        described = self.answerer.described
-        if described.positions is None:
-            return [True] * len(prompts)
-        room = described.positions - self.max_new_tokens
-        fits = [len(prompt) <= room for prompt in prompts]
-        if not all(fits):
-            log.warning(
-                "%d of %d prompts leave no room for %d new tokens within the %d positions of %s; "
-                "they count as unanswered and truncated",
-                fits.count(False), len(fits), self.max_new_tokens, described.positions,
-                described.name,
-            )  # fmt: skip
-        return fits
 
     def loglikelihood(self, requests: list[Any]) -> list[Any]:
         """Refuse: our tasks generate."""
