@@ -14,6 +14,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smalltolarge.evaluation import Answer as Answer
+    from smalltolarge.evaluation import Question as Question
+    from smalltolarge.evaluation import Score as Score
+    from smalltolarge.evaluation import Task as Task
     from smalltolarge.examples import Examples as Examples
     from smalltolarge.results import Run as Run
     from smalltolarge.selection import Pool as Pool
@@ -26,14 +30,20 @@ if TYPE_CHECKING:
     from smalltolarge.verbs import select as select
     from smalltolarge.verbs import show_text as show_text
     from smalltolarge.verbs import train as train
+    from smalltolarge.verbs.evaluate import evaluate as evaluate
 
 _HOME = {
+    "Answer": "evaluation",
     "Examples": "examples",
     "Pool": "selection",
+    "Question": "evaluation",
     "Run": "results",
+    "Score": "evaluation",
     "Selection": "selection",
     "Shown": "shown",
+    "Task": "evaluation",
     "Trajectories": "trajectories",
+    "evaluate": "verbs.evaluate",
     "load": "verbs",
     "record": "verbs",
     "run": "verbs",

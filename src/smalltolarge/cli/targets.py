@@ -40,7 +40,8 @@ def run(
         bool,
         typer.Option(
             "--trust-code",
-            help="Let the recipe name methods that are code of yours (my_package.module:Class).",
+            help="Let the recipe name methods and tasks that are code of yours "
+            "(my_package.module:Class).",
         ),
     ] = False,
     confirm_run_unsafe_code: Unconfined = False,
@@ -70,10 +71,11 @@ def run(
     values = recipes.assign(recipes.read_yaml(recipe), assignments or [])
     wanted: recipes.CompareRecipe = recipes.read(values, recipes.CompareRecipe)
     foreign = [choice.method for choice in wanted.choices if ":" in choice.method]
+    foreign += [task for task in wanted.evaluation.tasks if ":" in task]
     if foreign and not trust_code:
         raise RefusedForSafety(
-            f"{recipe} names code to run as a method: {printable(foreign[0])}. Give --trust-code "
-            "if you trust it."
+            f"{recipe} names code to run: {printable(foreign[0])}. Give --trust-code if you trust "
+            "it."
         )
     with watching(no_progress) as (console, watch):
         if dry_run:

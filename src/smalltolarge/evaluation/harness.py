@@ -15,9 +15,12 @@ from lm_eval.api.filter import Filter
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
+from smalltolarge.evaluation.completions import program_of
+from smalltolarge.evaluation.exam import read_answer
 from smalltolarge.evaluation.jail import Jails, Ran, find_backend
 from smalltolarge.evaluation.summaries import bleu, rouge
-from smalltolarge.evaluation.tasks import TASKS, program_of
+from smalltolarge.evaluation.task import Question
+from smalltolarge.evaluation.tasks import TASKS, Summaries
 
 
 def load(**metadata: Any) -> dict[str, Any]:
@@ -26,7 +29,7 @@ def load(**metadata: Any) -> dict[str, Any]:
 
     task = TASKS[str(metadata["benchmark"])]
     forms = task.forms(str(metadata.get("form", "combined")))
-    pairs = task.questions(metadata.get("data"))
+    questions = task.questions(metadata.get("data"))
     jail: dict[str, Any] = {
         "seconds": float(metadata.get("program_seconds", 10.0)),
         "megabytes": int(metadata.get("program_megabytes", 512)),
@@ -35,7 +38,7 @@ def load(**metadata: Any) -> dict[str, Any]:
     if "pot" in forms:
         find_backend(unconfined=jail["unconfined"])  # refused now, not after all is generated
     rows = []
-    for index, (question, reference) in enumerate(pairs):
+    for index, question in enumerate(questions):
         asked = [task.ask(question, form) for form in forms]
         if metadata.get("template") == "alpaca":
             asked = [f"### Instruction:\n{text}\n\n### Response:\n" for text in asked]
@@ -43,8 +46,8 @@ def load(**metadata: Any) -> dict[str, Any]:
             {
                 "index": index,
                 "task": task.name,
-                "question": question,
-                "reference": reference,
+                "question": question.text,
+                "reference": question.reference,
                 "forms": list(forms),
                 "asked": asked,
                 "jail": jail,
@@ -86,8 +89,12 @@ def _run(programs: list[str], jail: Mapping[str, Any]) -> list[Ran]:
 
 
 def _read(text: str, doc: Mapping[str, Any], form: str, ran: Ran | None) -> dict[str, Any]:
-    found, failure = TASKS[doc["task"]].read(text, doc["question"], ran)
+    found, failure = read_answer(TASKS[doc["task"]], text, _question(doc), ran)
     return {"form": form, "found": found, "failure": failure}
+
+
+def _question(doc: Mapping[str, Any]) -> Question:
+    return Question(doc["question"], doc["reference"])
 
 
 def judge(doc: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -95,11 +102,11 @@ def judge(doc: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[
     task = TASKS[doc["task"]]
     found = next((one["found"] for one in results if one["found"] is not None), None)
     scores: dict[str, Any] = {"unanswered": float(found is None)}
-    if task.kind == "summary":
+    if isinstance(task, Summaries):
         scores |= rouge(found or "", doc["reference"])
         scores["bleu"] = (found or "", doc["reference"])
         return scores
-    scores["accuracy"] = task.score(found, doc["reference"], doc["question"])
+    scores["accuracy"] = 0.0 if found is None else task.score(found, _question(doc))
     scores["failed_programs"] = float(any(one["failure"] is not None for one in results))
     return scores
 
@@ -114,7 +121,7 @@ class HarnessTask(ConfigurableTask):  # type: ignore[misc]
 
     def __init__(self, config: dict[str, Any]) -> None:
         settings = {name: value for name, value in config.items() if name != "class"}
-        summary = TASKS[settings["metadata"]["benchmark"]].kind == "summary"
+        summary = isinstance(TASKS[settings["metadata"]["benchmark"]], Summaries)
         means = ["unanswered", "accuracy", "failed_programs"]
         if summary:
             means = ["unanswered", "rougeL", "rouge1", "rouge2"]

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
 import numpy as np
 
-from smalltolarge import comparison, experiment
 from smalltolarge import examples as reading
+from smalltolarge import experiment
 from smalltolarge import recipe as recipes
 from smalltolarge.errors import RecipeError, StaleArtifact
 from smalltolarge.examples import Examples
 from smalltolarge.experiment import Watch, check_budget, join, prepare
-from smalltolarge.outcomes import Table
 from smalltolarge.progress import Progress
 from smalltolarge.recipe import CompareRecipe, RecordRecipe, SelectRecipe, TrainRecipe
 from smalltolarge.selection import Budget, Evidence, Pool, Selection
@@ -31,6 +30,7 @@ from smalltolarge.trajectories import Trajectories
 if TYPE_CHECKING:
     from smalltolarge.examples.sources import Source
     from smalltolarge.lm import Prepared
+    from smalltolarge.outcomes import Table
 
     Data: TypeAlias = Source | PathLike[str] | list[PathLike[str]] | Examples
 
@@ -195,8 +195,10 @@ def run(
     Raises
     ------
     RecipeError, DataError
-        A setting, the data or a suite does not allow it.
+        A setting, the data or a task does not allow it.
     """
+    from smalltolarge import comparison
+
     values = recipe if isinstance(recipe, Mapping) else recipes.read_yaml(Path(recipe))
     wanted = recipes.read(values, CompareRecipe)
     finished = comparison.run_comparison(wanted, Path(out), Watch(progress or Progress()))
