@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,16 @@ import pytest
 import yaml
 
 import smalltolarge
-from smalltolarge.errors import Interrupted, RecipeError, RefusedForSafety, StaleArtifact
+from smalltolarge.errors import (
+    IntegrityError,
+    Interrupted,
+    RecipeError,
+    RefusedForSafety,
+    StaleArtifact,
+)
 from smalltolarge.evaluation import exam
 from smalltolarge.evaluation.tasks import LM_EVAL
+from smalltolarge.verification import verify
 
 from .conftest import Cli
 
@@ -103,12 +111,16 @@ def test_a_model_is_asked_and_scored_and_its_run_verifies(
     again = s2l(*command)
     assert "there is nothing to do" in again.stderr
     assert again.stdout == first.stdout
-    other = s2l(*command, "--form", "cot", expect=4)
-    assert 'evaluation.form: "combined" there, "cot" now' in other.stderr
     assert "the answers scored again: the same scores" in s2l("verify", "results").stdout
-    write(tmp_path / "eval" / "svamp.jsonl", QUESTIONS[:2])
-    assert "svamp.jsonl" in s2l(*command, expect=4).stderr
-    assert "not what the run read" in s2l("verify", "results", expect=5).stderr
+    file = results / "answers-svamp.jsonl"
+    better = file.read_text().replace('"score": 0.0', '"score": 1.0')
+    file.write_text(better)
+    manifest = json.loads((results / "manifest.json").read_text())
+    digest = hashlib.sha256(better.encode()).hexdigest()
+    manifest["stages"]["task svamp"]["outputs"][file.name]["sha256"] = digest
+    (results / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(IntegrityError, match="scored again: other scores"):
+        verify(results)
 
 
 TRAINED_ON = {"instruction": "What is the capital of France?", "output": "Paris"}
@@ -122,14 +134,12 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(
         return smalltolarge.evaluate(model, "svamp", out=tmp_path / name, **how, **more)
 
     whole = run("whole")
-    interrupted = 0
-    while True:
-        try:
-            assert run("stopped", check=stopping(22)) == whole
-            break
-        except Interrupted:
-            interrupted += 1
-    assert interrupted >= 2
+    for checks in (3, 20):  # in the first batch, and in a later one
+        with pytest.raises(Interrupted):
+            run("stopped", check=stopping(checks))
+    kept = tmp_path / "stopped" / "answering" / "svamp-pot"
+    assert 0 < len(list(kept.iterdir())) < len(QUESTIONS)
+    assert run("stopped") == whole
     for name in ("answers-svamp.jsonl", "table.md", "table.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (
             tmp_path / "stopped" / name
@@ -140,6 +150,13 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(
     assert (tmp_path / "whole/answers-svamp.jsonl").read_bytes() == (
         tmp_path / "stopped/answers-svamp.jsonl"
     ).read_bytes()
+    with pytest.raises(StaleArtifact, match='evaluation.form: "combined" there, "cot" now'):
+        run("stopped", form="cot")
+    write(Path(data) / "svamp.jsonl", QUESTIONS[:2])
+    with pytest.raises(StaleArtifact, match=r"the input changed.*\n.*svamp\.jsonl"):
+        run("stopped")
+    with pytest.raises(IntegrityError, match="not what the run read"):
+        verify(tmp_path / "stopped")
 
 
 def test_evaluate_and_run_ask_and_count_the_same(tmp_path: Path) -> None:
@@ -219,7 +236,7 @@ def test_what_cannot_be_evaluated_is_refused_and_leaves_nothing(
         run()
     with pytest.raises(RecipeError, match="did you mean max_new_tokens"):
         run("svamp", data=data, max_new_token=3)
-    with pytest.raises(RecipeError, match="max_new_tokens is 4096; .* has 2048 positions"):
+    with pytest.raises(RecipeError, match="--max-new-tokens is 4,096, but .* has room for 2,048"):
         run("svamp", data=data, max_new_tokens=4096)
     with pytest.raises(RecipeError, match="batch_size"):
         run("svamp", data=data, batch_size="many")

@@ -57,9 +57,17 @@ def test_a_question_without_room_for_an_answer_is_unanswered_and_the_others_are_
     found = answerer.answers([QUESTIONS[0], long], max_new_tokens=8, batch_size=4)
     assert (found[1].text, found[1].is_truncated) == ("", True)
     assert found[:1] == answerer.answers(QUESTIONS[:1], max_new_tokens=8, batch_size=4)
-    assert "1 of 2 prompts leave no room for 8 new tokens within the 256 positions" in caplog.text
-    with pytest.raises(RecipeError, match="has 256 positions"):
-        answerer.answers(QUESTIONS, max_new_tokens=256, batch_size=4)
+    prompts = answerer.prompts([QUESTIONS[0], long])
+    answerer.check_room(prompts, 8, "mine")
+    assert "1 of 2 prompts do not fit: they count as unanswered and truncated" in caplog.text
+    told = (
+        r"--max-new-tokens is 600, but .*model0 has room for 256 tokens, a prompt and its answer "
+        rf"together. That leaves 0 for the prompt, and those of mine have {len(prompts[0])} to "
+        rf"{len(prompts[0])}. Give {256 - len(prompts[0])} or less, and all of them fit"
+    )
+    with pytest.raises(RecipeError, match=told):
+        answerer.check_room(prompts[:1], 600, "mine")
+    answerer.check_room(prompts[:1], 256 - len(prompts[0]), "mine")
 
 
 def test_batches_become_smaller_where_memory_runs_out(

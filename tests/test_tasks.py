@@ -64,6 +64,12 @@ class Scripted:
     def __init__(self, answer: Callable[[str], str | Completed]) -> None:
         self.answer, self.asked = answer, list[Sequence[Message]]()
 
+    def prompts(self, conversations: Sequence[Sequence[Message]]) -> Any:
+        return [turns[-1].content for turns in conversations]
+
+    def check_room(self, prompts: Any, max_new_tokens: int, task: str) -> None:
+        pass
+
     def answers(
         self,
         conversations: Sequence[Sequence[Message]],
@@ -162,10 +168,10 @@ def test_hostile_completions_cost_little(name: str, tmp_path: Path) -> None:
 
 
 def test_every_task_and_group_has_its_yaml(name: str) -> None:
-    file = LM_EVAL / f"{name.replace('-', '_')}.yaml"
-    found = yaml.safe_load(file.read_text())
-    assert found["task"] == f"s2l_{name.replace('-', '_')}"
-    assert found["metadata"]["benchmark"] == name
+    named = TASKS[name].lm_eval_name
+    found = yaml.safe_load((LM_EVAL / f"{named.removeprefix('s2l_')}.yaml").read_text())
+    assert found["task"] == named
+    assert found["dataset_kwargs"]["benchmark"] == name
 
 
 # Questions
@@ -296,7 +302,7 @@ def test_shots_are_shown_in_the_form_that_is_asked_for_and_none_is_asked(tmp_pat
     with pytest.raises(MissingArtifact, match="few_shot is 2, and 1 questions can be shown"):
         examined(lambda asked: "", "svamp", data=str(tmp_path), few_shot=2)
     write(tmp_path / "svamp.train.jsonl", train[2:])
-    with pytest.raises(MissingArtifact, match="have no program"):
+    with pytest.raises(MissingArtifact, match='no text in "program"'):
         examined(lambda asked: "", "svamp", data=str(tmp_path), few_shot=1)
 
 

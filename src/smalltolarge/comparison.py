@@ -335,8 +335,8 @@ class _Scorer:
         """Refuse, before any training, answers that the target has no positions for."""
         from smalltolarge import lm
 
-        if self.exam.tasks:
-            lm.check_room(prepared.model, self.settings.max_new_tokens)
+        asked = (prepared.model, prepared.tokenizer, prepared.template, prepared.settings)
+        self.exam.check_room(lm.Answerer(None, *asked))
 
     def score(
         self, target: Target, progress: NotedProgress, kept: Path

@@ -108,10 +108,10 @@ def tasks(
         print(LM_EVAL)
         return
     console = Console(highlight=False)
-    table = Table("task", "what it asks", "data without --data")
+    table = Table("task", "what it asks", "data without --data", "in lm-eval")
     for task in TASKS.values():
-        hub = getattr(task, "hub", None)
-        table.add_row(task.name, task.about, hub[0] if hub else "none: give --data")
+        source = task.hub[0] if task.hub else "none: give --data"
+        table.add_row(task.name, task.about, source, task.lm_eval_name)
     console.print(table)
     for name, members in GROUPS.items():
-        console.print(f"{name}: {', '.join(members)}", markup=False)
+        console.print(f"{name} is a group, here and in lm-eval: {', '.join(members)}", markup=False)

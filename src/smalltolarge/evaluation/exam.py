@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +35,10 @@ class Completed(Protocol):
 
 class Answering(Protocol):
     """A model that answers conversations, as ``smalltolarge.lm.Answerer`` does."""
+
+    def prompts(self, conversations: Sequence[Sequence[Message]]) -> Any: ...
+
+    def check_room(self, prompts: Any, max_new_tokens: int, task: str) -> None: ...
 
     def answers(
         self,
@@ -118,6 +122,28 @@ class Exam:
                 )
         return found
 
+    def check_room(self, model: Answering) -> None:
+        """See to it, before anything is asked, that prompts and answers fit a model together.
+
+        Raises
+        ------
+        RecipeError
+            Answers may be so long that no prompt of a task fits beside one.
+        """
+        for task in self.tasks:
+            rows = range(len(self.questions[task.name]))
+            asked = [
+                turns
+                for form in task.forms(self.settings.form)
+                for turns in self._conversations(task, form, rows)
+            ]
+            model.check_room(model.prompts(asked), self.settings.max_new_tokens, task.name)
+
+    def _conversations(self, task: Task, form: Form, rows: Iterable[int]) -> list[list[Message]]:
+        shown = [turn for one in self.shots[task.name] for turn in _shown(task, one, form)]
+        questions = self.questions[task.name]
+        return [[*shown, Message("user", task.ask(questions[row], form))] for row in rows]
+
     def examine(
         self,
         task: Task,
@@ -136,12 +162,11 @@ class Exam:
         answers: dict[int, Answer] = {}
         waiting = list(range(len(questions)))
         for form in task.forms(settings.form):
-            told = [turn for one in self.shots[task.name] for turn in _shown(task, one, form)]
-            asked = [task.ask(questions[row], form) for row in waiting]
+            asked = self._conversations(task, form, waiting)
             label = f"answering {task.name} ({form})"
             with progress.step(label, len(asked), "questions") as bar:
                 completions = model.answers(
-                    [[*told, Message("user", text)] for text in asked],
+                    asked,
                     max_new_tokens=settings.max_new_tokens,
                     batch_size=settings.batch_size,
                     check=check,
@@ -152,9 +177,10 @@ class Exam:
             if form == "pot":
                 programs = [program_of(one.text) for one in completions]
                 ran = self._run(programs, task.name, progress, check)
-            for row, text, one, program in zip(waiting, asked, completions, ran, strict=True):
+            for row, turns, one, program in zip(waiting, asked, completions, ran, strict=True):
+                prompt = turns[-1].content
                 answers[row] = _judged(
-                    task, questions[row], form, text, one, program, answers.get(row)
+                    task, questions[row], form, prompt, one, program, answers.get(row)
                 )
             waiting = [row for row in waiting if answers[row].found is None]
         found = [answers[row] for row in range(len(questions))]
@@ -188,8 +214,9 @@ def showable(
     found = [one for one in others if all(task.show(one, form) is not None for form in forms)]
     if others and not found:
         raise MissingArtifact(
-            f"task {task.name}: the rows of the train split have no program, which is shown where "
-            "one is asked for. Add it, or ask by the form direct or cot."
+            f"task {task.name}: {len(others):,} rows of the train split have no text in "
+            '"program", which is shown where a program is asked for. Add it, or ask by the form '
+            "direct or cot."
         )
     return found
 

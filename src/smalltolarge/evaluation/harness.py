@@ -1,59 +1,37 @@
 """Our tasks as lm-evaluation-harness runs them: what the YAML in ``lm_eval_tasks`` names.
 
-Settings come as its ``--metadata``: ``form`` (direct, cot, pot, combined), ``data`` (a folder of
-files; without it, the hub), ``template`` ("alpaca" writes prompts under headings, for a base model
-without a chat template), ``program_seconds``, ``program_megabytes`` and
-``confirm_run_unsafe_code``.
+Settings come as its ``--metadata``, see ``harness_settings``; shots (``--num_fewshot``) from the
+train split, see ``showable``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from lm_eval.api.filter import Filter
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
+from smalltolarge.errors import MissingArtifact, RecipeError
 from smalltolarge.evaluation.completions import program_of
-from smalltolarge.evaluation.exam import read_answer
+from smalltolarge.evaluation.exam import read_answer, showable
+from smalltolarge.evaluation.harness_settings import DATA_OPTION, HarnessSettings, read_settings
 from smalltolarge.evaluation.jail import Jails, Ran, find_backend
+from smalltolarge.evaluation.questions import DATA_OPTION as OUR_OPTION
 from smalltolarge.evaluation.summaries import bleu, rouge
-from smalltolarge.evaluation.task import Question
-from smalltolarge.evaluation.tasks import TASKS, Summaries
+from smalltolarge.evaluation.task import Question, Task
+from smalltolarge.evaluation.tasks import TASKS
 
-
-def load(**metadata: Any) -> dict[str, Any]:
-    """Give the questions of a task as the harness's documents."""
-    from datasets import Dataset
-
-    task = TASKS[str(metadata["benchmark"])]
-    forms = task.forms(str(metadata.get("form", "combined")))
-    questions = task.questions(metadata.get("data"))
-    jail: dict[str, Any] = {
-        "seconds": float(metadata.get("program_seconds", 10.0)),
-        "megabytes": int(metadata.get("program_megabytes", 512)),
-        "unconfined": bool(metadata.get("confirm_run_unsafe_code", False)),
-    }
-    if "pot" in forms:
-        find_backend(unconfined=jail["unconfined"])  # refused now, not after all is generated
-    rows = []
-    for index, question in enumerate(questions):
-        asked = [task.ask(question, form) for form in forms]
-        if metadata.get("template") == "alpaca":
-            asked = [f"### Instruction:\n{text}\n\n### Response:\n" for text in asked]
-        rows.append(
-            {
-                "index": index,
-                "task": task.name,
-                "question": question.text,
-                "reference": question.reference,
-                "forms": list(forms),
-                "asked": asked,
-                "jail": jail,
-            }
-        )
-    return {"test": Dataset.from_list(rows)}
+_BENEATH = {
+    "alpaca": ("### Instruction:\n", "\n\n### Response:\n"),
+    "plain": ("Question: ", "\nAnswer:\n"),
+}
+"""What stands before and after a question where no chat template writes it."""
+_NEXT_QUESTION = "\n\nQuestion: "
+"""What a base model goes on with after its answer when it was shown several."""
 
 
 def prompt(doc: Mapping[str, Any]) -> str:
@@ -97,12 +75,21 @@ def _question(doc: Mapping[str, Any]) -> Question:
     return Question(doc["question"], doc["reference"])
 
 
+@contextmanager
+def _by_their_option() -> Iterator[None]:
+    """Name lm-eval's way to give the folder of data where ours is asked for."""
+    try:
+        yield
+    except MissingArtifact as error:
+        raise MissingArtifact(str(error).replace(OUR_OPTION, DATA_OPTION)) from error
+
+
 def judge(doc: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Score the first answer found among the forms."""
     task = TASKS[doc["task"]]
     found = next((one["found"] for one in results if one["found"] is not None), None)
     scores: dict[str, Any] = {"unanswered": float(found is None)}
-    if isinstance(task, Summaries):
+    if task.measure == "rougeL":
         scores |= rouge(found or "", doc["reference"])
         scores["bleu"] = (found or "", doc["reference"])
         return scores
@@ -116,38 +103,143 @@ def corpus_bleu(pairs: Sequence[tuple[str, str]]) -> float:
     return bleu([found for found, _ in pairs], [wanted for _, wanted in pairs])[0]
 
 
+def _metrics(task: Task) -> list[dict[str, Any]]:
+    is_summary = task.measure == "rougeL"
+    good = ["rougeL", "rouge1", "rouge2"] if is_summary else ["accuracy"]
+    bad = ["unanswered"] if is_summary else ["unanswered", "failed_programs"]
+    metrics: list[dict[str, Any]] = [
+        {"metric": name, "aggregation": "mean", "higher_is_better": name in good}
+        for name in good + bad
+    ]
+    if is_summary:
+        metrics.append({"metric": "bleu", "aggregation": corpus_bleu, "higher_is_better": True})
+    return metrics
+
+
 class HarnessTask(ConfigurableTask):  # type: ignore[misc]
-    """A task whose questions may be asked in several forms."""
+    """A task whose questions may be asked in several forms, each with shots of its own."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         settings = {name: value for name, value in config.items() if name != "class"}
-        summary = isinstance(TASKS[settings["metadata"]["benchmark"]], Summaries)
-        means = ["unanswered", "accuracy", "failed_programs"]
-        if summary:
-            means = ["unanswered", "rougeL", "rouge1", "rouge2"]
-        metrics: list[dict[str, Any]] = [
-            {"metric": name, "aggregation": "mean", "higher_is_better": name in means[1:2]}
-            for name in means
-        ]
-        if summary:
-            metrics.append({"metric": "bleu", "aggregation": corpus_bleu, "higher_is_better": True})
-        super().__init__(config={**settings, "metric_list": metrics})
+        self.benchmark = TASKS[settings["dataset_kwargs"]["benchmark"]]
+        self.settings: HarnessSettings = read_settings(settings["task"], settings["metadata"])
+        super().__init__(config={**settings, "metric_list": _metrics(self.benchmark)})
 
-    def construct_requests(self, doc: Any, ctx: Any, **given: Any) -> list[Any]:
-        """Make a request for each form: the context of the first, with what it asks replaced."""
-        chat = given.pop("chat_template", None)
-        with_chat = given.pop("apply_chat_template", False)
-        contexts = [ctx]
-        for text in doc["asked"][1:]:
-            turn = [{"role": "user", "content": text}]
-            contexts.append(chat(turn) if with_chat and chat is not None else text)
+    def download(self, dataset_kwargs: Any = None, **_: Any) -> None:
+        """Read the questions, as the harness's documents."""
+        from datasets import Dataset
+
+        task, settings = self.benchmark, self.settings
+        forms = task.forms(settings.form)
+        with _by_their_option():
+            self.questions = task.questions(settings.data)
+        if "pot" in forms:  # refused now, not after all is generated
+            find_backend(unconfined=settings.confirm_run_unsafe_code)
+        jail = {
+            "seconds": float(settings.program_seconds),
+            "megabytes": settings.program_megabytes,
+            "unconfined": settings.confirm_run_unsafe_code,
+        }
+        rows = [
+            {
+                "index": index,
+                "task": task.name,
+                "question": question.text,
+                "reference": question.reference,
+                "forms": list(forms),
+                "asked": [task.ask(question, form) for form in forms],
+                "jail": jail,
+            }
+            for index, question in enumerate(self.questions)
+        ]
+        self.dataset = {"test": Dataset.from_list(rows)}
+
+    def build_all_requests(self, *, cache_requests: bool = False, **given: Any) -> None:
+        """Write all prompts, anew: lm-eval's cache of them does not know its ``--metadata``."""
+        super().build_all_requests(**given)
+
+    def fewshot_docs(self) -> None:
+        """Give none: shots are read where they are asked for, by ``showable``."""
+
+    @cached_property
+    def shots(self) -> list[Question]:
+        """All that may be shown."""
+        forms = self.benchmark.forms(self.settings.form)
+        with _by_their_option():
+            return showable(self.benchmark, forms, self.settings.data, self.questions)
+
+    def fewshot_context(self, doc: Any, num_fewshot: int = 0, **given: Any) -> list[str]:
+        """Write for each form of a question what the model goes on from.
+
+        Raises
+        ------
+        MissingArtifact, DataError
+            Shots are asked for, and there is no train split, or it cannot be read.
+        RecipeError
+            There are fewer shots than asked for, or the settings contradict each other.
+        """
+        if num_fewshot > len(self.shots if num_fewshot else ()):
+            raise RecipeError(
+                f"{self.config.task}: --num_fewshot is {num_fewshot}, and the train split has "
+                f"{len(self.shots)} rows to show"
+            )
+        shots = self.fewshot_rnd.sample(self.shots, num_fewshot) if num_fewshot else []
+        chat = given.get("chat_template") if given.get("apply_chat_template") else None
+        if chat is not None and self.settings.template is not None:
+            raise RecipeError(
+                f"{self.config.task}: --metadata template is {self.settings.template}, and "
+                "--apply_chat_template writes prompts by the model's own: give one of the two"
+            )
+        task, contexts = self.benchmark, []
+        for form, asked in zip(doc["forms"], doc["asked"], strict=True):
+            shown = [(task.ask(shot, form), task.show(shot, form) or "") for shot in shots]
+            turns = [*shown, (asked, "")]
+            contexts.append(
+                self._written(
+                    turns, given.get("system_instruction"), chat, given.get("fewshot_as_multiturn")
+                )
+            )
+        return contexts
+
+    def _written(
+        self,
+        turns: Sequence[tuple[str, str]],
+        system: str | None,
+        chat: Callable[[list[dict[str, str]]], str] | None,
+        multiturn: bool | None,
+    ) -> str:
+        """Write questions and answers, and a question without one, as one prompt."""
+        if chat is not None and multiturn:
+            messages = [
+                {"role": role, "content": text}
+                for turn in turns
+                for role, text in zip(("user", "assistant"), turn, strict=True)
+            ][:-1]
+        else:
+            kind = self.settings.template or ("plain" if len(turns) > 1 else "")
+            before, after = _BENEATH.get(kind, ("", ""))
+            text = "\n\n".join(f"{before}{asked}{after}{answer}" for asked, answer in turns)
+            messages = [{"role": "user", "content": text.rstrip("\n") if kind == "plain" else text}]
+        if system:
+            messages.insert(0, {"role": "system", "content": system})
+        if chat is not None:
+            return chat(messages)
+        return "\n\n".join(message["content"] for message in messages)
+
+    def construct_requests(self, doc: Any, ctx: Sequence[str], **given: Any) -> list[Any]:
+        """Make a request of each form's context."""
+        arguments = dict(self.config.generation_kwargs)
+        in_plain = self.settings.template is None and not given.get("apply_chat_template")
+        if self.config.num_fewshot and in_plain:
+            until = arguments["until"]
+            arguments["until"] = [*([until] if isinstance(until, str) else until), _NEXT_QUESTION]
         return [
             Instance(
                 request_type=self.OUTPUT_TYPE,
                 doc=doc,
-                arguments=(context, dict(self.config.generation_kwargs)),
+                arguments=(context, dict(arguments)),
                 idx=number,
-                **given,
+                metadata=given["metadata"],
             )
-            for number, context in enumerate(contexts)
+            for number, context in enumerate(ctx)
         ]

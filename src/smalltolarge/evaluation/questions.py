@@ -14,61 +14,52 @@ from smalltolarge.examples.problems import Flaw, place, shown
 
 SUFFIXES = (".jsonl", ".json", ".csv")
 _MAX_BYTES = 10_000_000
-_TRAIN = "train"
+DATA_OPTION = "--data FOLDER"
+"""How the command line is given the folder of the tasks' files."""
 
 
-def find_file(name: str, data: str | None) -> Path:
+def find_file(name: str, data: str | None, *, train: bool = False) -> Path:
     """Give the file of a task: ``data``, or in that folder NAME.jsonl or NAME.ANYTHING.jsonl.
 
-    JSON and CSV files are found, too.
+    JSON and CSV files are found, too. The train split is NAME.train.jsonl, which is no file of
+    questions to ask.
 
     Raises
     ------
     MissingArtifact
         There is none, or more than one.
     """
+    file = f"{name}.train.jsonl" if train else f"{name}.jsonl"
     if data is None:
         raise MissingArtifact(
-            f"task {name}: no copy on the hub is known. Give the folder of {name}.jsonl (question "
-            "and answer in every line) with --data."
+            f"task {name}: no copy on the hub is known. Give the folder of {file} (question and "
+            f"answer in every line) with {DATA_OPTION}."
         )
     folder = Path(data).expanduser()
     if folder.is_file():
         return folder
     if not folder.is_dir():
-        raise MissingArtifact(f"--data {printable(data, 200)}: there is no such folder")
+        raise MissingArtifact(f"{DATA_OPTION}: there is no folder {printable(data, 200)}")
     found = sorted(
         path
         for path in folder.iterdir()
         if path.name.split(".")[0] == name
-        and path.name.split(".")[1] != _TRAIN
         and path.suffix in SUFFIXES
+        and (path.name.split(".")[1] == "train") == train
         and path.is_file()
     )
     if len(found) != 1:
         what = "none" if not found else ", ".join(path.name for path in found)
         raise MissingArtifact(
-            f"task {name}: one file {name}.jsonl is needed in {printable(str(folder), 200)}; "
-            f"found {printable(what, 200)}"
+            f"task {name}: one file {file} is needed in {printable(str(folder), 200)}; found "
+            f"{printable(what, 200)}"
         )
     return found[0]
 
 
 def train_beside(file: Path) -> Path:
-    """Give the file of the train split beside one of questions: NAME.train.jsonl.
-
-    Raises
-    ------
-    MissingArtifact
-        There is none.
-    """
-    found = file.with_name(f"{file.name.split('.')[0]}.{_TRAIN}{file.suffix}")
-    if not found.is_file():
-        raise MissingArtifact(
-            f"few-shot prompts show the first rows of {printable(str(found), 200)}; there is no "
-            "such file"
-        )
-    return found
+    """Give the file of the train split beside one of questions; raises as ``find_file``."""
+    return find_file(file.name.split(".")[0], str(file.parent), train=True)
 
 
 def columns_of(file: Path) -> frozenset[str]:
@@ -110,7 +101,7 @@ def read_hub(name: str, configurations: str, splits: str) -> list[Question]:
     except Exception as error:  # offline, moved, gated: any of many
         raise MissingArtifact(
             f"{name} could not be had from the hub ({printable(str(error), 200)}). Give a folder "
-            "of files with --data."
+            f"of files with {DATA_OPTION}."
         ) from error
     return [_question(row, f"{name}, row {number}") for number, row in enumerate(rows, 1)]
 

@@ -52,6 +52,13 @@ class Task(ABC):
     request: str = "Let's write a program."
     """What asks for a program."""
 
+    long_name: str = ""
+
+    @property
+    def lm_eval_name(self) -> str:
+        """Its name in lm-eval, for a task of the table."""
+        return f"s2l_{(self.long_name or self.name).replace('-', '_')}"
+
     @abstractmethod
     def questions(self, data: str | None = None) -> list[Question]:
         """Give all questions, always in the same order; ``data`` is the folder of its files."""

@@ -45,6 +45,8 @@ class Problems(Task):
     request: str = Task.request
     file: Path | None = None
     """The file, whatever the folder of data; None: it is found there by the name."""
+    long_name: str = ""
+    """Its name beside other tasks, where ``name`` alone could be taken for something else."""
 
     def files(self, data: str | None = None) -> list[Path]:
         """Give the file of the questions; none where they come from the hub."""
@@ -107,6 +109,7 @@ class Summaries(Task):
     about: str
     measure: str = "rougeL"
     file: Path | None = None
+    hub: None = None
 
     def files(self, data: str | None = None) -> list[Path]:
         """Give the file of the pairs."""
@@ -157,7 +160,7 @@ _MATHS = (
         "math", "competition problems; LaTeX answers", "latex",
         ("EleutherAI/hendrycks_math",
          "algebra,counting_and_probability,geometry,intermediate_algebra,number_theory,prealgebra,"
-         "precalculus", "test"),
+         "precalculus", "test"), long_name="hendrycks_math",
     ),
     Problems("numglue", "numbers, words or a choice", "numglue"),
     Problems(
@@ -176,14 +179,17 @@ _SUMMARIES = (
 )
 _ALL: tuple[Problems | Summaries, ...] = (*_MATHS, *_SAMPLES, *_SUMMARIES)
 TASKS: Mapping[str, Problems | Summaries] = {task.name: task for task in _ALL}
+_KNOWN = {**TASKS, **{task.lm_eval_name: task for task in _ALL}}
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "s2l_math": tuple(task.name for task in _MATHS),
     "s2l_sample": tuple(task.name for task in _SAMPLES),
+    "s2l_summaries": tuple(task.name for task in _SUMMARIES),
 }
 
 
 def find_tasks(names: Sequence[str]) -> list[Task]:
-    """Give tasks by their names, each once: those of a group, FILE.jsonl, my_package.module:Class.
+    """Give tasks, each once, by their names, here or in lm-eval, or by those of groups, and
+    FILE.jsonl and my_package.module:Class.
 
     Raises
     ------
@@ -195,7 +201,7 @@ def find_tasks(names: Sequence[str]) -> list[Task]:
     found: dict[str, Task] = {}
     for named in names:
         for one in GROUPS.get(named, (named,)):
-            task = TASKS[one] if one in TASKS else _from_outside(one)
+            task = _KNOWN[one] if one in _KNOWN else _from_outside(one)
             if found.setdefault(task.name, task) != task:
                 raise RecipeError(f"two tasks are named {printable(task.name)}: rename one")
     return list(found.values())
@@ -213,7 +219,7 @@ def _from_outside(name: str) -> Task:
     path = Path(name).expanduser()
     if path.suffix in SUFFIXES:
         return _of_file(path)
-    near = difflib.get_close_matches(name, [*TASKS, *GROUPS], n=1)
+    near = difflib.get_close_matches(name, [*_KNOWN, *GROUPS], n=1)
     hint = f"did you mean {near[0]}?" if near else "s2l tasks lists them."
     raise RecipeError(
         f"there is no task {printable(name)!r}; {hint} A file of questions (FILE.jsonl) or "

@@ -7,7 +7,7 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 from smalltolarge.lm.features import embed, score_alone
-from smalltolarge.lm.generation import Answerer, Completion, check_room
+from smalltolarge.lm.generation import Answerer, Completion
 from smalltolarge.lm.models import SCRATCH
 from smalltolarge.lm.plan import Plan
 from smalltolarge.lm.recording import Recording, record
@@ -24,7 +24,6 @@ __all__ = [
     "Prepared",
     "Recording",
     "Target",
-    "check_room",
     "embed",
     "prepare",
     "read_weights",

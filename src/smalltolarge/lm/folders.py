@@ -8,7 +8,6 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 from smalltolarge.errors import (
-    DataError,
     IntegrityError,
     MissingArtifact,
     RefusedForSafety,
@@ -88,8 +87,6 @@ def check_folder(folder: Path, name: str, *, weights: bool) -> None:
         return
     if not (folder / "config.json").is_file():
         raise MissingArtifact(f"{name} has no config.json: it is not a model folder")
-    if (folder / "adapter_config.json").is_file():
-        raise DataError(f"{name} is an adapter; merge it into its model and give that folder")
     if any(folder.glob("*.safetensors")):
         return
     pickled = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLED)

@@ -112,6 +112,39 @@ class Answerer:
             prompts.append(np.array(ids if begins else prefix + ids, dtype=np.int32))
         return prompts
 
+    def check_room(self, prompts: Sequence[np.ndarray], max_new_tokens: int, task: str) -> None:
+        """Refuse a length of answers that leaves room for no prompt; warn where for some.
+
+        Raises
+        ------
+        RecipeError
+            No prompt fits beside an answer of ``max_new_tokens``.
+        """
+        positions = self.described.positions
+        lengths = [len(ids) for ids in prompts]
+        if positions is None or max(lengths) + max_new_tokens <= positions:
+            return
+        for_all, for_any = positions - max(lengths), positions - min(lengths)
+        told = (
+            f"--max-new-tokens is {max_new_tokens:,}, but {self.described.name} has room for "
+            f"{positions:,} tokens, a prompt and its answer together. That leaves "
+            f"{max(positions - max_new_tokens, 0):,} for the prompt, and those of {task} have "
+            f"{min(lengths):,} to {max(lengths):,}."
+        )
+        if for_any < 1:
+            advice = "Take a model with more positions."
+        elif for_all < 1:
+            advice = f"At most {for_any:,} new tokens leave room for its shortest prompts."
+        else:
+            advice = f"Give {for_all:,} or less, and all of them fit."
+        without = sum(length + max_new_tokens > positions for length in lengths)
+        if without == len(prompts):
+            raise RecipeError(f"{told} {advice}")
+        log.warning(
+            "%s %d of %d prompts do not fit: they count as unanswered and truncated. %s",
+            told, without, len(prompts), advice,
+        )  # fmt: skip
+
     @cached_property
     def _decoder(self) -> Tokenizer:
         return Tokenizer.from_str(self.tokenizer.text)
@@ -156,12 +189,9 @@ class Answerer:
 
         Raises
         ------
-        RecipeError
-            The model has no room for ``max_new_tokens`` after any prompt.
         OutOfSpace
             The memory does not suffice for a batch.
         """
-        check_room(self.described, max_new_tokens)
         check, bar = giving_back(check), bar or Step()
         device = find_device(self.settings.device)
         bfloat16 = uses_bfloat16(self.settings.precision, device)
@@ -209,15 +239,7 @@ class Answerer:
         rows = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
         if positions is None:
             return rows
-        fitting = [row for row in rows if len(prompts[row]) + max_new_tokens <= positions]
-        if len(fitting) < len(rows):
-            log.warning(
-                "%d of %d prompts leave no room for %d new tokens within the %d positions of %s; "
-                "they count as unanswered and truncated",
-                len(rows) - len(fitting), len(rows), max_new_tokens, positions,
-                printable(self.described.name),
-            )  # fmt: skip
-        return fitting
+        return [row for row in rows if len(prompts[row]) + max_new_tokens <= positions]
 
     def _continued(
         self,
@@ -267,16 +289,6 @@ class Answerer:
             end = next((place for place, token in enumerate(ids) if token in ends), None)
             answers.append(Completion(self._decoder.decode(ids[:end]), end is None))
         return answers
-
-
-def check_room(model: Model, max_new_tokens: int) -> None:
-    """Raise ``RecipeError`` where a model has no positions for so many new tokens."""
-    if model.positions is not None and max_new_tokens >= model.positions:
-        raise RecipeError(
-            f"max_new_tokens is {max_new_tokens}; {printable(model.name)} has {model.positions} "
-            f"positions for a question and its answer. Give fewer, for example "
-            f"{model.positions // 2}."
-        )
 
 
 def _digest(prompts: Sequence[np.ndarray], max_new_tokens: int) -> str:

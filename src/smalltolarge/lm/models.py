@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from smalltolarge.errors import (
     IntegrityError,
     MissingArtifact,
     RecipeError,
+    S2LError,
     printable,
 )
+from smalltolarge.lm import adapters
+from smalltolarge.lm.adapters import LoraAdapter
 from smalltolarge.lm.folders import check_folder
 from smalltolarge.lm.gguf import find_gguf, kept_copy
 from smalltolarge.lm.plan import Shape, keyed_number
@@ -66,11 +69,25 @@ class Model:
     """Commit of a hub model."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of every weight file."""
+    adapter: LoraAdapter | None = None
+    """What is added to the weights of ``folder``."""
+
+    @property
+    def own_folder(self) -> Path | None:
+        """The folder that was given: of an adapter its own, not that of its base."""
+        return self.folder if self.adapter is None else self.adapter.folder
+
+    @property
+    def tokenizer_folder(self) -> Path | None:
+        """Where its tokenizer is: beside an adapter, if one was saved there."""
+        own = self.own_folder
+        files = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+        return own if own is not None and any((own / f).is_file() for f in files) else self.folder
 
     @property
     def loaded_from(self) -> str:
         """What other programs load it by: its name on the hub, or else its folder."""
-        return self.name if self.folder is None or self.commit else str(self.folder)
+        return self.name if self.folder is None or self.commit else str(self.own_folder)
 
     @property
     def vocabulary(self) -> int:
@@ -130,7 +147,9 @@ def scratch_shape(name: str) -> ScratchShape:
 
 
 def pretrained_model(name: str, revision: str | None) -> Model:
-    """Describe a pretrained model; its folder is checked before transformers sees it.
+    """Describe a pretrained model, or a LoRA adapter with the model that it names as its base.
+
+    A folder is checked before transformers sees it.
 
     Raises
     ------
@@ -141,14 +160,35 @@ def pretrained_model(name: str, revision: str | None) -> Model:
     IntegrityError
         Its configuration cannot be read.
     DataError
-        Its model cannot predict the next token.
+        Its model cannot predict the next token, or its adapter is not one that is merged here.
+    RecipeError
+        An adapter is given, and PEFT is not installed.
     """
     folder, commit = locate(name, revision)
+    if adapters.is_adapter(folder):
+        return _adapted(folder, name, commit)
     check_folder(folder, name, weights=True)
     config = read_config(folder, name)
     shape_of(Model(name, config, folder))  # a model that will not do is refused here, not late
     weights = {file.name: store.digest(file) for file in sorted(folder.glob("*.safetensors"))}
     return Model(name, config, folder, commit, weights)
+
+
+def _adapted(folder: Path, name: str, commit: str | None) -> Model:
+    adapter = adapters.read_adapter(folder, name)
+    adapters.check_peft(adapter)
+    log.info("%s is an adapter of %s", name, printable(adapter.base, 200))
+    try:
+        if adapters.is_adapter(locate(adapter.base, adapter.revision)[0]):
+            raise DataError("it is an adapter itself")
+        base = pretrained_model(adapter.base, adapter.revision)
+    except S2LError as error:
+        raise type(error)(
+            f"{name} is an adapter of {printable(adapter.base, 200)}, as its "
+            f"{adapters.CONFIGURATION} says, and that cannot be taken: {error}"
+        ) from error
+    weights = {**base.weights, adapters.WEIGHTS: store.digest(folder / adapters.WEIGHTS)}
+    return replace(base, name=name, commit=commit, weights=weights, adapter=adapter)
 
 
 def read_config(folder: Path, name: str) -> Any:
@@ -315,7 +355,10 @@ def load(described: Model, seed: int) -> Any:
             f"{'; '.join(told)}. Fetch the model again, or give one whose config.json and weights "
             "belong together."
         )
-    return model
+    if described.adapter is None:
+        return model
+    with quiet():
+        return adapters.merged(model, described.adapter)
 
 
 @contextmanager

@@ -203,7 +203,7 @@ def _train(
 
 def _copy_tokenizer(prepared: Prepared, folder: Path) -> None:
     """Put the tokenizer's files beside the model, and the template that was trained with."""
-    settings, source = prepared.settings, prepared.model.folder
+    settings, source = prepared.settings, prepared.model.tokenizer_folder
     if settings.tokenizer is not None:
         source = locate(settings.tokenizer)[0]
     if source is not None and source.is_dir():

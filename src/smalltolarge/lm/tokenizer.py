@@ -190,8 +190,8 @@ def given_tokenizer(settings: ModelSettings, model: Model | None) -> ModelTokeni
             check_folder(path, settings.tokenizer, weights=False)
         found = read_tokenizer(path, settings.tokenizer)
     else:
-        assert model is not None and model.folder is not None
-        found = read_tokenizer(model.folder, model.name)
+        assert model is not None and model.tokenizer_folder is not None
+        found = read_tokenizer(model.tokenizer_folder, model.name)
     return with_template(found, settings)
 
 

@@ -96,6 +96,7 @@ def _evaluate(
     if todo:
         exam.confine(unconfined=unconfined)
         answerer = _load(recipe, watch)
+        exam.check_room(answerer)
         facts = {"inputs": inputs, "commit": answerer.described.commit, "overlaps": overlaps}
         experiment.lay_down(run, recipe, facts, {})
         for task in todo:
@@ -146,9 +147,7 @@ def _load(recipe: EvaluateRecipe, watch: Watch) -> Answerer:
     with watch.progress.step(LOADING, unit=""):
         from smalltolarge import lm
 
-        answerer = lm.Answerer.load(recipe.model, recipe.answering)
-    lm.check_room(answerer.described, recipe.evaluation.max_new_tokens)
-    return answerer
+        return lm.Answerer.load(recipe.model, recipe.answering)
 
 
 def _bertscore(
