@@ -118,6 +118,7 @@ def _pickled(folder: Path) -> None:
         (_set(peft_type="IA3"), DataError, "kind IA3.*\n.*AutoPeftModelForCausalLM"),
         (_set(init_lora_weights="pissa"), DataError, "'init_lora_weights': \"pissa\""),
         (_set(megatron_config={"a": 1}), DataError, "'megatron_config'"),
+        (_set(layer_replication=[[0, 2], [0, 2]]), DataError, "'layer_replication'"),
         (_set(r=3), IntegrityError, "does not fit .*base"),
         (_set(target_modules=["q_proj"]), IntegrityError, "unexpected .*mlp"),
         (_set(modules_to_save=["lm_head"]), IntegrityError, r"1 missing .*lm_head"),

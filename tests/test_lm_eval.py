@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from smalltolarge.errors import MissingArtifact, RecipeError
-from smalltolarge.evaluation.tasks import GROUPS, LM_EVAL, TASKS, find_tasks
+from smalltolarge.evaluation.exam import showable
+from smalltolarge.evaluation.tasks import GROUPS, LM_EVAL, TASKS, Problems, find_tasks
 
 ASKED: list[dict[str, Any]] = [
     {"question": "Ann has 3 pens and buys 4. How many has she?", "answer": 7},
@@ -193,3 +195,22 @@ def test_missing_questions_are_asked_for_by_the_option_of_each_door(tmp_path: Pa
     (tmp_path / "svamp.train.jsonl").write_text(json.dumps(SHOWN[1]) + "\n")
     with pytest.raises(MissingArtifact, match="one file svamp.jsonl is needed .* found none"):
         TASKS["svamp"].questions(str(tmp_path))
+
+
+def test_shots_come_from_the_train_split_of_a_data_set_unless_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    for split, rows in {"train": SHOWN[:2], "test": ASKED[:1]}.items():
+        lines = [
+            json.dumps({"question": row["question"], "answer": str(row["answer"])}) for row in rows
+        ]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+    task = Problems("sums", "sums", "number", (str(tmp_path), "", "test"))
+    asked = task.questions(None)
+    assert [one.text for one in asked] == [ASKED[0]["question"]]
+    (shown,) = showable(task, ["direct"], None, asked)
+    assert (shown.text, task.show(shown, "direct")) == (SHOWN[1]["question"], SHOWN[1]["answer"])
+    both = replace(task, hub=(str(tmp_path), "", "train+test"))
+    with pytest.raises(MissingArtifact, match=r"among the questions asked.* sums.train.jsonl"):
+        showable(both, ["direct"], None, asked)

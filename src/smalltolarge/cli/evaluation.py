@@ -19,8 +19,8 @@ def evaluate(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A causal language model: a folder with safetensors, a GGUF file, a hub name, or "
-            "smollm2-135m (which is installed as a package).",
+            help="A causal language model: a folder with safetensors, of a model or of a LoRA "
+            "adapter, a GGUF file, a hub name, or smollm2-135m (which is installed as a package).",
         ),
     ],
     task: Annotated[
@@ -100,7 +100,7 @@ def tasks(
       "$(s2l tasks --path)"
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from smalltolarge.evaluation.tasks import GROUPS, LM_EVAL, TASKS
 
@@ -108,10 +108,12 @@ def tasks(
         print(LM_EVAL)
         return
     console = Console(highlight=False)
-    table = Table("task", "what it asks", "data without --data", "in lm-eval")
+    table = Table(Column("task", no_wrap=True), "what it asks", "data without --data")
     for task in TASKS.values():
-        source = task.hub[0] if task.hub else "none: give --data"
-        table.add_row(task.name, task.about, source, task.lm_eval_name)
+        table.add_row(task.name, task.about, task.hub[0] if task.hub else "none: give --data")
     console.print(table)
+    console.print("Groups, here and in lm-eval:")
     for name, members in GROUPS.items():
-        console.print(f"{name} is a group, here and in lm-eval: {', '.join(members)}", markup=False)
+        console.print(f"  {name}: {', '.join(members)}", markup=False, soft_wrap=True)
+    others = ", ".join(f"{t.name} is {t.lm_eval_name}" for t in TASKS.values() if t.long_name)
+    console.print(f"In lm-eval a task is s2l_NAME with _ for -, and {others}.", soft_wrap=True)

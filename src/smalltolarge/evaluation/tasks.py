@@ -13,6 +13,7 @@ from smalltolarge.errors import MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
 from smalltolarge.evaluation.equivalence import is_equal
 from smalltolarge.evaluation.questions import (
+    DATA_OPTION,
     SUFFIXES,
     columns_of,
     find_file,
@@ -77,9 +78,15 @@ class Problems(Task):
         files = self.files(data)
         if files:
             return read_file(train_beside(files[0]))
-        if self.hub is None or "train" in self.hub[2].split("+"):
-            return super().train(data)
-        return read_hub(*self.hub[:2], "train")
+        assert self.hub is not None
+        name, configurations, splits = self.hub
+        if "train" in splits.split("+"):
+            raise MissingArtifact(
+                f"task {self.name}: the train split of {name} is among the questions asked, so no "
+                f"other rows are known. Give the folder of {self.name}.jsonl and "
+                f"{self.name}.train.jsonl with {DATA_OPTION}."
+            )
+        return read_hub(name, configurations, "train")
 
     def read(self, completion: str, question: Question) -> str | None:
         """Give the answer that a completion in words states."""

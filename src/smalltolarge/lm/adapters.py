@@ -27,7 +27,6 @@ _KEPT = {
     "ensure_weight_tying",
     "exclude_modules",
     "fan_in_fan_out",
-    "layer_replication",
     "layers_pattern",
     "layers_to_transform",
     "lora_alpha",
