@@ -39,6 +39,14 @@ def test_help_imports_nothing_heavy() -> None:
     assert not modules_after(program) & set(HEAVY)
 
 
+def test_a_select_run_imports_nothing_of_evaluation() -> None:
+    loaded = modules_after("import smalltolarge.cli.subsets, smalltolarge.verbs, smalltolarge.lm")
+    rooms = {".".join(name.split(".")[:2]) for name in loaded}
+    assert "smalltolarge.experiment" in rooms
+    assert not rooms & {"smalltolarge.evaluation", "smalltolarge.comparison"}
+    assert not rooms & {"smalltolarge.wordproblems", "smalltolarge.clinical"}
+
+
 def test_the_package_itself_imports_nothing_of_its_own() -> None:
     loaded = modules_after("import smalltolarge")
     assert not {name for name in loaded if name.startswith("smalltolarge.")}
