@@ -133,8 +133,10 @@ def test_a_dry_run_lists_the_arms_and_writes_nothing(tmp_path: Path, tiny: Path,
         (["budgets=['2M-tokens']"], 2, "in tokens"),
         (["budgets=[91]"], 2, "budgets.0"),
         (["budgets=['91']"], 3, "only 90 can be used"),
-        (["evaluation.held_out=[]"], 2, "suites, tasks or held_out are needed"),
-        (["evaluation.suites=[nowhere]"], 4, "no suite of questions at nowhere"),
+        (["evaluation.held_out=[]"], 2, "tasks or held_out are needed"),
+        (["evaluation.tasks=[nowhere.jsonl]"], 4, "task nowhere.jsonl: there is no such file"),
+        (["evaluation.tasks=[gsm9k]"], 2, "did you mean gsm8k?"),
+        (["evaluation.tasks=['os:system']"], 7, "--trust-code"),
         (["target"], 2, "NAME=VALUE is needed"),
         (["data.x=1"], 2, "data is no section"),
         (["target.trainer=own", "target.lora_rank=4"], 2, "only trainer trl can do that"),
@@ -254,11 +256,9 @@ def test_arms_are_scored_on_tasks_with_programs_in_a_jail(s2l: Cli, tiny: Path) 
     for file in run.glob("arm-*.json"):
         arm = json.loads(file.read_text())
         assert len(arm["scores"]["svamp"]) == 4
-        assert 0 <= arm["failed_programs"]["svamp"] <= 4
+        assert 0 < sum(arm["failed_programs"]["svamp"].values()) <= 4
     answers = [json.loads(line) for line in next(run.glob("answers-*.jsonl")).open()]
-    assert {row["prompt"].partition(" Let")[0] for row in answers} == {
-        row["question"] for row in rows
-    }
+    assert [row["question"] for row in answers] == [row["question"] for row in rows]
     assert any(row["failed_program"] is not None for row in answers)
     assert "svamp" in (run / "table.md").read_text()
     (folder / "svamp.jsonl").write_text(json.dumps(rows[0]) + "\n")

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smalltolarge.evaluation.completions import program_of, spoken
+from smalltolarge.evaluation.task import Question
 from smalltolarge.evaluation.tasks import TASKS
 
 SPOKEN = {
@@ -68,11 +69,12 @@ def test_what_is_thought_and_what_follows_the_turn_is_not_said(name: str) -> Non
 
 def test_a_draft_in_a_thought_is_no_answer() -> None:
     task = TASKS["gsm8k"]
-    assert task.find("<think>\nThe answer is 7. But wait, is", "") is None
-    assert task.find("The answer is 3.</think>\nThe answer is 7.", "") == "7"
+    nothing = Question("", "")
+    assert task.read("<think>\nThe answer is 7. But wait, is", nothing) is None
+    assert task.read("The answer is 3.</think>\nThe answer is 7.", nothing) == "7"
     summary = TASKS["radiology_impression"]
-    assert summary.find("<think>Lungs?</think>\nClear lungs.<|eot_id|>", "") == "Clear lungs."
-    assert summary.find("<think>Lungs are cl", "") is None
+    assert summary.read("<think>Lungs?</think>\nClear lungs.<|eot_id|>", nothing) == "Clear lungs."
+    assert summary.read("<think>Lungs are cl", nothing) is None
 
 
 P = "x = 7\nprint(x)"

@@ -1,4 +1,4 @@
-"""The page on adding a method is true."""
+"""The page on adding a method or a task is true."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from smalltolarge.selection import Evidence, find_selector
 from tests.conftest import Cli
 from tests.test_selection import make_pool
+from tests.test_tasks import examined
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 
@@ -62,3 +63,16 @@ def test_the_method_of_the_page_chooses_on_the_command_line_without_a_proxy(
 def test_the_page_names_all_that_a_method_may_need() -> None:
     for kind in Evidence:
         assert f"`Evidence.{kind.name}`" in PAGE.read_text()
+
+
+def test_the_task_of_the_page_is_asked_and_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = re.findall(r'```python title="parity\.py"\n(.*?)```', PAGE.read_text(), re.DOTALL)
+    (kind,) = (node for node in ast.parse(block).body if isinstance(node, ast.ClassDef))
+    assert len([line for line in ast.unparse(kind).splitlines() if line.strip()]) <= 10
+    (tmp_path / "parity.py").write_text(block)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    score, answers, model = examined(lambda asked: "Odd.", "parity:Parity", form="direct")
+    assert (score.task, score.value, score.unanswered) == ("parity", 0.5, 0)
+    assert model.asked[0][-1].content == answers[0].question == "Is 90 even or odd?"

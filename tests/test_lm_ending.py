@@ -62,7 +62,7 @@ def trained_in(folder: Path, target: str, **settings: Any) -> Target:
 
 def asked(answerer: Answerer) -> list[tuple[str, bool]]:
     found = answerer.answers(QUESTIONS, max_new_tokens=32, batch_size=4)
-    return [(one.text, one.is_cut) for one in found]
+    return [(one.text, one.is_truncated) for one in found]
 
 
 def stops_of(folder: Path) -> list[int]:
@@ -115,7 +115,9 @@ def test_a_template_that_does_not_take_every_conversation_is_taken_along(tmp_pat
     trained.save(tmp_path / "target")
     again = Answerer.load(str(tmp_path / "target"), ModelSettings(threads=1))
     found = again.answers([[told, *one] for one in QUESTIONS], max_new_tokens=32, batch_size=2)
-    assert [(one.text, one.is_cut) for one in found] == [(answer, False) for answer in ANSWERS]
+    assert [(one.text, one.is_truncated) for one in found] == [
+        (answer, False) for answer in ANSWERS
+    ]
 
 
 @pytest.mark.parametrize(

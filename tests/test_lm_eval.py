@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from lm_eval.tasks import TaskManager
 
-from smalltolarge.assessment import tasks_folder
 from smalltolarge.errors import MissingArtifact, RecipeError
-from smalltolarge.evaluation.shots import load_shots
-from smalltolarge.evaluation.tasks import GROUPS, TASKS, Benchmark, find_tasks
+from smalltolarge.evaluation.exam import showable
+from smalltolarge.evaluation.tasks import GROUPS, LM_EVAL, TASKS, Problems, find_tasks
 
 ASKED: list[dict[str, Any]] = [
     {"question": "Ann has 3 pens and buys 4. How many has she?", "answer": 7},
@@ -47,9 +46,7 @@ def data(tmp_path: Path) -> Path:
 
 def load(name: str, **metadata: Any) -> Any:
     """Give a task as lm-eval builds it."""
-    manager = TaskManager(
-        include_path=str(tasks_folder()), include_defaults=False, metadata=metadata
-    )
+    manager = TaskManager(include_path=str(LM_EVAL), include_defaults=False, metadata=metadata)
     return manager.load(name)["tasks"][name]
 
 
@@ -69,7 +66,7 @@ def prompts(task: Any, shots: int = 0, seed: int = 1, **given: Any) -> list[list
 
 
 def test_tasks_and_groups_have_the_same_names_in_lm_eval() -> None:
-    known = TaskManager(include_path=str(tasks_folder()), include_defaults=False)
+    known = TaskManager(include_path=str(LM_EVAL), include_defaults=False)
     assert known.all_subtasks == sorted(task.lm_eval_name for task in TASKS.values())
     assert known.all_groups == sorted(GROUPS)
     assert len(known.all_tasks) == len(TASKS) + len(GROUPS)
@@ -209,11 +206,11 @@ def test_shots_come_from_the_train_split_of_a_data_set_unless_it_is_asked(
             json.dumps({"question": row["question"], "answer": str(row["answer"])}) for row in rows
         ]
         (tmp_path / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
-    task = Benchmark("sums", "sums", "number", (str(tmp_path), "", "test"))
-    asked = [question for question, _ in task.questions(None)]
-    assert asked == [ASKED[0]["question"]]
-    shown = (SHOWN[1]["question"], SHOWN[1]["answer"])
-    assert load_shots(task, ["direct"], None, asked) == [{"direct": shown}]
+    task = Problems("sums", "sums", "number", (str(tmp_path), "", "test"))
+    asked = task.questions(None)
+    assert [one.text for one in asked] == [ASKED[0]["question"]]
+    (shown,) = showable(task, ["direct"], None, asked)
+    assert (shown.text, task.show(shown, "direct")) == (SHOWN[1]["question"], SHOWN[1]["answer"])
     both = replace(task, hub=(str(tmp_path), "", "train+test"))
     with pytest.raises(MissingArtifact, match=r"among the questions asked.* sums.train.jsonl"):
-        load_shots(both, ["direct"], None, asked)
+        showable(both, ["direct"], None, asked)

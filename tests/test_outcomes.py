@@ -38,9 +38,9 @@ def result(
             seconds_selecting=0.1,
             seconds_evaluating=1.0,
             train_loss=2.0,
-            scores={"suite": list(scores)},
-            unanswered={"suite": 0},
-            cut={"suite": 0},
+            scores={"task": list(scores)},
+            unanswered={"task": 0},
+            truncated={"task": 0},
             losses={},
         ),
         **changes,  # type: ignore[arg-type]
@@ -156,10 +156,10 @@ def test_the_proxy_is_paid_for_by_what_the_subset_saves() -> None:
     assert "never" in to_markdown(dear)
 
 
-def test_without_suites_the_lower_balanced_loss_is_better() -> None:
+def test_without_tasks_the_lower_balanced_loss_is_better() -> None:
     def losing(method: str, seed: int, loss: float) -> ArmResult:
         losses = {"held-out": {"(all)": 9.0, "(balanced)": loss, "source": loss}}
-        return replace(result(method, seed), scores={}, unanswered={}, cut={}, losses=losses)
+        return replace(result(method, seed), scores={}, unanswered={}, truncated={}, losses=losses)
 
     table = table_of(
         *(losing("random", seed, 2.0 + seed / 100) for seed in range(3)),

@@ -279,7 +279,8 @@ def test_a_comparison_says_how_much_it_trains_on_overlaps(
     seen = [{"question": row["instruction"], "answer": 1} for row in rows[:3]]
     write(tmp_path / "seen.jsonl", seen)
     write(tmp_path / "new.jsonl", [{"question": "What is one?", "answer": 1}])
-    evaluation = {"suites": ["seen.jsonl", "new.jsonl"], "questions": 1, "max_new_tokens": 1}
+    asked: dict[str, Any] = {"tasks": ["seen.jsonl", "new.jsonl"], "form": "direct"}
+    evaluation = {**asked, "max_new_tokens": 1}
     write_recipe(tmp_path, evaluation=evaluation, methods=["random"])
     assert "training rows overlap with seen;" in s2l("run", tiny, "--dry-run").stderr
     said = s2l("run", tiny, "--out", "all").stderr

@@ -15,7 +15,13 @@ import pytest
 import smalltolarge
 from smalltolarge.errors import BudgetError, DataError, RecipeError
 from smalltolarge.selection import S2L, Pool, RandomByLength
-from smalltolarge.settings import ProxySettings, ReadingSettings, TargetSettings
+from smalltolarge.settings import (
+    AskingSettings,
+    ModelSettings,
+    ProxySettings,
+    ReadingSettings,
+    TargetSettings,
+)
 from smalltolarge.trajectories import Trajectories
 from smalltolarge.verbs import keywords
 
@@ -159,6 +165,7 @@ KEYWORDS: dict[type[Any], tuple[type[Any], tuple[type[Any], ...]]] = {
     keywords.Recording: (ProxySettings, (ReadingSettings,)),
     keywords.Selecting: (S2L, (ProxySettings, ReadingSettings)),
     keywords.Training: (TargetSettings, (ReadingSettings,)),
+    keywords.Evaluating: (AskingSettings, (ModelSettings,)),
 }
 
 
@@ -168,8 +175,8 @@ def test_keywords_are_the_fields_of_the_settings(typed: type[Any]) -> None:
     wanted = {
         field.name: get_type_hints(kind)[field.name] for kind in kinds for field in fields(kind)
     }
-    if typed is keywords.Training:
-        del wanted["target"]
+    for apart in ("target", "tasks"):  # an argument of its own
+        wanted.pop(apart, None)
     lists = {name: Sequence[str] for name, hint in wanted.items() if hint == tuple[str, ...]}
     assert get_type_hints(typed) == wanted | lists
 
@@ -179,12 +186,23 @@ COMMANDS: dict[str, Callable[..., Any]] = runpy.run_path(
 )["commands"]()
 ONLY_TYPED = {"recipe", "assignments", "dry_run", "no_progress"}
 """What the command line asks for because everything there is typed in one line."""
-ELSEWHERE = {"no_gradients": "gradients"}
+ELSEWHERE = {"no_gradients": "gradients", "task": "tasks"}
 
 
 @pytest.mark.parametrize(
     "verb",
-    ["load", "record", "select", "show_text", "train", "run", "inspect", "export", "verify"],
+    [
+        "load",
+        "record",
+        "select",
+        "show_text",
+        "train",
+        "run",
+        "inspect",
+        "evaluate",
+        "export",
+        "verify",
+    ],
 )
 def test_a_verb_takes_in_python_what_its_command_takes(verb: str) -> None:
     function = getattr(smalltolarge, verb)

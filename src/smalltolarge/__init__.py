@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smalltolarge.errors import S2LError as S2LError
+    from smalltolarge.evaluation import Answer as Answer
+    from smalltolarge.evaluation import Question as Question
+    from smalltolarge.evaluation import Score as Score
+    from smalltolarge.evaluation import Task as Task
     from smalltolarge.examples import Examples as Examples
     from smalltolarge.results import Run as Run
     from smalltolarge.selection import Evidence as Evidence
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from smalltolarge.selection import Selector as Selector
     from smalltolarge.shown import Shown as Shown
     from smalltolarge.trajectories import Trajectories as Trajectories
+    from smalltolarge.verbs.evaluate import evaluate as evaluate
     from smalltolarge.verbs.export import export as export
     from smalltolarge.verbs.inspect import inspect as inspect
     from smalltolarge.verbs.load import load as load
@@ -35,16 +40,21 @@ if TYPE_CHECKING:
     from smalltolarge.verbs.verify import verify as verify
 
 _HOME = {
+    "Answer": "evaluation",
     "Evidence": "selection",
     "Examples": "examples",
     "Pool": "selection",
+    "Question": "evaluation",
     "Ranking": "selection",
     "Run": "results",
     "S2LError": "errors",
+    "Score": "evaluation",
     "Selection": "selection",
     "Selector": "selection",
     "Shown": "shown",
+    "Task": "evaluation",
     "Trajectories": "trajectories",
+    "evaluate": "verbs.evaluate",
     "export": "verbs.export",
     "inspect": "verbs.inspect",
     "load": "verbs.load",

@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +22,17 @@ from smalltolarge import examples as reading
 from smalltolarge import experiment, store
 from smalltolarge import recipe as recipes
 from smalltolarge.errors import MissingArtifact, RecipeError, printable
-from smalltolarge.evaluation import Suite, Task, TaskResult, find_suites
-from smalltolarge.evaluation.jail import Jails, Ran, find_backend
-from smalltolarge.evaluation.tasks import Benchmark, examine, find_tasks
+from smalltolarge.evaluation import Answer, Exam, Score
+from smalltolarge.evaluation.task import to_lines
 from smalltolarge.examples import Examples
-from smalltolarge.examples.overlap import Overlap, Questions, questions_of
-from smalltolarge.examples.table import Message
+from smalltolarge.examples.overlap import Questions, overlaps_by_name, questions_of
 from smalltolarge.outcomes import Arm, ArmResult, Table, tabulate
 from smalltolarge.progress import NotedProgress, Watch
 from smalltolarge.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
 from smalltolarge.report.comparison import to_csv, to_markdown
 from smalltolarge.results import Run
 from smalltolarge.selection import Budget, Pool
-from smalltolarge.settings import EvaluationSettings, ReadingSettings
+from smalltolarge.settings import EvaluationSettings
 from smalltolarge.wordproblems.files import write_sample_data
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ def run_comparison(
     Raises
     ------
     RecipeError, DataError, BudgetError
-        The settings, the data or a suite do not allow it; nothing has been trained then.
+        The settings, the data or a task do not allow it; nothing has been trained then.
     StaleArtifact
         ``folder`` belongs to something else.
     RefusedForSafety
@@ -62,18 +60,26 @@ def run_comparison(
     recipe = recipe.resolved()
     with experiment.hold(recipe, folder) as (run, recipe):
         _make_sample_data(recipe)
-        read, facts = experiment.load_once(run, recipe, watch)
-        suites = find_suites(recipe.evaluation.suites, recipe.evaluation.answer_by)
+        exam = Exam(recipe.evaluation)
+        held_out = [
+            experiment.input_of("held out", name)
+            for name in recipe.evaluation.held_out
+            if Path(name).expanduser().exists()
+        ]
+        besides = [*exam.inputs(), *held_out]
+        read, facts = experiment.load_once(run, recipe, watch, besides=besides)
         for budget in recipe.budgets:
             Budget.parse(budget).least_rows(len(read))
         stages = ["table", *(f"arm {arm.name}" for arm in _list_arms(recipe))]
         if all(run.is_done(stage) for stage in stages):
             log.info("%s is done: there is nothing to do", run.path)
             return Run.open(folder)
-        scorer = _Scorer(recipe.evaluation, suites, watch, unconfined)
+        exam.confine(unconfined=unconfined)
+        scorer = _Scorer(recipe.evaluation, exam, watch)
         overlaps = _find_overlaps(read, scorer, recipe.reading.overlap_words, watch)
         facts["overlaps"] = {name: len(ids) for name, ids in overlaps.items()}
         prepared = experiment.prepare(read, recipe.target, recipe.seed, watch)
+        scorer.check_room(prepared)
         recipe = recipes.settled(recipe, prepared.settings)
         used, trajectories = read, None
         if recipe.proxy is not None:
@@ -102,8 +108,7 @@ def plan_comparison(recipe: CompareRecipe, watch: Watch) -> tuple[Examples, list
     recipe = recipe.resolved()
     _make_sample_data(recipe)
     examples = experiment.load(recipe, watch)
-    suites = find_suites(recipe.evaluation.suites, recipe.evaluation.answer_by)
-    scorer = _Scorer(recipe.evaluation, suites, watch)
+    scorer = _Scorer(recipe.evaluation, Exam(recipe.evaluation), watch)
     _find_overlaps(examples, scorer, recipe.reading.overlap_words, watch)
     for budget in recipe.budgets:
         Budget.parse(budget).least_rows(len(examples))
@@ -120,24 +125,19 @@ def _make_sample_data(recipe: CompareRecipe) -> None:
 def _find_overlaps(
     examples: Examples, scorer: _Scorer, n_words: int, watch: Watch
 ) -> dict[str, np.ndarray]:
-    """Give the ids of the examples that overlap with each suite or held-out set, and say so."""
-    asked = scorer.asked()
+    """Give the ids of the examples that overlap with each task or held-out set, and say so."""
     with watch.progress.step("looking for test questions", len(examples)) as step:
-        overlap = Overlap(asked.values(), n_words, watch.check)
-        hits = overlap.find(examples, step.advance)
-    found = {}
-    for source, name in enumerate(asked):
-        rows = [hit.row for hit in hits if hit.source == source]
-        found[name] = examples.ids[rows]
+        found = overlaps_by_name(examples, scorer.asked(), n_words, watch.check, step.advance)
+    for name, rows in found.items():
         if rows:
             log.warning(
                 "%s of the %s training rows overlap with %s; reading.exclude_overlap in the recipe "
                 "leaves such rows out",
                 f"{len(rows):,}", f"{len(examples):,}", printable(name),
             )  # fmt: skip
-    if not hits:
+    if not any(found.values()):
         log.info("no training row overlaps with what the targets are scored on")
-    return found
+    return {name: examples.ids[rows] for name, rows in found.items()}
 
 
 def _list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
@@ -202,7 +202,8 @@ class _Arms:
         training = self.run.path / "target"
         target = lm.train(prepared, folder=training, progress=progress, check=self.watch.check)
         began = time.monotonic()
-        results, losses = self.scorer.score(target, progress)
+        kept = self.run.path / "answering" / arm.name
+        results, losses = self.scorer.score(target, progress, kept)
         facts = target.facts
         result = ArmResult(
             arm=arm,
@@ -214,32 +215,40 @@ class _Arms:
             seconds_selecting=ranked.seconds,
             seconds_evaluating=round(time.monotonic() - began, 3),
             train_loss=facts["train_loss"],
-            scores={one.task: one.scores for one in results},
-            unanswered={one.task: one.unanswered for one in results},
-            cut={one.task: one.cut for one in results},
-            failed_programs={one.task: one.failed_programs for one in results},
+            scores={score.task: [one.score for one in answers] for score, answers in results},
+            unanswered={score.task: score.unanswered for score, _ in results},
+            truncated={score.task: score.truncated for score, _ in results},
+            failed_programs={score.task: score.failed_programs for score, _ in results},
+            measures={score.task: score.measures for score, _ in results},
             losses=losses,
         )
         shared = {
             name: int(np.isin(ids, prepared.ids).sum()) for name, ids in self.overlaps.items()
         }
-        self._keep(arm, result, results, target, {"overlaps": shared})
+        self._keep(
+            arm,
+            result,
+            [one for _, answers in results for one in answers],
+            target,
+            {"overlaps": shared},
+        )
         store.remove_folder(training)
+        store.remove_folder(kept.parent)
 
     def _keep(
         self,
         arm: Arm,
         result: ArmResult,
-        results: list[TaskResult],
+        answers: list[Answer],
         target: Target,
         facts: Mapping[str, Any],
     ) -> None:
         path = self.run.path
         files = [f"arm-{arm.name}.json"]
         store.write_json(path / files[0], result.to_plain())
-        if results:
+        if answers:
             files.append(f"answers-{arm.name}.jsonl")
-            store.write_bytes(path / files[1], _answers(results))
+            store.write_bytes(path / files[1], to_lines(answers))
         if self.recipe.keep_targets and not (path / "targets" / arm.name).exists():
             target.save(path / "targets" / arm.name)
         self.run.commit(f"arm {arm.name}", files, facts)
@@ -295,123 +304,73 @@ def _ranking_table(pool: Pool, selection: Any) -> Any:
 class _Scorer:
     """The questions and held-out data of a comparison, read once."""
 
-    def __init__(
-        self,
-        settings: EvaluationSettings,
-        suites: list[Suite],
-        watch: Watch,
-        unconfined: bool = False,
-    ) -> None:
-        self.settings, self.watch, self.unconfined = settings, watch, unconfined
-        self.benchmarks = {
-            task: task.questions(settings.data)[: settings.questions]
-            for task in find_tasks(settings.tasks)
-        }
-        if any("pot" in task.forms(settings.form) for task in self.benchmarks):
-            log.info("programs run in: %s", find_backend(unconfined=unconfined))
-        self.tasks: list[tuple[Task, list[Any]]] = [
-            (suite, suite.questions()[: settings.questions]) for suite in suites
-        ]
-        self.suites = suites
-        self._of_suites = {suite.name for suite in suites}
+    def __init__(self, settings: EvaluationSettings, exam: Exam, watch: Watch) -> None:
+        self.settings, self.exam, self.watch = settings, exam, watch
         self.held_out: dict[str, Examples] = {}
         for name in settings.held_out:
-            self._hold_out(Path(name).name.partition(".")[0], name, ReadingSettings())
-        for suite in suites:
-            if suite.has_solutions:
-                columns = {"prompt": "question", "completion": "output"}
-                if suite.has_skills:
-                    columns["source"] = "skill"
-                how = ReadingSettings(format="prompt-completion", columns=columns)
-                self._hold_out(suite.name, str(suite.path), how)
+            self._hold_out(Path(name).name.partition(".")[0], name)
+        self.solved: set[str] = set()
+        """The tasks whose questions all have a worked solution."""
+        for name, questions in exam.questions.items():
+            if all(question.solution is not None for question in questions):
+                rows = [
+                    {"prompt": one.text, "completion": one.solution, "source": one.source}
+                    for one in questions
+                ]
+                self._hold_out(name, rows)
+                self.solved.add(name)
         self._prepared: dict[str, Prepared] = {}
 
-    def _hold_out(self, name: str, path: str, how: ReadingSettings) -> None:
+    def _hold_out(self, name: str, source: str | list[dict[str, Any]]) -> None:
         if name in self.held_out:
             raise RecipeError(f"evaluation: two sets of held-out data are named {printable(name)}")
-        found = reading.load(path, settings=how, check=self.watch.check)
+        found = reading.load(source, check=self.watch.check)
         if found.split is not None:
             raise RecipeError(
-                f"evaluation: held-out {printable(path, 200)} has the splits "
+                f"evaluation: held-out {printable(str(source), 200)} has the splits "
                 f"{', '.join(map(printable, found.split.among))}. Name the files of one."
             )
         self.held_out[name] = found
 
     def asked(self) -> dict[str, list[Questions]]:
-        """Give the questions of every suite, and the prompts of held-out data, by name."""
-        found: dict[str, list[Questions]] = {}
-        for suite in self.suites:
-            plain = replace(suite, answer_by="words").questions()  # without a request for code
-            found[suite.name] = [[(suite.name, [one.prompt[-1][1]]) for one in plain]]
-        for task, pairs in self.benchmarks.items():
-            found[task.name] = [[(task.name, [question]) for question, _ in pairs]]
-        solutions = {suite.name for suite in self.suites if suite.has_solutions}
+        """Give the questions of every task, and the prompts of held-out data, by name."""
+        found: dict[str, list[Questions]] = {
+            name: [[(name, [question.text]) for question in questions]]
+            for name, questions in self.exam.questions.items()
+        }
         for name, examples in self.held_out.items():
-            if name not in solutions:
+            if name not in self.solved:
                 label = f"{name} (held out)" if name in found else name
                 found[label] = list(questions_of(examples))
         return found
 
+    def check_room(self, prepared: Prepared) -> None:
+        """Refuse, before any training, answers that the target has no positions for."""
+        from smalltolarge import lm
+
+        asked = (prepared.model, prepared.tokenizer, prepared.template, prepared.settings)
+        self.exam.check_room(lm.Answerer(None, *asked))
+
     def score(
-        self, target: Target, progress: NotedProgress
-    ) -> tuple[list[TaskResult], dict[str, dict[str, float]]]:
-        """Score a target on everything."""
-        results = []
-        for task, questions in self.tasks:
-            prompts = [question.prompt for question in questions]
-            completions = self._ask(task.name, prompts, target, progress)
-            results.append(task.judge(completions, questions))
-        results += [
-            self._examine(task, pairs, target, progress) for task, pairs in self.benchmarks.items()
+        self, target: Target, progress: NotedProgress, kept: Path
+    ) -> tuple[list[tuple[Score, list[Answer]]], dict[str, dict[str, float]]]:
+        """Score a target on everything; completions are kept while it goes on."""
+        answerer = target.answerer
+        results = [
+            self.exam.examine(
+                task, answerer, progress=progress, check=self.watch.check, folder=kept
+            )
+            for task in self.exam.tasks
         ]
         losses = {}
         for name, examples in self.held_out.items():
             if name not in self._prepared:
-                found = target.prepared.of(examples)
-                asked = self.settings.questions if name in self._of_suites else None
-                self._prepared[name] = found.take(np.arange(len(found))[:asked])
+                self._prepared[name] = target.prepared.of(examples)
             prepared = self._prepared[name]
             with progress.step(f"scoring {name}", len(prepared)) as bar:
                 each = target.losses(prepared, check=self.watch.check, advance=bar.advance)
             losses[name] = _by_source(examples, prepared.ids, each)
         return results, losses
-
-    def _ask(
-        self,
-        name: str,
-        prompts: list[tuple[Message, ...]],
-        target: Target,
-        progress: NotedProgress,
-    ) -> list[tuple[str, bool]]:
-        """Give (completion, whether it is cut) for each prompt."""
-        with progress.step(f"answering {name}", len(prompts), "questions") as bar:
-            completions = target.answerer.answers(
-                prompts,
-                max_new_tokens=self.settings.max_new_tokens,
-                batch_size=self.settings.answers_at_once,
-                check=self.watch.check,
-                bar=bar,
-            )
-        return [(completion.text, completion.is_cut) for completion in completions]
-
-    def _examine(
-        self,
-        task: Benchmark,
-        pairs: list[tuple[str, str]],
-        target: Target,
-        progress: NotedProgress,
-    ) -> TaskResult:
-        def ask(prompts: list[tuple[Message, ...]]) -> list[tuple[str, bool]]:
-            return self._ask(task.name, prompts, target, progress)
-
-        def run(programs: list[str]) -> list[Ran]:
-            with (
-                progress.step(f"programs of {task.name}", len(programs), "programs") as bar,
-                Jails(find_backend(unconfined=self.unconfined)) as jails,
-            ):
-                return jails.run(programs, advance=bar.advance, check=self.watch.check)
-
-        return examine(task, pairs, self.settings.form, ask, run)
 
 
 def _by_source(examples: Examples, ids: np.ndarray, losses: np.ndarray) -> dict[str, float]:
@@ -424,24 +383,6 @@ def _by_source(examples: Examples, ids: np.ndarray, losses: np.ndarray) -> dict[
     }
     balanced = float(np.mean(list(means.values())))
     return {"(all)": float(losses.mean(dtype=np.float64)), "(balanced)": balanced, **means}
-
-
-def _answers(results: list[TaskResult]) -> bytes:
-    lines = []
-    for result in results:
-        for answer in result.answers:
-            row = {
-                "task": result.task,
-                "prompt": answer.question.prompt[-1][1],
-                "reference": answer.question.reference,
-                "completion": answer.completion,
-                "found": answer.found,
-                "score": answer.score,
-                "is_cut": answer.is_cut,
-                "failed_program": answer.failure,
-            }
-            lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    return "".join(lines).encode()
 
 
 def read_results(run: Run) -> list[ArmResult]:

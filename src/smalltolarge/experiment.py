@@ -17,7 +17,7 @@ import platform
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -38,7 +38,14 @@ from smalltolarge.errors import (
 from smalltolarge.examples import Examples
 from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features, write_features
 from smalltolarge.progress import Watch
-from smalltolarge.recipe import CompareRecipe, Recipe, RecordRecipe, SelectRecipe, TrainRecipe
+from smalltolarge.recipe import (
+    CompareRecipe,
+    DataRecipe,
+    Recipe,
+    RecordRecipe,
+    SelectRecipe,
+    TrainRecipe,
+)
 from smalltolarge.results import (
     Run,
     cluster_table,
@@ -103,7 +110,7 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def load(recipe: Recipe, watch: Watch) -> Examples:
+def load(recipe: DataRecipe, watch: Watch) -> Examples:
     """Read and check the data of a recipe, and say what it was taken for."""
     source = recipe.data[0] if len(recipe.data) == 1 else list(recipe.data)
     examples = reading.load(
@@ -114,13 +121,21 @@ def load(recipe: Recipe, watch: Watch) -> Examples:
 
 
 def load_once(
-    run: store.RunFolder, recipe: Recipe, watch: Watch, examples: Examples | None = None
+    run: store.RunFolder,
+    recipe: DataRecipe,
+    watch: Watch,
+    *,
+    examples: Examples | None = None,
+    besides: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[Examples, dict[str, Any]]:
-    """Read the data, unless they are read; give them, and what the manifest is to say of them."""
+    """Read the data, unless they are read; give them, and what the manifest is to say of them.
+
+    ``besides`` is what else is read, as ``input_of`` describes it.
+    """
     began = time.monotonic()
     examples = load(recipe, watch) if examples is None else examples
     facts: dict[str, Any] = {
-        "inputs": inputs(recipe, examples),
+        "inputs": [*inputs(recipe, examples), *besides],
         "format": examples.format,
         "columns": dict(examples.columns),
         "read": examples.n_read,
@@ -128,54 +143,55 @@ def load_once(
         "excluded": reasons(examples),
         "seconds": round(time.monotonic() - began, 3),
     }
-    before = run.facts("load")
-    if before is not None:
-        _refuse_changed_inputs(run.path, before.get("inputs", []), facts["inputs"])
+    refuse_changed_inputs(run, facts["inputs"])
     return examples, facts
 
 
-def inputs(recipe: Recipe, examples: Examples) -> list[dict[str, Any]]:
+def inputs(recipe: DataRecipe, examples: Examples) -> list[dict[str, Any]]:
     """Say what is read, with sizes and digests: the data, and the files and folders of a recipe."""
     given = [(kind, getattr(recipe, kind, None)) for kind in ("trajectories", "embeddings")]
     given += [("kept out", name) for name in recipe.reading.exclude_overlap]
-    if isinstance(recipe, CompareRecipe):
-        from smalltolarge.evaluation.tasks import find_tasks
-
-        given += [("suite", name) for name in recipe.evaluation.suites]
-        given += [
-            ("task", str(task.file(recipe.evaluation.data)))
-            for task in find_tasks(recipe.evaluation.tasks)
-            if recipe.evaluation.data is not None
-        ]
-        given += [("held out", name) for name in recipe.evaluation.held_out]
     if isinstance(recipe, CompareRecipe | TrainRecipe):
         given.append(("target", recipe.target.target))
-    found = [asdict(entry) for entry in examples.inputs]
-    for kind, name in given:
-        if name is not None and (path := Path(name).expanduser()).exists():
-            size = 0 if path.is_dir() else path.stat().st_size
-            sha256 = store.digest(path)
-            found.append({"path": name, "kind": kind, "size": size, "sha256": sha256})
-    return found
+    return [asdict(entry) for entry in examples.inputs] + [
+        input_of(kind, name) for kind, name in given if name and Path(name).expanduser().exists()
+    ]
+
+
+def input_of(kind: str, name: str) -> dict[str, Any]:
+    """Say of a file or folder that is read what it is, how large it is, and its digest."""
+    path = Path(name).expanduser()
+    size = 0 if path.is_dir() else path.stat().st_size
+    return {"path": name, "kind": kind, "size": size, "sha256": store.digest(path)}
 
 
 def begin(
     run: store.RunFolder, recipe: Recipe, examples: Examples, facts: Mapping[str, Any]
 ) -> None:
     """Lay down what the run is, now that its data and its budget are known to be good."""
+    lines = [json.dumps(row, ensure_ascii=False) for row in examples.excluded.to_pylist()]
+    lay_down(run, recipe, facts, {"excluded.jsonl": "".join(f"{line}\n" for line in lines)})
+
+
+def lay_down(
+    run: store.RunFolder, recipe: Recipe, facts: Mapping[str, Any], files: Mapping[str, str]
+) -> None:
+    """Write the recipe and the machine of a run that begins, and ``files``; once."""
     if run.is_done("load"):
         return
     store.write_bytes(run.path / "recipe.yaml", recipes.to_yaml(recipe).encode())
     store.write_json(run.path / "environment.json", _environment())
-    lines = [json.dumps(row, ensure_ascii=False) for row in examples.excluded.to_pylist()]
-    store.write_bytes(run.path / "excluded.jsonl", "".join(f"{line}\n" for line in lines).encode())
-    run.commit("load", ["excluded.jsonl"], facts)
+    for name, text in files.items():
+        store.write_bytes(run.path / name, text.encode())
+    run.commit("load", list(files), facts)
 
 
-def _refuse_changed_inputs(
-    folder: Path, before: list[dict[str, Any]], now: list[dict[str, Any]]
-) -> None:
-    then = {entry["path"]: entry for entry in before}
+def refuse_changed_inputs(run: store.RunFolder, now: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ``StaleArtifact`` where what is read is not what was read when the run began."""
+    facts = run.facts("load")
+    if facts is None:
+        return
+    then = {entry["path"]: entry for entry in facts.get("inputs", [])}
     today = {entry["path"]: entry for entry in now}
     changes = [
         f"  {path}: {_content(then.get(path))} then, {_content(today.get(path))} now"
@@ -184,12 +200,12 @@ def _refuse_changed_inputs(
     ]
     if changes:
         raise StaleArtifact(
-            f"the input changed since the run in {folder} began:\n" + "\n".join(changes) + "\n"
+            f"the input changed since the run in {run.path} began:\n" + "\n".join(changes) + "\n"
             "Put the old input back, or begin another run with --run."
         )
 
 
-def _content(entry: dict[str, Any] | None) -> str:
+def _content(entry: Mapping[str, Any] | None) -> str:
     return "absent" if entry is None else f"{entry['size']:,} bytes (sha256 {entry['sha256'][:12]})"
 
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -64,6 +64,8 @@ def _option(panel: str, kind: type[Any], name: str, words: str) -> inspect.Param
         parse, metavar = list[str], "ROLE=COLUMN" if name == "columns" else "NAME=VALUE"
     elif get_origin(hint) is tuple:
         parse, metavar = list[str], "COLUMN" if name == "ignore" else "FILES"
+    elif len(inner) > 1 and get_origin(inner[-1]) is Literal:
+        parse, metavar = str, "|".join(("INTEGER", *get_args(inner[-1])))
     elif inner and all(isinstance(part, str) for part in get_args(inner[0]) or inner):
         parse, metavar = str, "|".join(get_args(inner[0]) or inner)
     elif inner:

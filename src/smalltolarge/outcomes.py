@@ -1,4 +1,4 @@
-"""What came of a comparison: the result of every arm, and the table over all of them; of a task."""
+"""What came of a comparison: the result of every arm, and the table over all of them."""
 
 from __future__ import annotations
 
@@ -58,15 +58,17 @@ class ArmResult:
     seconds_evaluating: float
     train_loss: float | None
     scores: Mapping[str, Sequence[float]]
-    """By suite: the score of every question, 0 to 1."""
+    """By task: the score of every question, 0 to 1."""
     unanswered: Mapping[str, int]
-    """By suite: completions that state no answer."""
-    cut: Mapping[str, int]
-    """By suite: completions that reached the length limit."""
+    """By task: questions in whose completions no answer was found."""
+    truncated: Mapping[str, int]
+    """By task: questions of which a completion reached the length limit."""
     losses: Mapping[str, Mapping[str, float]]
     """By held-out data: mean loss of each source, and "(all)" and "(balanced)" over them."""
-    failed_programs: Mapping[str, int] = field(default_factory=dict)
-    """By task: questions whose program gave no answer."""
+    failed_programs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By task: questions whose program gave no answer, by the kind of failure."""
+    measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By task: other measures."""
 
     def to_plain(self) -> dict[str, Any]:
         """Give JSON-like data."""
@@ -85,27 +87,6 @@ class ArmResult:
             return cls(**{**plain, "arm": Arm(**plain["arm"])})
         except (KeyError, TypeError) as error:
             raise IntegrityError(f"not the result of an arm: {error}") from error
-
-
-@dataclass(frozen=True)
-class Score:
-    """What a model reached at one task."""
-
-    task: str
-    measure: str
-    """accuracy, or rougeL for summaries; both 0 to 1."""
-    value: float
-    error: float
-    """Standard error over the questions; nan for one question."""
-    questions: int
-    unanswered: int
-    truncated: int
-    """Questions of which a completion reached the length limit."""
-    failed_programs: int
-    overlap: int | None
-    """Training rows that overlap with its questions; None where none were given."""
-    more: Mapping[str, Any]
-    """Other measures: rouge1, rouge2, bleu with its signature, bertscore."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +144,11 @@ class Row:
     seconds: float
     seconds_selecting: float
     accuracies: Mapping[str, Estimate]
-    """By suite; standard errors over the questions, each averaged over the seeds."""
+    """By task; standard errors over the questions, each averaged over the seeds."""
     losses: Mapping[str, Estimate]
     """By held-out data, "(all)" and "(balanced)"; standard errors over the seeds."""
     main: Estimate
-    """What methods are compared by: the mean accuracy of the suites, or the balanced loss."""
+    """What methods are compared by: the mean accuracy of the tasks, or the balanced loss."""
     to_random: Difference | None
     to_full: Difference | None
     verdict: str
@@ -184,7 +165,7 @@ class Table:
 
     rows: tuple[Row, ...]
     measure: Literal["accuracy", "loss"]
-    suites: tuple[str, ...]
+    tasks: tuple[str, ...]
     held_out: tuple[str, ...]
     recording: Mapping[str, float]
     """flops and seconds of recording; empty where no proxy was trained."""
@@ -209,9 +190,9 @@ def tabulate(
     recording : flops and seconds of the proxy
     full : the label of training on everything
     """
-    suites = tuple(results[0].scores)
+    tasks = tuple(results[0].scores)
     held_out = tuple(results[0].losses)
-    measure: Literal["accuracy", "loss"] = "accuracy" if suites else "loss"
+    measure: Literal["accuracy", "loss"] = "accuracy" if tasks else "loss"
     groups: dict[tuple[str, str, str], list[ArmResult]] = {}
     for result in results:
         arm = result.arm
@@ -235,13 +216,13 @@ def tabulate(
                 equal=equal,
                 seeds=len(group),
                 **{name: _mean(group, name) for name in _MEANS},
-                accuracies={suite: _accuracy(group, suite) for suite in suites},
+                accuracies={task: _accuracy(group, task) for task in tasks},
                 losses={
                     f"{name} {kind}": _over_seeds([r.losses[name][kind] for r in group])
                     for name in held_out
                     for kind in ("(all)", "(balanced)")
                 },
-                main=_main(group, suites, measure),
+                main=_main(group, tasks, measure),
                 to_random=to_random,
                 to_full=_difference(group, whole, measure) if method != full else None,
                 verdict=_verdict(to_random, measure),
@@ -251,7 +232,7 @@ def tabulate(
                 ),
             )
         )
-    return Table(tuple(rows), measure, suites, held_out, dict(recording))
+    return Table(tuple(rows), measure, tasks, held_out, dict(recording))
 
 
 _MEANS = ("rows", "steps", "tokens", "flops", "seconds", "seconds_selecting")
@@ -261,19 +242,19 @@ def _mean(group: Sequence[ArmResult], name: str) -> float:
     return float(np.mean([getattr(result, name) for result in group]))
 
 
-def _accuracy(group: Sequence[ArmResult], suite: str) -> Estimate:
-    questions = np.mean([result.scores[suite] for result in group], axis=0)
+def _accuracy(group: Sequence[ArmResult], task: str) -> Estimate:
+    questions = np.mean([result.scores[task] for result in group], axis=0)
     n = len(questions)
     error = float(np.std(questions, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
     mean = float(questions.mean())
-    if not _is_share(group, suite):
+    if not _is_share(group, task):
         return Estimate(mean, error)
     return Estimate(mean, error, *wilson(mean, n))
 
 
-def _is_share(group: Sequence[ArmResult], suite: str) -> bool:
+def _is_share(group: Sequence[ArmResult], task: str) -> bool:
     """Whether every answer is right or wrong; a summary is neither."""
-    return all(score in (0, 1) for result in group for score in result.scores[suite])
+    return all(score in (0, 1) for result in group for score in result.scores[task])
 
 
 def _over_seeds(values: Sequence[float]) -> Estimate:
@@ -283,17 +264,17 @@ def _over_seeds(values: Sequence[float]) -> Estimate:
 
 
 def _main(
-    group: Sequence[ArmResult], suites: Sequence[str], measure: Literal["accuracy", "loss"]
+    group: Sequence[ArmResult], tasks: Sequence[str], measure: Literal["accuracy", "loss"]
 ) -> Estimate:
     if measure == "loss":
         return _over_seeds([_measured(result, measure) for result in group])
-    found = [_accuracy(group, suite) for suite in suites]
+    found = [_accuracy(group, task) for task in tasks]
     error = math.sqrt(sum(one.error**2 for one in found)) / len(found)
     mean = float(np.mean([one.mean for one in found]))
-    if not all(_is_share(group, suite) for suite in suites):
+    if not all(_is_share(group, task) for task in tasks):
         return Estimate(mean, error)
-    # as many questions as a mean over suites of one size has; fewer where sizes differ
-    n = len(suites) ** 2 / sum(1 / len(group[0].scores[suite]) for suite in suites)
+    # as many questions as a mean over tasks of one size has; fewer where sizes differ
+    n = len(tasks) ** 2 / sum(1 / len(group[0].scores[task]) for task in tasks)
     return Estimate(mean, error, *wilson(mean, n))
 
 

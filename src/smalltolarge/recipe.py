@@ -23,7 +23,9 @@ from smalltolarge.errors import MissingArtifact, RecipeError, S2LError, printabl
 from smalltolarge.selection import SELECTORS, Budget, Evidence, Selector, find_selector
 from smalltolarge.selection.selector import check_seed
 from smalltolarge.settings import (
+    AskingSettings,
     EvaluationSettings,
+    ModelSettings,
     ProxySettings,
     ReadingSettings,
     TargetSettings,
@@ -60,7 +62,12 @@ _Loader.add_implicit_resolver(
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What every run reads, and its seed."""
+    """Everything that decides what a run gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecipe(Recipe):
+    """What a run on fine-tuning data reads, and its seed."""
 
     data: tuple[str, ...]
     """Files, folders or hub data sets, as given."""
@@ -76,7 +83,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainRecipe(Recipe):
+class TrainRecipe(DataRecipe):
     """Everything that decides a trained target."""
 
     target: TargetSettings = field(default_factory=TargetSettings)
@@ -88,7 +95,7 @@ class TrainRecipe(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordRecipe(Recipe):
+class RecordRecipe(DataRecipe):
     """Everything that decides the trajectories of a data set."""
 
     proxy: ProxySettings | None = field(default_factory=ProxySettings)
@@ -253,6 +260,32 @@ class CompareRecipe(RecordRecipe):
         return replace(self, methods=methods, proxy=proxy, target=self.target.resolved())
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRecipe(Recipe):
+    """Everything that decides what a model is worth at tasks."""
+
+    model: str
+    """A causal language model: a folder with safetensors, a GGUF file, a hub name, or
+    smollm2-135m (which is installed as a package)."""
+    answering: ModelSettings = field(default_factory=ModelSettings)
+    """How the model is found, how prompts are written for it, and where it runs."""
+    evaluation: AskingSettings
+    """What it is asked, and how."""
+    trained_on: tuple[str, ...] = ()
+    """Files of training rows: how many overlap with the questions is told and kept; may be
+    repeated."""
+    overlap_words: int = 13
+    """Words in a row that make an overlap."""
+    bertscore: str | None = None
+    """Score summaries by BERTScore, too, with this encoder: a folder or a hub name."""
+
+    def __post_init__(self) -> None:
+        if not self.evaluation.tasks:
+            raise RecipeError("--task: name at least one; s2l tasks lists them")
+        if self.overlap_words < 1:
+            raise RecipeError(f"overlap_words is {self.overlap_words}: at least 1 is needed")
+
+
 def settled(recipe: R, settings: TrainingSettings) -> R:
     """Write out what the settings of a model came to on this machine."""
     for name in ("proxy", "target"):
@@ -287,7 +320,13 @@ def place(flat: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:
     RecipeError
         A name is no setting of any section.
     """
-    kinds = {"reading": ReadingSettings, "proxy": ProxySettings, "target": TargetSettings}
+    kinds: dict[str, type[Any]] = {
+        "reading": ReadingSettings,
+        "proxy": ProxySettings,
+        "target": TargetSettings,
+        "answering": ModelSettings,
+        "evaluation": AskingSettings,
+    }
     own = {f.name for f in fields(kind)}
     top = own - {*kinds, "settings"}
     sections = {name: {f.name for f in fields(kinds[name])} for name in kinds if name in own}

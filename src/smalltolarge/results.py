@@ -47,6 +47,7 @@ class Run:
         """The recipe, of the kind that made this folder."""
         values = recipes.read_yaml(self.path / "recipe.yaml")
         kinds: dict[str, type[recipes.Recipe]] = {
+            "model": recipes.EvaluateRecipe,
             "budget": recipes.SelectRecipe,
             "budgets": recipes.CompareRecipe,
             "proxy": recipes.RecordRecipe,

@@ -7,12 +7,13 @@ read it from there (``describe``). Settings go in a constructor; data, budget an
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import math
 import os
 import textwrap
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from smalltolarge.errors import RecipeError, printable
 
@@ -20,6 +21,7 @@ Format = Literal[
     "auto", "alpaca", "instruction-response", "prompt-completion", "messages", "sharegpt"
 ]
 FormOfAsking = Literal["direct", "cot", "pot", "combined"]
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,64 +273,51 @@ OURS_ALONE = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class AskingSettings:
-    """How questions are put to a model."""
+    """What a model is asked, and how."""
 
+    tasks: tuple[str, ...] = ()
+    """Tasks and groups of ``s2l tasks``, files of questions (FILE.jsonl), or tasks of your own,
+    my_package.module:Class."""
+    data: str | None = None
+    """Folder of the tasks' files (gsm8k.jsonl, ...). Default: they come from the hub."""
     form: FormOfAsking = "combined"
     """What is asked for: the question alone (direct), a chain of thought (cot), a Python program
     that is run in a jail (pot), or, as in the paper, a program and, where it fails, the question
     alone (combined)."""
+    few_shot: int = 0
+    """Show this many questions with their answers before each: the first of the train split, which
+    is NAME.train.jsonl beside NAME.jsonl, or the hub's."""
     questions: int | None = None
     """Ask only the first of each task, this many."""
     max_new_tokens: int = 1024
-    """Longest answer in tokens; a longer one is cut and counted."""
-    answers_at_once: int = 32
-    """Questions that are answered in one batch."""
+    """Longest answer in tokens; a longer one is truncated and counted."""
+    batch_size: int | Literal["auto"] = "auto"
+    """Questions that are answered in one batch. "auto" is many, and fewer when memory runs out."""
     program_seconds: float = 10.0
     """How long a program may run."""
     program_megabytes: int = 512
     """How much memory a program may take, in MB."""
 
     def __post_init__(self) -> None:
-        for name in ("questions", "max_new_tokens", "answers_at_once", "program_megabytes"):
-            if getattr(self, name) is not None:
+        for name in ("questions", "max_new_tokens", "batch_size", "program_megabytes"):
+            if getattr(self, name) not in (None, "auto"):
                 _at_least(self, name, 1)
+        _at_least(self, "few_shot", 0)
         if not (math.isfinite(self.program_seconds) and self.program_seconds > 0):
             raise RecipeError(f"program_seconds is {self.program_seconds}: above 0 is needed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationSettings:
+class EvaluationSettings(AskingSettings):
     """What a trained target is scored on."""
 
-    suites: tuple[str, ...] = ()
-    """Files or folders of questions (JSON Lines with question and answer; a worked solution in
-    output adds a loss): exact match of the answer stated last, by greedy answers."""
-    tasks: tuple[str, ...] = ()
-    """Tasks and groups of ``s2l tasks``."""
-    data: str | None = None
-    """Folder of the tasks' files (gsm8k.jsonl, ...). Default: they come from the hub."""
-    form: FormOfAsking = "combined"
-    """What the tasks ask for, as in ``s2l evaluate``; programs run in a jail."""
     held_out: tuple[str, ...] = ()
     """Fine-tuning data kept out of training: its mean loss, over all and by source."""
-    answer_by: Literal["words", "program"] = "words"
-    """What is asked for: a solution in words that states the answer, or a Python program that
-    prints it. Only straight-line arithmetic is run, by an interpreter of our own."""
-    questions: int | None = None
-    """Ask only the first of each suite, this many."""
-    max_new_tokens: int = 256
-    """Longest answer in tokens; a longer one is cut and counted."""
-    answers_at_once: int = 100
-    """Questions that are answered in one batch."""
 
     def __post_init__(self) -> None:
-        for name in ("questions", "max_new_tokens", "answers_at_once"):
-            if getattr(self, name) is not None:
-                _at_least(self, name, 1)
-        if not (self.suites or self.tasks or self.held_out):
-            raise RecipeError(
-                "evaluation: suites, tasks or held_out are needed, to score the targets on"
-            )
+        super().__post_init__()
+        if not (self.tasks or self.held_out):
+            raise RecipeError("evaluation: tasks or held_out are needed, to score the targets on")
 
 
 def cores() -> int:
@@ -336,6 +325,24 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def find_class(name: str, base: type[K], what: str) -> type[K]:
+    """Import ``my_package.module:Class``, a subclass of ``base``.
+
+    Raises
+    ------
+    RecipeError
+        It cannot be imported, or is something else; ``what`` names what is asked for.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RecipeError(f"{what} {printable(name)!r} cannot be imported: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        raise RecipeError(f"{what} {printable(name)!r} is not a {base.__name__} class")
+    return kind
 
 
 def _at_least(settings: object, name: str, least: int) -> None:

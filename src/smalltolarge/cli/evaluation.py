@@ -13,7 +13,7 @@ from smalltolarge.options import NoProgress, Unconfined, with_settings
 from smalltolarge.settings import AskingSettings, ModelSettings
 
 
-@with_settings(asking=AskingSettings, model=ModelSettings)
+@with_settings(without=("tasks",), asking=AskingSettings, model=ModelSettings)
 def evaluate(
     model: Annotated[
         str,
@@ -25,15 +25,14 @@ def evaluate(
     ],
     task: Annotated[
         list[str],
-        typer.Option("--task", "-t", help="A task or group of s2l tasks; may be repeated."),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
-    data: Annotated[
-        str | None,
         typer.Option(
-            help="Folder of the tasks' files (gsm8k.jsonl, ...). Default: they come from the hub."
+            "--task",
+            "-t",
+            help="A task or group of s2l tasks, a file of questions (FILE.jsonl), or a task of "
+            "your own, my_package.module:Class; may be repeated.",
         ),
-    ] = None,
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     trained_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,7 +59,7 @@ def evaluate(
     """Ask a model the questions of tasks and score its answers.
 
     Programs that it writes run in a jail. Every question, completion and score is written to the
-    folder of the results. The same command again goes on with the task it was at.
+    folder of the run. The same command again goes on where it was stopped.
 
     Examples:
 
@@ -68,30 +67,20 @@ def evaluate(
 
       s2l evaluate models/target --task s2l_math --data eval --trained-on subset.jsonl --out results
     """
-    import os
-    from dataclasses import fields
-
-    from smalltolarge import assessment
-    from smalltolarge import recipe as recipes
     from smalltolarge.report.evaluation import show_scores
+    from smalltolarge.verbs.evaluate import evaluate as verb
 
-    os.environ.setdefault("TQDM_DISABLE", "1")  # the harness's own bars, beside ours
-    asked = {field.name for field in fields(AskingSettings)}
-    asking = {name: value for name, value in settings.items() if name in asked}
-    of_model = {name: value for name, value in settings.items() if name not in asked}
     with watching(no_progress) as (console, watch):
-        scores = assessment.evaluate(
+        scores = verb(
             model,
             task,
-            out,
-            data=data,
+            out=out,
             trained_on=trained_on or (),
             overlap_words=overlap_words,
             bertscore=bertscore,
-            unconfined=confirm_run_unsafe_code,
-            asking=recipes.read(asking, AskingSettings),
-            settings=recipes.read(with_mappings(of_model), ModelSettings),
-            watch=watch,
+            confirm_run_unsafe_code=confirm_run_unsafe_code,
+            progress=watch,
+            **with_mappings(settings),
         )
     show_scores(scores, out, console)
 
@@ -112,11 +101,10 @@ def tasks(
     from rich.console import Console
     from rich.table import Column, Table
 
-    from smalltolarge.assessment import tasks_folder
-    from smalltolarge.evaluation.tasks import GROUPS, TASKS
+    from smalltolarge.evaluation.tasks import GROUPS, LM_EVAL, TASKS
 
     if path:
-        print(tasks_folder())
+        print(LM_EVAL)
         return
     console = Console(highlight=False)
     table = Table(Column("task", no_wrap=True), "what it asks", "data without --data")

@@ -49,11 +49,16 @@ def read_recipe(
 
 
 def with_mappings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Read the settings that are given as NAME=VALUE, once or more."""
-    return {
-        name: _pairs(name, value) if name in ("columns", "template_arg") else value
-        for name, value in settings.items()
-    }
+    """Read the settings that are given as NAME=VALUE, once or more, or as a number or a word."""
+    from smalltolarge import recipe as recipes
+
+    found = dict(settings)
+    for name, value in settings.items():
+        if name in ("columns", "template_arg"):
+            found[name] = _pairs(name, value)
+        elif name == "batch_size":
+            found[name] = recipes.scalar(str(value))
+    return found
 
 
 def _pairs(name: str, given: list[str]) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def run(
         bool,
         typer.Option(
             "--trust-code",
-            help="Let the recipe name methods that are code of yours (my_package.module:Class).",
+            help="Let the recipe name methods and tasks that are code of yours "
+            "(my_package.module:Class).",
         ),
     ] = False,
     confirm_run_unsafe_code: Unconfined = False,

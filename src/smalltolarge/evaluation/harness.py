@@ -1,12 +1,13 @@
 """Our tasks as lm-evaluation-harness runs them: what the YAML in ``lm_eval_tasks`` names.
 
 Settings come as its ``--metadata``, see ``harness_settings``; shots (``--num_fewshot``) from the
-train split, see ``shots``.
+train split, see ``showable``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -14,13 +15,15 @@ from lm_eval.api.filter import Filter
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
-from smalltolarge.errors import RecipeError
+from smalltolarge.errors import MissingArtifact, RecipeError
 from smalltolarge.evaluation.completions import program_of
+from smalltolarge.evaluation.exam import read_answer, showable
 from smalltolarge.evaluation.harness_settings import DATA_OPTION, HarnessSettings, read_settings
 from smalltolarge.evaluation.jail import Jails, Ran, find_backend
-from smalltolarge.evaluation.shots import Shot, load_shots
+from smalltolarge.evaluation.questions import DATA_OPTION as OUR_OPTION
 from smalltolarge.evaluation.summaries import bleu, rouge
-from smalltolarge.evaluation.tasks import TASKS, Benchmark
+from smalltolarge.evaluation.task import Question, Task
+from smalltolarge.evaluation.tasks import TASKS
 
 _BENEATH = {
     "alpaca": ("### Instruction:\n", "\n\n### Response:\n"),
@@ -64,8 +67,21 @@ def _run(programs: list[str], jail: Mapping[str, Any]) -> list[Ran]:
 
 
 def _read(text: str, doc: Mapping[str, Any], form: str, ran: Ran | None) -> dict[str, Any]:
-    found, failure = TASKS[doc["task"]].read(text, doc["question"], ran)
+    found, failure = read_answer(TASKS[doc["task"]], text, _question(doc), ran)
     return {"form": form, "found": found, "failure": failure}
+
+
+def _question(doc: Mapping[str, Any]) -> Question:
+    return Question(doc["question"], doc["reference"])
+
+
+@contextmanager
+def _by_their_option() -> Iterator[None]:
+    """Name lm-eval's way to give the folder of data where ours is asked for."""
+    try:
+        yield
+    except MissingArtifact as error:
+        raise MissingArtifact(str(error).replace(OUR_OPTION, DATA_OPTION)) from error
 
 
 def judge(doc: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -73,11 +89,11 @@ def judge(doc: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> dict[
     task = TASKS[doc["task"]]
     found = next((one["found"] for one in results if one["found"] is not None), None)
     scores: dict[str, Any] = {"unanswered": float(found is None)}
-    if task.kind == "summary":
+    if task.measure == "rougeL":
         scores |= rouge(found or "", doc["reference"])
         scores["bleu"] = (found or "", doc["reference"])
         return scores
-    scores["accuracy"] = task.score(found, doc["reference"], doc["question"])
+    scores["accuracy"] = 0.0 if found is None else task.score(found, _question(doc))
     scores["failed_programs"] = float(any(one["failure"] is not None for one in results))
     return scores
 
@@ -87,14 +103,15 @@ def corpus_bleu(pairs: Sequence[tuple[str, str]]) -> float:
     return bleu([found for found, _ in pairs], [wanted for _, wanted in pairs])[0]
 
 
-def _metrics(task: Benchmark) -> list[dict[str, Any]]:
-    good = ["rougeL", "rouge1", "rouge2"] if task.kind == "summary" else ["accuracy"]
-    bad = ["unanswered"] if task.kind == "summary" else ["unanswered", "failed_programs"]
+def _metrics(task: Task) -> list[dict[str, Any]]:
+    is_summary = task.measure == "rougeL"
+    good = ["rougeL", "rouge1", "rouge2"] if is_summary else ["accuracy"]
+    bad = ["unanswered"] if is_summary else ["unanswered", "failed_programs"]
     metrics: list[dict[str, Any]] = [
         {"metric": name, "aggregation": "mean", "higher_is_better": name in good}
         for name in good + bad
     ]
-    if task.kind == "summary":
+    if is_summary:
         metrics.append({"metric": "bleu", "aggregation": corpus_bleu, "higher_is_better": True})
     return metrics
 
@@ -114,7 +131,8 @@ class HarnessTask(ConfigurableTask):  # type: ignore[misc]
 
         task, settings = self.benchmark, self.settings
         forms = task.forms(settings.form)
-        pairs = task.questions(settings.data, DATA_OPTION)
+        with _by_their_option():
+            self.questions = task.questions(settings.data)
         if "pot" in forms:  # refused now, not after all is generated
             find_backend(unconfined=settings.confirm_run_unsafe_code)
         jail = {
@@ -126,13 +144,13 @@ class HarnessTask(ConfigurableTask):  # type: ignore[misc]
             {
                 "index": index,
                 "task": task.name,
-                "question": question,
-                "reference": reference,
+                "question": question.text,
+                "reference": question.reference,
                 "forms": list(forms),
                 "asked": [task.ask(question, form) for form in forms],
                 "jail": jail,
             }
-            for index, (question, reference) in enumerate(pairs)
+            for index, question in enumerate(self.questions)
         ]
         self.dataset = {"test": Dataset.from_list(rows)}
 
@@ -141,18 +159,14 @@ class HarnessTask(ConfigurableTask):  # type: ignore[misc]
         super().build_all_requests(**given)
 
     def fewshot_docs(self) -> None:
-        """Give none: shots are read where they are asked for, see ``shots``."""
+        """Give none: shots are read where they are asked for, by ``showable``."""
 
     @cached_property
-    def shots(self) -> list[Shot]:
+    def shots(self) -> list[Question]:
         """All that may be shown."""
-        return load_shots(
-            self.benchmark,
-            self.benchmark.forms(self.settings.form),
-            self.settings.data,
-            self.task_docs["question"],
-            DATA_OPTION,
-        )
+        forms = self.benchmark.forms(self.settings.form)
+        with _by_their_option():
+            return showable(self.benchmark, forms, self.settings.data, self.questions)
 
     def fewshot_context(self, doc: Any, num_fewshot: int = 0, **given: Any) -> list[str]:
         """Write for each form of a question what the model goes on from.
@@ -176,9 +190,10 @@ class HarnessTask(ConfigurableTask):  # type: ignore[misc]
                 f"{self.config.task}: --metadata template is {self.settings.template}, and "
                 "--apply_chat_template writes prompts by the model's own: give one of the two"
             )
-        contexts = []
+        task, contexts = self.benchmark, []
         for form, asked in zip(doc["forms"], doc["asked"], strict=True):
-            turns = [*(shot[form] for shot in shots), (asked, "")]
+            shown = [(task.ask(shot, form), task.show(shot, form) or "") for shot in shots]
+            turns = [*shown, (asked, "")]
             contexts.append(
                 self._written(
                     turns, given.get("system_instruction"), chat, given.get("fewshot_as_multiturn")

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from smalltolarge.errors import RecipeError, printable
-from smalltolarge.evaluation.tasks import FORMS
+from smalltolarge.evaluation.task import FORMS
 
 DATA_OPTION = """--metadata '{"data": "FOLDER"}'"""
 """How lm-eval is given the folder of the tasks' files."""

@@ -1,107 +1,63 @@
-"""The tasks that models are evaluated on: where their questions come from, how answers count."""
+"""The tasks that models are evaluated on, by name, and those that are named by file or class."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from smalltolarge.errors import DataError, MissingArtifact, RecipeError, printable
-from smalltolarge.evaluation.answers import Kind, find_answer, find_printed, find_reference
-from smalltolarge.evaluation.completions import program_of, spoken
+from smalltolarge.errors import MissingArtifact, RecipeError, printable
+from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
+from smalltolarge.evaluation.completions import spoken
 from smalltolarge.evaluation.equivalence import is_equal
-from smalltolarge.evaluation.jail import Ran
-from smalltolarge.evaluation.summaries import load_pairs, rouge, rows_of
-from smalltolarge.evaluation.task import Answer, Question, TaskResult
-from smalltolarge.examples.problems import Flaw, place, shown
-from smalltolarge.examples.table import Message
+from smalltolarge.evaluation.questions import (
+    DATA_OPTION,
+    SUFFIXES,
+    columns_of,
+    find_file,
+    read_file,
+    read_hub,
+    train_beside,
+)
+from smalltolarge.evaluation.summaries import load_pairs, rouge, score_summaries
+from smalltolarge.evaluation.task import Form, Question, Task
+from smalltolarge.settings import find_class
 from smalltolarge.wordproblems import IN_DOMAIN, OUT_OF_DOMAIN, PROGRAM_REQUEST
 
-Form = Literal["direct", "cot", "pot"]
-FORMS: Mapping[str, tuple[Form, ...]] = {
-    "direct": ("direct",),
-    "cot": ("cot",),
-    "pot": ("pot",),
-    "combined": ("pot", "direct"),
-}
-"""What is asked for, one after the other until there is an answer. Combined is the paper's: a
-program, and where it fails the question alone, which a model tuned for it answers by a chain of
-thought."""
-DATA_OPTION = "--data FOLDER"
-"""How the command line is given the folder of the tasks' files."""
-_MAX_BYTES = 10_000_000
+LM_EVAL = Path(__file__).parent / "lm_eval_tasks"
+"""The folder for the ``--include_path`` of lm-eval."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_NUMBER = re.compile(r"\s*-?[\d,]*\.?\d+(\s*/\s*\d+)?\s*")
+_COLUMNS = frozenset({"question", "problem", "Question"})
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """A task: its questions, and how an answer to one counts."""
+class Problems(Task):
+    """Questions with one right answer each, of one kind."""
 
     name: str
     about: str
-    kind: Kind | Literal["summary"]
-    hub: tuple[str, ...] = ()
-    """Data set, configuration ("" for the only one) and splits on the hub."""
-    request: str = "Let's write a program."
-    """What asks for a program."""
+    kind: Kind | None
+    """None: that of its reference, for each question."""
+    hub: tuple[str, str, str] | None = None
+    """Data set, configurations ("" for the only one) and splits on the hub."""
+    request: str = Task.request
+    file: Path | None = None
+    """The file, whatever the folder of data; None: it is found there by the name."""
     long_name: str = ""
     """Its name beside other tasks, where ``name`` alone could be taken for something else."""
 
-    @property
-    def lm_eval_name(self) -> str:
-        """Its name in lm-eval."""
-        return f"s2l_{(self.long_name or self.name).replace('-', '_')}"
+    def files(self, data: str | None = None) -> list[Path]:
+        """Give the file of the questions; none where they come from the hub."""
+        if self.file is not None:
+            return [self.file]
+        return [] if data is None and self.hub is not None else [find_file(self.name, data)]
 
-    @property
-    def measure(self) -> str:
-        """The name of its score, 0 to 1, as the harness and the results have it."""
-        return "rougeL" if self.kind == "summary" else "accuracy"
-
-    def forms(self, form: str) -> tuple[Form, ...]:
-        """What is asked for, in turn; a summary has one form only."""
-        return ("direct",) if self.kind == "summary" else FORMS[form]
-
-    def ask(self, question: str, form: Form) -> str:
-        """Write what a model is asked."""
-        requests = {"direct": "", "cot": " Let's think step by step.", "pot": f" {self.request}"}
-        return question + requests[form]
-
-    def find(self, completion: str, question: str) -> str | None:
-        """Give the answer that a completion in words states."""
-        said = spoken(completion)
-        if self.kind == "summary":
-            return said.strip() or None
-        return find_answer(said, self.kind, question)
-
-    def find_printed(self, printed: str, question: str) -> str | None:
-        """Give the answer that a program printed."""
-        assert self.kind != "summary"
-        return find_printed(printed, self.kind, question)
-
-    def read(
-        self, completion: str, question: str, ran: Ran | None
-    ) -> tuple[str | None, str | None]:
-        """Give the answer found, and why a program, where one was asked for, gave none."""
-        if ran is None:
-            return self.find(completion, question), None
-        if ran.failure is not None:
-            return None, ran.failure
-        found = self.find_printed(ran.printed, question)
-        return found, None if found is not None else "it printed no answer"
-
-    def score(self, found: str | None, reference: str, question: str) -> float:
-        """Say what an answer is worth, 0 to 1: whether it is right, or ROUGE-L of a summary."""
-        if found is None:
-            return 0.0
-        if self.kind == "summary":
-            return rouge(found, reference)["rougeL"]
-        return float(is_equal(found, reference, self.kind, question))
-
-    def questions(self, data: str | None, option: str = DATA_OPTION) -> list[tuple[str, str]]:
-        """Read (question, reference) pairs, from a folder of files or from the hub.
-
-        ``option`` is what a person gives the folder by, for the messages.
+    def questions(self, data: str | None = None) -> list[Question]:
+        """Read the questions, from a file or from the hub.
 
         Raises
         ------
@@ -110,91 +66,128 @@ class Benchmark:
         DataError
             A row has no question or no answer.
         """
-        if self.kind == "summary":
-            return load_pairs(self.file(data, option))
-        pairs = [pair_of(row, where) for where, row in self.rows(data, option)]
-        if not pairs:
-            raise DataError(f"task {self.name}: there are no questions")
-        return pairs
+        files = self.files(data)
+        if not files and self.hub is not None:
+            return read_hub(*self.hub)
+        return read_file(files[0])
 
-    def rows(
-        self, data: str | None, option: str = DATA_OPTION, *, train: bool = False
-    ) -> Iterator[tuple[str, Any]]:
-        """Yield (where it stands, row) of the questions or, with ``train``, of the train split."""
-        if data is not None or not self.hub:
-            yield from _rows(self.file(data, option, train=train))
-            return
+    def train(self, data: str | None = None) -> list[Question]:
+        """Read NAME.train.jsonl beside the file of the questions, or the hub's train split.
+
+        Raises as ``questions``.
+        """
+        files = self.files(data)
+        if files:
+            return read_file(train_beside(files[0]))
+        assert self.hub is not None
         name, configurations, splits = self.hub
-        if train and "train" in splits.split("+"):
+        if "train" in splits.split("+"):
             raise MissingArtifact(
                 f"task {self.name}: the train split of {name} is among the questions asked, so no "
                 f"other rows are known. Give the folder of {self.name}.jsonl and "
-                f"{self.name}.train.jsonl with {option}."
+                f"{self.name}.train.jsonl with {DATA_OPTION}."
             )
-        source = (name, configurations, "train" if train else splits)
-        for number, row in enumerate(_from_hub(source, option), 1):
-            yield f"{name}, row {number}", row
+        return read_hub(name, configurations, "train")
 
-    def file(self, data: str | None, option: str = DATA_OPTION, *, train: bool = False) -> Path:
-        """Give this task's file in a folder: NAME.jsonl, .json or .csv, or NAME.*.jsonl.
+    def read(self, completion: str, question: Question) -> str | None:
+        """Give the answer that a completion in words states."""
+        return find_answer(spoken(completion), self._kind(question), question.text)
 
-        The train split is NAME.train.jsonl, and is no file of questions.
-        """
-        file = f"{self.name}.train.jsonl" if train else f"{self.name}.jsonl"
-        if data is None:
-            raise MissingArtifact(
-                f"task {self.name}: no copy on the hub is known. Give the folder of {file} "
-                f"(question and answer in every line) with {option}."
-            )
-        folder = Path(data).expanduser()
-        if folder.is_file():
-            if not train:
-                return folder
-            folder = folder.parent
-        if not folder.is_dir():
-            raise MissingArtifact(f"{option}: there is no folder {printable(data, 200)}")
-        found = sorted(
-            path
-            for path in folder.iterdir()
-            if path.name.partition(".")[0] == self.name
-            and path.suffix in {".jsonl", ".json", ".csv"}
-            and (path.name.split(".")[1] == "train") == train
-            and path.is_file()
-        )
-        if len(found) != 1:
-            what = "none" if not found else ", ".join(path.name for path in found)
-            raise MissingArtifact(
-                f"task {self.name}: one file {file} is needed in "
-                f"{printable(str(folder), 200)}; found {printable(what, 200)}"
-            )
-        return found[0]
+    def read_printed(self, printed: str, question: Question) -> str | None:
+        """Give the answer that a program printed."""
+        return find_printed(printed, self._kind(question), question.text)
+
+    def score(self, found: str, question: Question) -> float:
+        """Say whether an answer is the right one."""
+        return float(is_equal(found, question.reference, self._kind(question), question.text))
+
+    def _kind(self, question: Question) -> Kind:
+        if self.kind is not None:
+            return self.kind
+        if _NUMBER.fullmatch(question.reference):
+            return "number"
+        return "latex" if "\\" in question.reference else "mixed"
+
+
+@dataclass(frozen=True)
+class Summaries(Task):
+    """Texts to summarise, scored by what they share with a reference."""
+
+    name: str
+    about: str
+    measure: str = "rougeL"
+    file: Path | None = None
+    hub: None = None
+
+    def files(self, data: str | None = None) -> list[Path]:
+        """Give the file of the pairs."""
+        return [self.file or find_file(self.name, data)]
+
+    def questions(self, data: str | None = None) -> list[Question]:
+        """Read the pairs; raises as ``load_pairs``."""
+        return [Question(*pair) for pair in load_pairs(self.files(data)[0])]
+
+    def train(self, data: str | None = None) -> list[Question]:
+        """Read NAME.train.jsonl beside the file of the pairs."""
+        return [Question(*pair) for pair in load_pairs(train_beside(self.files(data)[0]))]
+
+    def forms(self, form: str) -> tuple[Form, ...]:
+        """A summary has one form only."""
+        return ("direct",)
+
+    def show(self, question: Question, form: Form) -> str:
+        """Give the reference."""
+        return question.reference
+
+    def read(self, completion: str, question: Question) -> str | None:
+        """Give the completion, if there is one."""
+        return spoken(completion).strip() or None
+
+    def score(self, found: str, question: Question) -> float:
+        """Give ROUGE-L."""
+        return rouge(found, question.reference)["rougeL"]
+
+    def measures(
+        self, found: Sequence[str | None], questions: Sequence[Question]
+    ) -> Mapping[str, Any]:
+        """Give ROUGE-1 and ROUGE-2, 0 to 1, and BLEU, 0 to 100, with its signature."""
+        scores = score_summaries([text or "" for text in found], [q.reference for q in questions])
+        return {
+            "rouge1": sum(scores.rouge_1) / len(found),
+            "rouge2": sum(scores.rouge_2) / len(found),
+            "bleu": scores.bleu,
+            "bleu_signature": scores.bleu_signature,
+        }
 
 
 _MATHS = (
-    Benchmark("gsm8k", "grade-school word problems", "number", ("openai/gsm8k", "main", "test")),
-    Benchmark(
+    Problems(
+        "gsm8k", "grade-school word problems", "number", ("openai/gsm8k", "main", "test")
+    ),
+    Problems(
         "math", "competition problems; LaTeX answers", "latex",
         ("EleutherAI/hendrycks_math",
          "algebra,counting_and_probability,geometry,intermediate_algebra,number_theory,prealgebra,"
-         "precalculus", "test"),
-        long_name="hendrycks_math",
+         "precalculus", "test"), long_name="hendrycks_math",
     ),
-    Benchmark("numglue", "numbers, words or a choice", "numglue"),
-    Benchmark(
+    Problems("numglue", "numbers, words or a choice", "numglue"),
+    Problems(
         "svamp", "varied one-step word problems", "number", ("ChilleD/SVAMP", "", "train+test")
     ),
-    Benchmark("mathematics", "DeepMind's generated problems", "mixed"),
-    Benchmark("simuleq", "systems of equations in words", "unknowns"),
+    Problems("mathematics", "DeepMind's generated problems", "mixed"),
+    Problems("simuleq", "systems of equations in words", "unknowns"),
 )  # fmt: skip
 _SAMPLES = tuple(
-    Benchmark(name, "word problems of s2l sample-data", "number", request=PROGRAM_REQUEST)
+    Problems(name, "word problems of s2l sample-data", "number", request=PROGRAM_REQUEST)
     for name in IN_DOMAIN + OUT_OF_DOMAIN
 )
 _SUMMARIES = (
-    Benchmark("radiology_impression", "findings to impression; ROUGE, BLEU", "summary"),
-    Benchmark("mts_dialog", "dialogue to note section; ROUGE, BLEU", "summary"),
+    Summaries("radiology_impression", "findings to impression; ROUGE, BLEU"),
+    Summaries("mts_dialog", "dialogue to note section; ROUGE, BLEU"),
 )
-TASKS: Mapping[str, Benchmark] = {task.name: task for task in (*_MATHS, *_SAMPLES, *_SUMMARIES)}
+_ALL: tuple[Problems | Summaries, ...] = (*_MATHS, *_SAMPLES, *_SUMMARIES)
+TASKS: Mapping[str, Problems | Summaries] = {task.name: task for task in _ALL}
+_KNOWN = {**TASKS, **{task.lm_eval_name: task for task in _ALL}}
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "s2l_math": tuple(task.name for task in _MATHS),
     "s2l_sample": tuple(task.name for task in _SAMPLES),
@@ -202,114 +195,51 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def find_tasks(names: Sequence[str]) -> list[Benchmark]:
-    """Give the tasks of names, of lm-eval's names for them, and of groups, each once.
+def find_tasks(names: Sequence[str]) -> list[Task]:
+    """Give tasks, each once, by their names, here or in lm-eval, or by those of groups, and
+    FILE.jsonl and my_package.module:Class.
 
     Raises
     ------
     RecipeError
-        There is no such task.
+        There is no such task, or two have one name.
+    MissingArtifact, DataError
+        There is no such file, or it cannot be read.
     """
-    known: dict[str, tuple[str, ...]] = {
-        alias: (task.name,) for task in TASKS.values() for alias in (task.name, task.lm_eval_name)
-    }
-    known |= GROUPS
-    found: dict[str, Benchmark] = {}
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "s2l tasks lists them"
-            raise RecipeError(f"there is no task {printable(name)!r}; {hint}")
-        found |= {one: TASKS[one] for one in known[name]}
+    found: dict[str, Task] = {}
+    for named in names:
+        for one in GROUPS.get(named, (named,)):
+            task = _KNOWN[one] if one in _KNOWN else _from_outside(one)
+            if found.setdefault(task.name, task) != task:
+                raise RecipeError(f"two tasks are named {printable(task.name)}: rename one")
     return list(found.values())
 
 
-Ask = Callable[[list[tuple[Message, ...]]], list[tuple[str, bool]]]
-"""From conversations to (completion, whether it is cut)."""
-
-
-def examine(
-    task: Benchmark,
-    pairs: Sequence[tuple[str, str]],
-    form: str,
-    ask: Ask,
-    run: Callable[[list[str]], Sequence[Ran]],
-) -> TaskResult:
-    """Ask for each form the questions that have no answer yet, and score what is found."""
-    answers: list[Answer | None] = [None] * len(pairs)
-    waiting = list(range(len(pairs)))
-    for one in task.forms(form):
-        prompts: list[tuple[Message, ...]] = [
-            (Message("user", task.ask(pairs[row][0], one)),) for row in waiting
-        ]
-        completions = ask(prompts)
-        texts = [text for text, _ in completions]
-        ran = run([program_of(text) for text in texts]) if one == "pot" else [None] * len(texts)
-        told = zip(waiting, prompts, completions, ran, strict=True)
-        for row, prompt, (text, is_cut), program in told:
-            (question, reference), before = pairs[row], answers[row]
-            found, failure = task.read(text, question, program)
-            answers[row] = Answer(
-                Question(prompt, reference),
-                text,
-                found,
-                task.score(found, reference, question),
-                is_cut or (before is not None and before.is_cut),
-                failure or (before.failure if before is not None else None),
+def _from_outside(name: str) -> Task:
+    if ":" in name and not Path(name).exists():
+        task: Task = find_class(name, Task, "task")()  # type: ignore[type-abstract]
+        if not _NAME.fullmatch(task.name):
+            raise RecipeError(
+                f"task {printable(name)} is named {printable(task.name)!r}: up to 40 letters, "
+                "digits, '.', '_' and '-' are needed"
             )
-        waiting = [row for row in waiting if (it := answers[row]) is not None and it.found is None]
-    return TaskResult(task.name, tuple(answer for answer in answers if answer is not None))
+        return task
+    path = Path(name).expanduser()
+    if path.suffix in SUFFIXES:
+        return _of_file(path)
+    near = difflib.get_close_matches(name, [*_KNOWN, *GROUPS], n=1)
+    hint = f"did you mean {near[0]}?" if near else "s2l tasks lists them."
+    raise RecipeError(
+        f"there is no task {printable(name)!r}; {hint} A file of questions (FILE.jsonl) or "
+        "my_package.module:Class is a task, too."
+    )
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield (where it stands, row) of a file."""
-    if path.stat().st_size > 100 * _MAX_BYTES:
-        raise DataError(f"{path}: test questions of more than {100 * _MAX_BYTES:,} bytes")
-    kind, rows = rows_of(path, _MAX_BYTES)
-    for line, _, _, row in rows:
-        where = place(str(path), kind, line, -1)
-        if isinstance(row, Flaw):
-            raise DataError(f"{where}: {row.reason}; found {row.found}; needed: {row.wanted}")
-        yield where, row
-
-
-def pair_of(row: Any, where: str) -> tuple[str, str]:
-    """Read a question and its answer, by the columns that the published files have."""
-    if not isinstance(row, dict):
-        raise DataError(f"{printable(where, 300)}: a JSON object is needed")
-    question = row.get("question", row.get("problem", row.get("Question")))
-    if "Body" in row and "Question" in row:
-        body = str(row["Body"]).rstrip()
-        question = f"{body}{'' if body.endswith(('.', '?', '!', ',')) else '.'} {row['Question']}"
-    answer = row.get("answer", row.get("Answer"))
-    if answer is None and isinstance(row.get("solution"), str):
-        answer = find_reference(row["solution"], str(question))
-    if isinstance(answer, str) and "####" in answer:
-        answer = answer.rpartition("####")[2].strip()
-    if not isinstance(question, str) or not question.strip():
-        raise DataError(f"{printable(where, 300)}: question: a text is needed")
-    if (
-        isinstance(answer, bool)
-        or not isinstance(answer, str | int | float)
-        or not str(answer).strip()
-    ):
-        raise DataError(
-            f"{printable(where, 300)}: answer: a text or a number is needed, found "
-            f"{shown(row.get('answer'))}"
-        )
-    return question, str(answer)
-
-
-def _from_hub(hub: tuple[str, ...], option: str) -> Iterator[Any]:
-    from smalltolarge.examples.hub import load_dataset
-
-    name, configurations, splits = hub
-    try:
-        for configuration in configurations.split(","):
-            for split in splits.split("+"):
-                yield from load_dataset(name, configuration or None, split)
-    except Exception as error:  # offline, moved, gated: any of many
-        raise MissingArtifact(
-            f"{name} could not be had from the hub ({printable(str(error), 200)}). Give a folder "
-            f"of files with {option}."
-        ) from error
+def _of_file(path: Path) -> Task:
+    """Make the task of a file: problems, or what is summarised where there are no questions."""
+    if not path.is_file():
+        raise MissingArtifact(f"task {printable(str(path), 200)}: there is no such file")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip(".-_")[:40] or "file"
+    if _COLUMNS & columns_of(path):
+        return Problems(name, "", None, file=path)
+    return Summaries(name, "", file=path)

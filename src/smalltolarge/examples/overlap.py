@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -326,6 +326,21 @@ def without_overlaps(
 
 def _user_turns(messages: Sequence[Message]) -> list[str]:
     return [turn.content for turn in messages if turn.role == "user"]
+
+
+def overlaps_by_name(
+    examples: Examples,
+    asked: Mapping[str, Iterable[Questions]],
+    n_words: int,
+    check: Callable[[], None],
+    advance: Callable[[int], None] = lambda rows: None,
+) -> dict[str, list[int]]:
+    """Give the rows of the examples, from 0, that overlap with the questions of each name."""
+    hits = Overlap(asked.values(), n_words, check).find(examples, advance)
+    return {
+        name: sorted({hit.row for hit in hits if hit.source == number})
+        for number, name in enumerate(asked)
+    }
 
 
 def questions_of(examples: Examples) -> Iterator[Questions]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from smalltolarge.errors import DataError, RecipeError, printable
+from smalltolarge import store
+from smalltolarge.errors import DataError, OutOfSpace, RecipeError, printable
 from smalltolarge.examples.table import Message
 from smalltolarge.lm import attention, models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
@@ -26,13 +31,17 @@ from smalltolarge.settings import ModelSettings, cores
 
 log = logging.getLogger("smalltolarge")
 
+_USUAL_BATCH = {"cuda": 256}
+"""Prompts of a batch where nobody says how many; fewer where they do not fit."""
+_SMALL_BATCH = 32
+
 
 @dataclass(frozen=True)
 class Completion:
     """What a model answered."""
 
     text: str
-    is_cut: bool
+    is_truncated: bool
     """Whether the answer had no end within the tokens allowed."""
 
 
@@ -103,11 +112,6 @@ class Answerer:
             prompts.append(np.array(ids if begins else prefix + ids, dtype=np.int32))
         return prompts
 
-    def fitting(self, prompts: Sequence[np.ndarray], max_new_tokens: int) -> list[bool]:
-        """Say which prompts, int32 (l,) each, leave room for an answer of so many tokens."""
-        positions = self.described.positions
-        return [positions is None or len(ids) + max_new_tokens <= positions for ids in prompts]
-
     def check_room(self, prompts: Sequence[np.ndarray], max_new_tokens: int, task: str) -> None:
         """Refuse a length of answers that leaves room for no prompt; warn where for some.
 
@@ -116,12 +120,10 @@ class Answerer:
         RecipeError
             No prompt fits beside an answer of ``max_new_tokens``.
         """
-        fits = self.fitting(prompts, max_new_tokens)
-        if all(fits):
-            return
         positions = self.described.positions
-        assert positions is not None
         lengths = [len(ids) for ids in prompts]
+        if positions is None or max(lengths) + max_new_tokens <= positions:
+            return
         for_all, for_any = positions - max(lengths), positions - min(lengths)
         told = (
             f"--max-new-tokens is {max_new_tokens:,}, but {self.described.name} has room for "
@@ -135,21 +137,27 @@ class Answerer:
             advice = f"At most {for_any:,} new tokens leave room for its shortest prompts."
         else:
             advice = f"Give {for_all:,} or less, and all of them fit."
-        if not any(fits):
+        without = sum(length + max_new_tokens > positions for length in lengths)
+        if without == len(prompts):
             raise RecipeError(f"{told} {advice}")
         log.warning(
             "%s %d of %d prompts do not fit: they count as unanswered and truncated. %s",
-            told, fits.count(False), len(fits), advice,
+            told, without, len(prompts), advice,
         )  # fmt: skip
+
+    @cached_property
+    def _decoder(self) -> Tokenizer:
+        return Tokenizer.from_str(self.tokenizer.text)
 
     def answers(
         self,
         conversations: Sequence[Sequence[Message]],
         *,
         max_new_tokens: int,
-        batch_size: int,
+        batch_size: int | Literal["auto"],
         check: Callable[[], None] = lambda: None,
         bar: Step | None = None,
+        folder: Path | None = None,
     ) -> list[Completion]:
         """Answer conversations that end before an answer; see ``prompts`` and ``continuations``."""
         return self.continuations(
@@ -158,6 +166,7 @@ class Answerer:
             batch_size=batch_size,
             check=check,
             bar=bar,
+            folder=folder,
         )
 
     def continuations(
@@ -165,42 +174,72 @@ class Answerer:
         prompts: Sequence[np.ndarray],
         *,
         max_new_tokens: int,
-        batch_size: int,
+        batch_size: int | Literal["auto"],
         check: Callable[[], None] = lambda: None,
         bar: Step | None = None,
+        folder: Path | None = None,
     ) -> list[Completion]:
         """Go on with prompts, int32 (l,) each, by the likeliest token at each place.
 
-        Prompts of like length share a batch, padded on the left. ``check`` is called before every
-        token of a batch; ``bar`` counts the prompts.
+        Prompts of like length share a batch, padded on the left; "auto" makes batches smaller when
+        memory runs out. A prompt that leaves no room for ``max_new_tokens`` is not answered: its
+        completion is empty and truncated. With a ``folder``, every batch is kept there once it is
+        done, and the same call goes on from there. ``check`` is called before every token of a
+        batch; ``bar`` counts the prompts.
 
         Raises
         ------
-        RecipeError
-            A prompt leaves no place for an answer.
+        OutOfSpace
+            The memory does not suffice for a batch.
         """
-        self._check_room(max(map(len, prompts), default=0), max_new_tokens)
         check, bar = giving_back(check), bar or Step()
         device = find_device(self.settings.device)
         bfloat16 = uses_bfloat16(self.settings.precision, device)
-        answers: list[Completion | None] = [None] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
-        tokenizer = Tokenizer.from_str(self.tokenizer.text)
+        answers = [Completion("", True)] * len(prompts)
+        rows = self._with_room(prompts, max_new_tokens)
+        bar.advance(len(prompts) - len(rows))
+        size = batch_size
+        if size == "auto":
+            size = _USUAL_BATCH.get(device.type, _SMALL_BATCH)
+        done = 0
         with (
             fixed(self.settings.threads or cores(), device),
             _answering(self.model),
             torch.inference_mode(),
             torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16),
         ):
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                batch = [prompts[row] for row in rows]
-                with bar.part(Step(total=max_new_tokens, unit="tokens")) as part:
-                    found = self._continued(batch, max_new_tokens, device, check, part)
-                for row, (ids, is_cut) in zip(rows, found, strict=True):
-                    answers[row] = Completion(tokenizer.decode(ids), is_cut)
-                bar.advance(len(rows))
-        return [answer for answer in answers if answer is not None]
+            while done < len(rows):
+                kept = None if folder is None else folder / f"{done:08d}.json"
+                waiting = [prompts[row] for row in rows[done:]]
+                found = _kept(kept, waiting, max_new_tokens)
+                if found is None:
+                    batch = waiting[:size]
+                    with bar.part(Step(total=max_new_tokens, unit="tokens")) as part:
+                        found = self._continued(batch, max_new_tokens, device, check, part)
+                    if found is None:
+                        if batch_size != "auto" or size == 1:
+                            raise OutOfSpace(
+                                f"out of memory with {len(batch)} prompts in a batch. Give a "
+                                "smaller --batch-size, or auto."
+                            )
+                        size = len(batch) // 2 or 1
+                        log.info("out of memory: %d prompts in a batch from here on", size)
+                        continue
+                    if kept is not None:
+                        _keep(kept, batch, max_new_tokens, found)
+                for row, completion in zip(rows[done:], found, strict=False):
+                    answers[row] = completion
+                done += len(found)
+                bar.advance(len(found))
+        return answers
+
+    def _with_room(self, prompts: Sequence[np.ndarray], max_new_tokens: int) -> list[int]:
+        """List the prompts that leave room for an answer, the longest first."""
+        positions = self.described.positions
+        rows = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+        if positions is None:
+            return rows
+        return [row for row in rows if len(prompts[row]) + max_new_tokens <= positions]
 
     def _continued(
         self,
@@ -209,8 +248,11 @@ class Answerer:
         device: torch.device,
         check: Callable[[], None],
         part: Step,
-    ) -> list[tuple[list[int], bool]]:
-        """Give the tokens that follow each prompt, up to the first that ends an answer."""
+    ) -> list[Completion] | None:
+        """Give what follows each prompt, up to the first token that ends an answer.
+
+        None where the memory does not suffice.
+        """
         width = max(map(len, prompts))
         tokens = torch.zeros((len(prompts), width), dtype=torch.int64)
         mask = torch.zeros((len(prompts), width), dtype=torch.int64)
@@ -225,34 +267,61 @@ class Answerer:
             return torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
 
         check()
-        found = self.model.generate(
-            input_ids=tokens.to(device),
-            attention_mask=mask.to(device),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            # a model's own generation settings are not greedy decoding
-            repetition_penalty=1.0,
-            no_repeat_ngram_size=0,
-            use_cache=True,
-            eos_token_id=ends or None,
-            pad_token_id=ends[0] if ends else 0,
-            stopping_criteria=[after_token],
-        )
+        try:
+            found = self.model.generate(
+                input_ids=tokens.to(device),
+                attention_mask=mask.to(device),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                # a model's own generation settings are not greedy decoding
+                repetition_penalty=1.0,
+                no_repeat_ngram_size=0,
+                use_cache=True,
+                eos_token_id=ends or None,
+                pad_token_id=ends[0] if ends else 0,
+                stopping_criteria=[after_token],
+            )
+        except torch.OutOfMemoryError:
+            return None  # what it held is given back only once the error is gone
         answers = []
         for ids in found[:, width:].tolist():
             end = next((place for place, token in enumerate(ids) if token in ends), None)
-            answers.append((ids[:end], end is None))
+            answers.append(Completion(self._decoder.decode(ids[:end]), end is None))
         return answers
 
-    def _check_room(self, longest: int, max_new_tokens: int) -> None:
-        positions = self.described.positions
-        if positions is not None and longest + max_new_tokens > positions:
-            raise RecipeError(
-                f"max_new_tokens is {max_new_tokens}, and the longest question has {longest} "
-                f"tokens; {self.described.name} has {positions} positions. Ask for at most "
-                f"{max(positions - longest, 0)} new tokens."
-            )
+
+def _digest(prompts: Sequence[np.ndarray], max_new_tokens: int) -> str:
+    """Tell a batch from every other, by all that its answers follow from beside the model."""
+    told = hashlib.sha256(str(max_new_tokens).encode())
+    for prompt in prompts:
+        told.update(f" {len(prompt)} ".encode() + prompt.tobytes())
+    return told.hexdigest()
+
+
+def _keep(
+    file: Path, prompts: Sequence[np.ndarray], max_new_tokens: int, found: Sequence[Completion]
+) -> None:
+    answers = [[one.text, one.is_truncated] for one in found]
+    store.write_json(file, {"of": _digest(prompts, max_new_tokens), "answers": answers})
+
+
+def _kept(
+    file: Path | None, waiting: Sequence[np.ndarray], max_new_tokens: int
+) -> list[Completion] | None:
+    """Read a batch that was kept; None where there is none of these prompts."""
+    if file is None or not file.is_file():
+        return None
+    try:
+        there = json.loads(file.read_bytes())
+        found = [Completion(text, is_truncated) for text, is_truncated in there["answers"]]
+        same = there["of"] == _digest(waiting[: len(found)], max_new_tokens)
+    except (ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        log.warning("%s is not what was kept there; the batch is answered again", file)
+        return None
+    return found
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Written:
     tokens: list[int]
     learned: list[bool]
     """Which tokens are learned; none where all of an answer is cut away."""
-    is_cut: bool
+    is_truncated: bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,7 @@ def to_csv(table: Table) -> str:
     for other in ("random", "full"):
         header += [f"to_{other}", f"to_{other}_low", f"to_{other}_high"]
     header.append("verdict")
-    header += [f"{name} {kind}" for name in table.suites for kind in ("accuracy", "error")]
+    header += [f"{name} {kind}" for name in table.tasks for kind in ("accuracy", "error")]
     losses = list(table.rows[0].losses)
     header += [f"{name} {kind}" for name in losses for kind in ("loss", "error")]
     writer.writerow(header)
@@ -113,7 +113,7 @@ def show_comparison(run: Run, table: Table, console: Console) -> None:
     for line in notes(table):
         console.print(Text(line))
     console.print()
-    console.print(Text(f"Table  {run.path}/table.md (with every suite), table.csv, table.json"))
+    console.print(Text(f"Table  {run.path}/table.md (with every task), table.csv, table.json"))
     console.print(Text(f"Arms   {run.path}/arm-NAME.json, and all answers in answers-NAME.jsonl"))
 
 
@@ -164,7 +164,7 @@ def _title(budget: str, rows: Sequence[Row]) -> str:
 def _scores(table: Table) -> list[str]:
     headings = ["method"]
     if table.measure == "accuracy":
-        headings += [*table.suites, "accuracy"]
+        headings += [*table.tasks, "accuracy"]
     else:
         headings += [*(f"{name} (all)" for name in table.held_out), "balanced loss"]
     if table.measure == "accuracy" and table.held_out:

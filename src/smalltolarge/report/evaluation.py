@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as Grid
 
 from smalltolarge.errors import printable
-from smalltolarge.outcomes import Score, wilson
+from smalltolarge.evaluation import Score
+from smalltolarge.outcomes import wilson
+
+_HEADINGS = (
+    "task", "score", "questions", "unanswered", "truncated", "failed programs", "overlap",
+)  # fmt: skip
+_MOST_KINDS = 4
+"""Kinds of failed programs that are told apart; the rest are counted together."""
 
 
 def to_markdown(scores: Sequence[Score]) -> str:
     """Write a table of scores, and the average of tasks that share a measure."""
-    head = ["task", "score", "questions", "unanswered", "truncated", "failed programs", "overlap"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = ["| " + " | ".join(_HEADINGS) + " |", "|" + "---|" * len(_HEADINGS)]
     for one in scores:
         lines.append("| " + " | ".join(cells(one)) + " |")
     lines += [f"\n{line}" for line in notes(scores)]
@@ -34,14 +40,28 @@ def notes(scores: Sequence[Score]) -> list[str]:
         mean = 100 * sum(accuracies) / len(accuracies)
         lines.append(f"Mean accuracy of {len(accuracies)} tasks: {mean:.1f}")
     for one in scores:
-        if one.measure == "rougeL":
-            found = {"ROUGE-1": 100 * one.more["rouge1"], "ROUGE-2": 100 * one.more["rouge2"]}
-            found["BLEU"] = one.more["bleu"]
-            if "bertscore" in one.more:
-                found["BERTScore"] = 100 * one.more["bertscore"]
-            told = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
-            lines.append(f"{one.task}: {told}")
+        told = [
+            f"{name} {scale * one.measures[key]:.1f}"
+            for key, (name, scale) in _MEASURES.items()
+            if key in one.measures
+        ]
+        if told:
+            lines.append(f"{one.task}: {', '.join(told)}")
+        if one.failed_programs:
+            lines.append(f"{one.task}, failed programs: {_kinds(one.failed_programs)}")
     return lines
+
+
+_MEASURES = {
+    "rouge1": ("ROUGE-1", 100), "rouge2": ("ROUGE-2", 100), "bleu": ("BLEU", 1),
+    "bertscore": ("BERTScore", 100),
+}  # fmt: skip
+
+
+def _kinds(failures: Mapping[str, int]) -> str:
+    shown = [f"{n:,} {printable(kind)}" for kind, n in list(failures.items())[:_MOST_KINDS]]
+    rest = sum(list(failures.values())[_MOST_KINDS:])
+    return ", ".join([*shown, f"{rest:,} others"] if rest else shown)
 
 
 def cells(score: Score) -> list[str]:
@@ -55,17 +75,20 @@ def cells(score: Score) -> list[str]:
     if score.measure == "rougeL":
         told += " ROUGE-L"
     overlap = "" if score.overlap is None else f"{score.overlap:,}"
-    counts = (score.questions, score.unanswered, score.truncated, score.failed_programs)
-    return [printable(score.task), told, *(f"{count:,}" for count in counts), overlap]
+    counts = (score.questions, score.unanswered, score.truncated)
+    failed = sum(score.failed_programs.values())
+    return [printable(score.task), told, *(f"{count:,}" for count in (*counts, failed)), overlap]
 
 
 def show_scores(scores: Sequence[Score], out: Path, console: Console) -> None:
     """Print the table, how to read it, and where the answers are."""
-    table = Grid("task", "score", "asked", "no answer", "cut", "failed programs", "overlap")
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    table = Grid(box=None, pad_edge=False)
+    n_columns = len(_HEADINGS) - all(score.overlap is None for score in scores)
+    for place, heading in enumerate(_HEADINGS[:n_columns]):
+        table.add_column(heading, justify="right" if place else "left", no_wrap=place < 2)
     for score in scores:
-        table.add_row(*cells(score))
+        table.add_row(*cells(score)[:n_columns])
     console.print(table)
     for line in notes(scores):
         console.print(line, markup=False)
-    console.print(f"every question and completion: {out}", markup=False)
+    console.print(f"every question and completion: {out}/answers-TASK.jsonl", markup=False)

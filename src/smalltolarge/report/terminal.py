@@ -17,7 +17,7 @@ from rich.text import Text
 
 from smalltolarge.errors import printable
 from smalltolarge.outcomes import Arm
-from smalltolarge.recipe import FULL, OF_A_PROXY, Recipe, SelectRecipe
+from smalltolarge.recipe import FULL, OF_A_PROXY, DataRecipe, Recipe, SelectRecipe
 from smalltolarge.results import Run, reasons
 from smalltolarge.selection import S2L, SELECTORS, Budget, Evidence, find_selector
 from smalltolarge.settings import ReadingSettings, describe
@@ -259,6 +259,7 @@ def _rate(a_second: float, unit: str) -> str:
 
 def _data(recipe: Recipe) -> str:
     """The data and how it is read, as typed."""
+    assert isinstance(recipe, DataRecipe)
     names = " ".join(map(shlex.quote, recipe.data))
     reading = {f.name: getattr(recipe.reading, f.name) for f in fields(ReadingSettings)}
     seed = f" --seed {recipe.seed}" if recipe.seed else ""

@@ -7,7 +7,6 @@ A new method is one class with one method (``rank``) and one row in ``SELECTORS`
 from __future__ import annotations
 
 import difflib
-import importlib
 
 from smalltolarge.errors import RecipeError, printable
 from smalltolarge.selection.baselines import Longest, RandomByLength, RandomBySource
@@ -24,6 +23,7 @@ from smalltolarge.selection.facility import FacilityLocation
 from smalltolarge.selection.pool import Evidence, Pool, Selection
 from smalltolarge.selection.s2l import S2L
 from smalltolarge.selection.selector import Random, Ranking, Selector
+from smalltolarge.settings import find_class
 
 __all__ = [
     "IFD",
@@ -77,18 +77,11 @@ def find_selector(name: str) -> type[Selector]:
     """
     if name in SELECTORS:
         return SELECTORS[name]
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         near = difflib.get_close_matches(name, SELECTORS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise RecipeError(
             f"method {printable(name)!r}: {', '.join(SELECTORS)} or my_package.module:Class is "
             f"needed.{hint}"
         )
-    try:
-        kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RecipeError(f"method {printable(name)!r} cannot be imported: {error}") from error
-    if not (isinstance(kind, type) and issubclass(kind, Selector)):
-        raise RecipeError(f"method {printable(name)!r} is not a Selector class")
-    return kind
+    return find_class(name, Selector, "method")  # type: ignore[type-abstract]

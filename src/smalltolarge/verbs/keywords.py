@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from smalltolarge.settings import Format
+from smalltolarge.settings import Format, FormOfAsking
 
 
 class Reading(TypedDict, total=False):
@@ -26,8 +26,8 @@ class Reading(TypedDict, total=False):
     overlap_words: int
 
 
-class _Learning(Reading, total=False):
-    """Fields of ``TrainingSettings`` that any trainer knows."""
+class _Prompting(TypedDict, total=False):
+    """Fields of ``ModelSettings`` that any trainer knows."""
 
     revision: str | None
     tokenizer: str | None
@@ -35,6 +35,32 @@ class _Learning(Reading, total=False):
     template_arg: dict[str, str | int | float | bool | None] | None
     fold_system: bool
     preamble: str
+
+
+class _Model(_Prompting, total=False):
+    """Fields of ``ModelSettings``."""
+
+    precision: Literal["auto", "float32", "bfloat16"]
+    device: str
+    threads: int | None
+
+
+class Evaluating(_Model, total=False):
+    """Fields of ``AskingSettings`` but the tasks, and of ``ModelSettings``."""
+
+    data: str | None
+    form: FormOfAsking
+    few_shot: int
+    questions: int | None
+    max_new_tokens: int
+    batch_size: int | Literal["auto"]
+    program_seconds: float
+    program_megabytes: int
+
+
+class _Learning(Reading, _Prompting, total=False):
+    """Fields of ``TrainingSettings`` that any trainer knows."""
+
     epochs: float
     learning_rate: float | None
     batch_size: int | None
@@ -45,12 +71,9 @@ class _Learning(Reading, total=False):
     on_template_loss: Literal["stop", "exclude", "keep"]
 
 
-class _Training(_Learning, total=False):
+class _Training(_Learning, _Model, total=False):
     """Fields of ``TrainingSettings``."""
 
-    precision: Literal["auto", "float32", "bfloat16"]
-    device: str
-    threads: int | None
     on_truncated: Literal["keep", "exclude"]
     unit_tokens: int | None
 

@@ -68,7 +68,7 @@ def run_record(
     if out is not None:
         outputs.require_parquet(out)
     with experiment.hold(recipe, folder) as (run, recipe):
-        read, facts = experiment.load_once(run, recipe, watch, examples)
+        read, facts = experiment.load_once(run, recipe, watch, examples=examples)
         recorded = run.path / "trajectories.parquet"
         in_place = out is not None and out.resolve() == recorded.resolve()
         if out is not None and not in_place:

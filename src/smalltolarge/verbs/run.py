@@ -28,7 +28,8 @@ def run(
     Parameters
     ----------
     recipe : a YAML recipe, the name of one that comes with the package, or a mapping of settings
-    trust_code : let the recipe name methods that are code (my_package.module:Class)
+    trust_code : let the recipe name methods and tasks that are code
+        (my_package.module:Class)
     confirm_run_unsafe_code : run programs that a model wrote with limits of time and memory only,
         where this machine has no jail for them
 
@@ -53,9 +54,10 @@ def read_comparison(values: Mapping[str, Any], trust_code: bool) -> CompareRecip
     """Read the recipe of a comparison; one that names code is refused unless it is trusted."""
     wanted = recipes.read(values, CompareRecipe)
     foreign = [choice.method for choice in wanted.choices if ":" in choice.method]
+    foreign += [task for task in wanted.evaluation.tasks if ":" in task]
     if foreign and not trust_code:
         raise RefusedForSafety(
-            f"the recipe names code to run as a method: {printable(foreign[0])}. Give --trust-code "
-            "if you trust it."
+            f"the recipe names code to run: {printable(foreign[0])}. Give --trust-code if you "
+            "trust it."
         )
     return wanted

@@ -133,7 +133,7 @@ def run_select(
     evidence = evidence or {}
     budget = Budget.parse(recipe.budget)
     with experiment.hold(recipe, folder) as (run, recipe):
-        read, facts = experiment.load_once(run, recipe, watch, examples)
+        read, facts = experiment.load_once(run, recipe, watch, examples=examples)
         budget.least_rows(len(read))
         if folder is not None:
             out = out or Path(f"subset{reading.usual_suffix(read)}")

@@ -68,7 +68,7 @@ def run_train(
     """
     recipe = recipe.resolved()
     with experiment.hold(recipe, folder) as (run, recipe):
-        read, facts = experiment.load_once(run, recipe, watch, examples)
+        read, facts = experiment.load_once(run, recipe, watch, examples=examples)
         done = run.facts("train")
         if done is not None and out.is_dir() and store.digest(out) == done["sha256"]:
             log.info("%s is done: there is nothing to do", run.path)

@@ -1,7 +1,8 @@
-"""Whether a finished run still is what it says: digests, and the selection made again."""
+"""Whether a finished run still is what it says: digests, and what follows from it made again."""
 
 from __future__ import annotations
 
+import json
 from os import PathLike
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, StaleArtifact, printable
 from smalltolarge.progress import Progress, Watch
-from smalltolarge.recipe import CompareRecipe, Recipe, SelectRecipe, TrainRecipe
+from smalltolarge.recipe import CompareRecipe, EvaluateRecipe, Recipe, SelectRecipe, TrainRecipe
 from smalltolarge.results import Run
 from smalltolarge.selection import Pool
 from smalltolarge.trajectories import Trajectories
@@ -33,6 +34,7 @@ def verify(run: str | PathLike[str], *, progress: Progress | Watch | None = None
     last: dict[type[Recipe], str] = {
         SelectRecipe: "write",
         CompareRecipe: "table",
+        EvaluateRecipe: "table",
         TrainRecipe: "train",
     }
     if last.get(type(made.recipe), "write") not in made.stages:
@@ -59,7 +61,7 @@ def verify(run: str | PathLike[str], *, progress: Progress | Watch | None = None
         raise IntegrityError(f"{made.path}/manifest.json lacks {error}") from error
     for name, kind, written in inputs:
         there = Path(name).expanduser()
-        if not there.exists() or kind == "dataset":
+        if not there.exists() or kind in ("dataset", "questions"):
             good.append(f"{name}: not here, not checked")
         elif store.digest(there) == written:
             good.append(f"{name}: as read")
@@ -79,10 +81,30 @@ def verify(run: str | PathLike[str], *, progress: Progress | Watch | None = None
         (good if same else bad).append(
             f"the subset chosen again: {'the same' if same else 'other'} rows"
         )
+    elif isinstance(recipe, EvaluateRecipe) and not bad:
+        same = _same_scores(made, recipe)
+        (good if same else bad).append(
+            f"the answers scored again: {'the same' if same else 'other'} scores"
+        )
     if bad:
         problems = "\n".join(f"  {printable(line, 300)}" for line in bad)
         raise IntegrityError(f"{made.path} does not verify:\n{problems}")
     return [printable(line, 300) for line in good]
+
+
+def _same_scores(run: Run, recipe: EvaluateRecipe) -> bool:
+    """Score again what was found in the answers; tasks that are code from outside are not."""
+    from smalltolarge.evaluation import Question, find_tasks
+
+    named = [name for name in recipe.evaluation.tasks if ":" not in name]
+    for task in find_tasks(named):
+        for line in (run.path / f"answers-{task.name}.jsonl").read_bytes().splitlines():
+            row = json.loads(line)
+            question = Question(row["question"], row["reference"])
+            found = row["found"]
+            if row["score"] != (0.0 if found is None else task.score(found, question)):
+                return False
+    return True
 
 
 def _same_selection(run: Run, recipe: SelectRecipe) -> bool:

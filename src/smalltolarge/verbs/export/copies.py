@@ -70,7 +70,7 @@ class Work:
                 {
                     row: self.writer.encode(["".join(text for text, _ in one.segments)])
                     for row, one in self.kept.items()
-                    if not one.is_cut
+                    if not one.is_truncated
                 },
                 "the text of a special token in a turn is read as that token",
             )
@@ -105,7 +105,7 @@ class Work:
         lost = [row for row, one in enumerate(every) if one is None]
         kept = {row: one for row, one in enumerate(every) if one is not None and any(one.learned)}
         nothing = [row for row in range(len(every)) if row not in kept and every[row] is not None]
-        cut = [row for row, one in kept.items() if one.is_cut]
+        cut = [row for row, one in kept.items() if one.is_truncated]
         for rows, what in (
             (cut, f"cut at {longest} tokens"),
             (nothing, f"left out: no learned token within {longest} tokens (--max-length)"),

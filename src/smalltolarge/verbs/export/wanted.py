@@ -72,6 +72,8 @@ def _settings_in(folder: Path) -> dict[str, Any]:
     A model from scratch says nothing of how fast a pretrained one learns.
     """
     made = Run.open(folder).recipe
+    if not isinstance(made, recipe.DataRecipe):
+        raise RecipeError(f"{printable(str(folder), 200)} is a run without training data")
     how = {name: getattr(made.reading, name) for name in _READING if name not in _WHICH_ROWS}
     target = getattr(made, "target", None)
     if target is not None and not target.is_scratch:

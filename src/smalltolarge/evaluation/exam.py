@@ -1,0 +1,264 @@
+"""Questions put to a model: the one place that asks a test question and judges the answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from smalltolarge import store
+from smalltolarge.errors import DataError, MissingArtifact
+from smalltolarge.evaluation.completions import program_of
+from smalltolarge.evaluation.jail import Jails, Ran, find_backend
+from smalltolarge.evaluation.questions import train_beside
+from smalltolarge.evaluation.task import Answer, Form, Question, Score, Task
+from smalltolarge.evaluation.tasks import find_tasks
+from smalltolarge.examples.table import Message
+from smalltolarge.progress import Progress, Step
+from smalltolarge.settings import AskingSettings
+
+log = logging.getLogger("smalltolarge")
+
+
+class Completed(Protocol):
+    """What a model answered."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def is_truncated(self) -> bool: ...
+
+
+class Answering(Protocol):
+    """A model that answers conversations, as ``smalltolarge.lm.Answerer`` does."""
+
+    def prompts(self, conversations: Sequence[Sequence[Message]]) -> Any: ...
+
+    def check_room(self, prompts: Any, max_new_tokens: int, task: str) -> None: ...
+
+    def answers(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        max_new_tokens: int,
+        batch_size: Any,
+        check: Callable[[], None],
+        bar: Step | None,
+        folder: Path | None,
+    ) -> Sequence[Completed]: ...
+
+
+class Exam:
+    """The tasks of a setting, and their questions, read once.
+
+    Raises
+    ------
+    RecipeError, MissingArtifact, DataError
+        A task is not known, or its questions cannot be read.
+    """
+
+    def __init__(self, settings: AskingSettings) -> None:
+        self.settings = settings
+        self.tasks = find_tasks(settings.tasks)
+        self.questions = {task.name: self._questions(task) for task in self.tasks}
+        self.shots = {task.name: self._shots(task) for task in self.tasks}
+        self.backend: str | None = None
+        """What programs run in, once ``confine`` has found it."""
+
+    def _questions(self, task: Task) -> list[Question]:
+        found = task.questions(self.settings.data)[: self.settings.questions]
+        if not found:
+            raise DataError(f"task {task.name}: there are no questions")
+        return found
+
+    def _shots(self, task: Task) -> list[Question]:
+        wanted = self.settings.few_shot
+        if not wanted:
+            return []
+        forms = task.forms(self.settings.form)
+        found = showable(task, forms, self.settings.data, self.questions[task.name])
+        if len(found) < wanted:
+            raise MissingArtifact(
+                f"task {task.name}: few_shot is {wanted}, and {len(found)} questions can be shown"
+            )
+        return found[:wanted]
+
+    def confine(self, *, unconfined: bool = False) -> None:
+        """Find what programs run in, if one will be asked for.
+
+        Raises
+        ------
+        RefusedForSafety
+            Nothing confines a program on this machine, and ``unconfined`` is not set.
+        """
+        if any("pot" in task.forms(self.settings.form) for task in self.tasks):
+            self.backend = find_backend(unconfined=unconfined)
+            log.info("programs run in: %s", self.backend)
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """Say what was read, with digests: files, or questions that come otherwise."""
+        found = []
+        for task in self.tasks:
+            files = task.files(self.settings.data)
+            if files and self.settings.few_shot:
+                files = [*files, train_beside(files[0])]
+            for file in files:
+                size, sha256 = file.stat().st_size, store.digest(file)
+                found.append({"path": str(file), "kind": "task", "size": size, "sha256": sha256})
+            if not files:
+                told = [*self.questions[task.name], *self.shots[task.name]]
+                content = json.dumps([asdict(one) for one in told]).encode()
+                found.append(
+                    {
+                        "path": task.name,
+                        "kind": "questions",
+                        "size": len(content),
+                        "sha256": hashlib.sha256(content).hexdigest(),
+                    }
+                )
+        return found
+
+    def check_room(self, model: Answering) -> None:
+        """See to it, before anything is asked, that prompts and answers fit a model together.
+
+        Raises
+        ------
+        RecipeError
+            Answers may be so long that no prompt of a task fits beside one.
+        """
+        for task in self.tasks:
+            rows = range(len(self.questions[task.name]))
+            asked = [
+                turns
+                for form in task.forms(self.settings.form)
+                for turns in self._conversations(task, form, rows)
+            ]
+            model.check_room(model.prompts(asked), self.settings.max_new_tokens, task.name)
+
+    def _conversations(self, task: Task, form: Form, rows: Iterable[int]) -> list[list[Message]]:
+        shown = [turn for one in self.shots[task.name] for turn in _shown(task, one, form)]
+        questions = self.questions[task.name]
+        return [[*shown, Message("user", task.ask(questions[row], form))] for row in rows]
+
+    def examine(
+        self,
+        task: Task,
+        model: Answering,
+        *,
+        progress: Progress,
+        check: Callable[[], None] = lambda: None,
+        folder: Path | None = None,
+    ) -> tuple[Score, list[Answer]]:
+        """Ask a model the questions of a task, and score what it answers.
+
+        For each form, those questions are asked that have no answer yet. With a ``folder``, the
+        completions are kept there while it goes on, and the same call goes on from them.
+        """
+        questions, settings = self.questions[task.name], self.settings
+        answers: dict[int, Answer] = {}
+        waiting = list(range(len(questions)))
+        for form in task.forms(settings.form):
+            asked = self._conversations(task, form, waiting)
+            label = f"answering {task.name} ({form})"
+            with progress.step(label, len(asked), "questions") as bar:
+                completions = model.answers(
+                    asked,
+                    max_new_tokens=settings.max_new_tokens,
+                    batch_size=settings.batch_size,
+                    check=check,
+                    bar=bar,
+                    folder=None if folder is None else folder / f"{task.name}-{form}",
+                )
+            ran: Sequence[Ran | None] = [None] * len(asked)
+            if form == "pot":
+                programs = [program_of(one.text) for one in completions]
+                ran = self._run(programs, task.name, progress, check)
+            for row, turns, one, program in zip(waiting, asked, completions, ran, strict=True):
+                prompt = turns[-1].content
+                answers[row] = _judged(
+                    task, questions[row], form, prompt, one, program, answers.get(row)
+                )
+            waiting = [row for row in waiting if answers[row].found is None]
+        found = [answers[row] for row in range(len(questions))]
+        measures = task.measures([one.found for one in found], questions)
+        return Score.of(task, found, measures=measures), found
+
+    def _run(
+        self, programs: list[str], name: str, progress: Progress, check: Callable[[], None]
+    ) -> list[Ran]:
+        assert self.backend is not None, "confine comes first"
+        seconds, megabytes = self.settings.program_seconds, self.settings.program_megabytes
+        with (
+            progress.step(f"programs of {name}", len(programs), "programs") as bar,
+            Jails(self.backend, seconds=seconds, megabytes=megabytes) as jails,
+        ):
+            return jails.run(programs, advance=bar.advance, check=check)
+
+
+def showable(
+    task: Task, forms: Sequence[Form], data: str | None, asked: Sequence[Question]
+) -> list[Question]:
+    """Give the questions of the train split that may be shown: not asked, answered in every form.
+
+    Raises
+    ------
+    MissingArtifact
+        There is no train split, or no program in it where one is asked for.
+    """
+    known = {" ".join(question.text.split()) for question in asked}
+    others = [one for one in task.train(data) if " ".join(one.text.split()) not in known]
+    found = [one for one in others if all(task.show(one, form) is not None for form in forms)]
+    if others and not found:
+        raise MissingArtifact(
+            f"task {task.name}: {len(others):,} rows of the train split have no text in "
+            '"program", which is shown where a program is asked for. Add it, or ask by the form '
+            "direct or cot."
+        )
+    return found
+
+
+def _shown(task: Task, question: Question, form: Form) -> list[Message]:
+    answer = task.show(question, form)
+    assert answer is not None, "showable left others out"
+    return [Message("user", task.ask(question, form)), Message("assistant", answer)]
+
+
+def read_answer(
+    task: Task, completion: str, question: Question, ran: Ran | None
+) -> tuple[str | None, str | None]:
+    """Give the answer found, and why a program, where one was asked for, gave none."""
+    if ran is None:
+        return task.read(completion, question), None
+    if ran.failure is not None:
+        return None, ran.failure
+    found = task.read_printed(ran.printed, question)
+    return found, None if found is not None else "it printed no answer"
+
+
+def _judged(
+    task: Task,
+    question: Question,
+    form: Form,
+    asked: str,
+    completion: Completed,
+    ran: Ran | None,
+    before: Answer | None,
+) -> Answer:
+    found, failure = read_answer(task, completion.text, question, ran)
+    return Answer(
+        task=task.name,
+        question=question.text,
+        reference=question.reference,
+        form=form,
+        prompt=asked,
+        completion=completion.text,
+        found=found,
+        score=0.0 if found is None else task.score(found, question),
+        truncated=completion.is_truncated or (before is not None and before.truncated),
+        failed_program=failure or (None if before is None else before.failed_program),
+        completions=(*(() if before is None else before.completions), completion.text),
+    )

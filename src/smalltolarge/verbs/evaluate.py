@@ -1,0 +1,173 @@
+"""A model put to tasks, one after the other, and what came of it.
+
+The run folder of an evaluation holds what every run folder holds, and: ``answers-TASK.jsonl``,
+every question with what was answered, found and scored; ``table.md`` and ``table.json``.
+``answering/`` is there only while questions are asked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from smalltolarge import examples as reading
+from smalltolarge import experiment, store
+from smalltolarge import recipe as recipes
+from smalltolarge.errors import MissingArtifact
+from smalltolarge.evaluation import Answer, Exam, Score
+from smalltolarge.evaluation.summaries import plain
+from smalltolarge.evaluation.task import to_lines
+from smalltolarge.examples.overlap import overlaps_by_name
+from smalltolarge.progress import LOADING, Progress, Watch
+from smalltolarge.recipe import EvaluateRecipe
+from smalltolarge.report.evaluation import to_markdown
+from smalltolarge.results import Run
+from smalltolarge.verbs.keywords import Evaluating
+
+if TYPE_CHECKING:
+    from smalltolarge.lm import Answerer
+
+log = logging.getLogger("smalltolarge")
+
+
+def evaluate(
+    model: str | PathLike[str],
+    tasks: str | Sequence[str],
+    *,
+    out: str | PathLike[str],
+    trained_on: Sequence[str] = (),
+    overlap_words: int = 13,
+    bertscore: str | None = None,
+    confirm_run_unsafe_code: bool = False,
+    progress: Progress | Watch | None = None,
+    **settings: Unpack[Evaluating],
+) -> list[Score]:
+    """Ask a model the questions of tasks, score its answers, and keep both in the folder ``out``.
+
+    The same call goes on with the question where it stopped.
+
+    Parameters
+    ----------
+    model : a folder with safetensors, a GGUF file, a hub name, or smollm2-135m
+    tasks : names of tasks and groups, FILE.jsonl, or my_package.module:Class
+    trained_on : files of training rows whose overlap with the questions is counted
+    overlap_words : words in a row that make an overlap
+    bertscore : an encoder for BERTScore of summaries, by folder or hub name
+    confirm_run_unsafe_code : run programs without a jail where this machine has none
+    settings : fields of ``AskingSettings`` (data, form, ...) and ``ModelSettings``
+
+    Raises
+    ------
+    RecipeError, MissingArtifact, DataError
+        A setting, a file or the model is not as it must be; nothing is asked then.
+    RefusedForSafety
+        The model's folder would run code, or programs would run and this machine has no jail.
+    StaleArtifact
+        ``out`` is of other settings, or a file was changed.
+    """
+    flat = {
+        "model": fspath(model),
+        "tasks": [tasks] if isinstance(tasks, str) else list(tasks),
+        "trained_on": list(trained_on),
+        "overlap_words": overlap_words,
+        "bertscore": bertscore,
+    }
+    recipe = recipes.read(recipes.place({**settings, **flat}, EvaluateRecipe), EvaluateRecipe)
+    watch = Watch.of(progress)
+    with experiment.hold(recipe, Path(out)) as (run, recipe):
+        return _evaluate(run, recipe, confirm_run_unsafe_code, watch)
+
+
+def _evaluate(
+    run: store.RunFolder, recipe: EvaluateRecipe, unconfined: bool, watch: Watch
+) -> list[Score]:
+    exam = Exam(recipe.evaluation)
+    inputs, overlaps = _read(recipe, exam, watch)
+    experiment.refuse_changed_inputs(run, inputs)
+    stages = {task.name: f"task {task.name}" for task in exam.tasks}
+    todo = [task for task in exam.tasks if not run.is_done(stages[task.name])]
+    kept = run.path / "answering"
+    if todo:
+        exam.confine(unconfined=unconfined)
+        answerer = _load(recipe, watch)
+        exam.check_room(answerer)
+        facts = {"inputs": inputs, "commit": answerer.described.commit, "overlaps": overlaps}
+        experiment.lay_down(run, recipe, facts, {})
+        for task in todo:
+            score, answers = exam.examine(
+                task, answerer, progress=watch.progress, check=watch.check, folder=kept
+            )
+            measures = {**score.measures, **_bertscore(recipe, score, answers, watch)}
+            score = replace(score, measures=measures, overlap=overlaps.get(task.name))
+            file = f"answers-{task.name}.jsonl"
+            store.write_bytes(run.path / file, to_lines(answers))
+            jail = exam.backend if "pot" in task.forms(recipe.evaluation.form) else None
+            run.commit(stages[task.name], [file], {"score": score.to_plain(), "jail": jail})
+    store.remove_folder(kept)
+    scores = [Score.from_plain(Run(run.path).facts(stage)["score"]) for stage in stages.values()]
+    if todo or not run.is_done("table"):
+        store.write_json(run.path / "table.json", [score.to_plain() for score in scores])
+        store.write_bytes(run.path / "table.md", to_markdown(scores).encode())
+        run.commit("table", ["table.json", "table.md"], {})
+    else:
+        log.info("%s is done: there is nothing to do", run.path)
+    return scores
+
+
+def _read(
+    recipe: EvaluateRecipe, exam: Exam, watch: Watch
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Say what is read, and count the training rows that overlap with each task."""
+    inputs = exam.inputs()
+    if Path(recipe.model).expanduser().exists():
+        inputs.append(experiment.input_of("model", recipe.model))
+    if not recipe.trained_on:
+        return inputs, {}
+    rows = reading.load(list(recipe.trained_on), progress=watch.progress, check=watch.check)
+    asked = {
+        name: [[(name, [question.text]) for question in questions]]
+        for name, questions in exam.questions.items()
+    }
+    found = overlaps_by_name(rows, asked, recipe.overlap_words, watch.check)
+    for name, which in found.items():
+        log.info(
+            "%s of the %s training rows overlap with %s", f"{len(which):,}", f"{len(rows):,}", name
+        )
+    inputs += [asdict(entry) for entry in rows.inputs]
+    return inputs, {name: len(which) for name, which in found.items()}
+
+
+def _load(recipe: EvaluateRecipe, watch: Watch) -> Answerer:
+    with watch.progress.step(LOADING, unit=""):
+        from smalltolarge import lm
+
+        return lm.Answerer.load(recipe.model, recipe.answering)
+
+
+def _bertscore(
+    recipe: EvaluateRecipe, score: Score, answers: Sequence[Answer], watch: Watch
+) -> Mapping[str, Any]:
+    """Score summaries by BERTScore, where it is asked for and its encoder is here."""
+    if recipe.bertscore is None or score.measure != "rougeL":
+        return {}
+    from smalltolarge.lm.bertscore import bertscore, signature
+
+    try:
+        with watch.progress.step("BERTScore", len(answers)) as bar:
+            each = bertscore(
+                [plain(one.found or "") for one in answers],
+                [plain(one.reference) for one in answers],
+                model=recipe.bertscore,
+                device=recipe.answering.device,
+                check=watch.check,
+                advance=bar.advance,
+            )
+        signed = signature(recipe.bertscore)
+        return {"bertscore": sum(each) / len(each), "bertscore_signature": signed}
+    except MissingArtifact as error:
+        log.warning("BERTScore skipped: %s", error)
+        return {}
