@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-
-# As in smalltolarge.lm, which a test may import after torch; it is read when torch is loaded.
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
-
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -20,6 +16,9 @@ from smalltolarge import wordproblems
 from smalltolarge.examples import Examples
 
 from .processes import fresh_python, python
+
+# As smalltolarge.lm does, which a test may import after torch; it is read when torch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 QUICK = ["--epochs", "1", "--checkpoints", "3", "--threads", "1"]
 """Settings of a recording of a few seconds."""
