@@ -36,8 +36,9 @@ LOADED = [
     "transformers.trainer",
     "trl.trainer.sft_trainer",
 ]
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(LOADED)
+forks = multiprocessing.get_context("forkserver")
+"""Where they are loaded; ``forks.Process`` runs a function in a fork of it."""
+forks.set_forkserver_preload(LOADED)
 
 
 def fresh_python(
@@ -64,7 +65,7 @@ def python(
     """
     with tempfile.TemporaryDirectory() as place:
         files = [Path(place, name) for name in ("stdout", "stderr")]
-        process = _forks.Process(target=_run, args=(words, folder, dict(environment), files))
+        process = forks.Process(target=_run, args=(words, folder, dict(environment), files))
         process.start()
         process.join(SECONDS)
         if process.exitcode is None:
