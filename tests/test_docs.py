@@ -57,7 +57,7 @@ def at_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     One thread: on a busy machine several wait for each other at so small a model.
     """
-    monkeypatch.setattr("smalltolarge.lm.recording.cores", lambda: 1)
+    monkeypatch.setattr("smalltolarge.lm.device.cores", lambda: 1)
     rows = wordproblems.training_rows(40, seed=2)
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.chdir(tmp_path)
