@@ -19,7 +19,7 @@ demo: .venv/.ready
 	$(BIN)/s2l select demo/data/train.jsonl --budget 11% --out demo/subset.jsonl --run demo/run
 
 test: .venv/.ready check
-	$(BIN)/python -m pytest -n 2 -rfEs
+	$(BIN)/python -m pytest -n 2 --dist worksteal -rfEs
 
 check: .venv/.ready
 	$(BIN)/ruff check .

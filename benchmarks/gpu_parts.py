@@ -99,6 +99,10 @@ class Run:
         asked = {"precision": precision, "device": str(self.device)} | settings
         return workload.rows(n, model, lengths="mathinstruct", **asked)
 
+    def peak_flops(self) -> float:
+        """Measure the fastest matrix product."""
+        return workload.peak_flops(self.device, size=256 if self.tiny else None)
+
     def seconds(self, work: Callable[[], Any]) -> float:
         """Time some work once."""
         began = time.perf_counter()
@@ -183,7 +187,7 @@ def _test(run: Run) -> None:
 
 def ceiling(run: Run) -> None:
     """Measure the two ceilings: the matrix product, and memory."""
-    run.add("matrix product", workload.peak_flops(run.device) / 1e12, unit="TFLOP/s")
+    run.add("matrix product", run.peak_flops() / 1e12, unit="TFLOP/s")
     size = run.sized(2**31, 2**26)
     source = torch.empty(size, dtype=torch.uint8, device=run.device).fill_(1)
     target = torch.empty_like(source)
@@ -193,7 +197,7 @@ def ceiling(run: Run) -> None:
 
 def score(run: Run) -> None:
     """Score rows, and as many one at a time as fit the time."""
-    peak = workload.peak_flops(run.device)
+    peak = run.peak_flops()
     for model in SHAPES[run.tiny]:
         with run.trying(f"{model}: scoring"):
             _score(run, model, peak)
@@ -229,7 +233,7 @@ def _score(run: Run, model: str, peak: float) -> None:
 
 def train(run: Run) -> None:
     """Train by ours and by transformers' Trainer."""
-    peak = workload.peak_flops(run.device)
+    peak = run.peak_flops()
     for model in SHAPES[run.tiny]:
         for batch in (32, 128) if model == "70m" else (32,):
             name = f"{model}, batches of {batch}"

@@ -183,13 +183,15 @@ def one_at_a_time(
     return found
 
 
-def peak_flops(device: torch.device, dtype: torch.dtype | None = None) -> float:
+def peak_flops(
+    device: torch.device, dtype: torch.dtype | None = None, size: int | None = None
+) -> float:
     """Measure the fastest matrix product in a precision there, in FLOP/s; by default in that of a
-    recording with precision auto on any model.
+    recording with precision auto on any model, of matrices as large as a device is fastest with.
     """
     if dtype is None:
         dtype = torch.bfloat16 if uses_bfloat16("auto", device) else torch.float32
-    size = 2048 if device.type == "cpu" else 8192
+    size = size or (2048 if device.type == "cpu" else 8192)
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     ways: list[Callable[[], Any]] = [lambda: left @ right.t()]
     if device.type == "cpu" and dtype == torch.float32 and products.onednn_works():

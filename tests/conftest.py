@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,11 @@ import pytest
 
 from smalltolarge import wordproblems
 from smalltolarge.examples import Examples
+
+from .processes import fresh_python, python
+
+# As smalltolarge.lm does, which a test may import after torch; it is read when torch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 QUICK = ["--epochs", "1", "--checkpoints", "3", "--threads", "1"]
 """Settings of a recording of a few seconds."""
@@ -51,20 +55,17 @@ def said(examples: Examples) -> list[list[tuple[str, str]]]:
 
 
 def command_line(folder: Path) -> Cli:
-    """Give a function that runs the command line in ``folder``, as a user does."""
+    """Give a function that runs the command line in ``folder``, as a user does.
+
+    With variables of the environment it loads its libraries anew, for they read them then.
+    """
 
     def run(
         *arguments: str | Path, expect: int = 0, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "smalltolarge", *map(str, arguments)],
-            cwd=folder,
-            env={**os.environ, "COLUMNS": "200", **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        words = ["-m", "smalltolarge", *map(str, arguments)]
+        run_python = fresh_python if environment else python
+        done = run_python(words, folder, {**os.environ, "COLUMNS": "200", **environment})
         assert done.returncode == expect, done.stdout + done.stderr
         return done
 

@@ -183,24 +183,30 @@ TURNS = st.lists(st.tuples(st.sampled_from(["user", "tool", "system"]), TEXTS, T
 
 
 @pytest.fixture(scope="module")
-def under_headings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Prepared]:
-    folder = tmp_path_factory.mktemp("bases")
-    return {
-        name: prepared_for(base(folder / name, chat=None, **how), preamble='Say {{ "it" }} \\')
-        for name, how in TOKENIZERS.items()
-    }
+def under_headings(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, tuple[Prepared, ChatTemplate]]:
+    """What is trained on each tokenizer, and the template that its folder takes along."""
+    folder, found = tmp_path_factory.mktemp("bases"), {}
+    for name, how in TOKENIZERS.items():
+        target = base(folder / name, chat=None, **how)
+        prepared = prepared_for(target, preamble='Say {{ "it" }} \\')
+        found[name] = prepared, ChatTemplate(own_template(prepared), "folder", {})
+    return found
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @given(turns=TURNS)
 def test_the_template_of_a_folder_gives_the_tokens_of_the_training(
-    under_headings: dict[str, Prepared], kind: str, turns: list[tuple[str, str, str]]
+    under_headings: dict[str, tuple[Prepared, ChatTemplate]],
+    kind: str,
+    turns: list[tuple[str, str, str]],
 ) -> None:
-    prepared = under_headings[kind]
+    prepared, template = under_headings[kind]
     talk = [Message("user", "Begin."), Message("assistant", "Yes.")]
     for role, said, answer in turns:
         talk += [Message(role, said), Message("assistant", answer)]
-    text = ChatTemplate(own_template(prepared), "folder", {}).render(talk)
+    text = template.render(talk)
     tokens, _ = prepared.writer.tokens(prepared.writer.rendering(talk))
     assert prepared.tokenizer.encoder(special=True)([text])[0].ids == tokens.tolist()
 
@@ -215,26 +221,29 @@ SWITCHED = (  # reads an argument, and knows no system turns
 
 
 @pytest.fixture(scope="module")
-def switched(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def switched(tmp_path_factory: pytest.TempPathFactory) -> tuple[ChatTemplate, ...]:
+    """A template with arguments, what its folder takes along, and that with another argument."""
     arguments = {"loud": True, "words": 'a "b" }}'}
     target = base(tmp_path_factory.mktemp("switched"), chat=SWITCHED)
-    return prepared_for(target, template_arg=arguments, fold_system=True)
+    prepared = prepared_for(target, template_arg=arguments, fold_system=True)
+    chat = prepared.tokenizer.chat
+    assert chat is not None
+    alone = ChatTemplate(own_template(prepared), "folder", prepared.tokenizer.special)
+    return chat, alone, alone.with_arguments({"loud": False})
 
 
 @given(turns=TURNS)
 def test_a_template_takes_along_what_it_was_given(
-    switched: Prepared, turns: list[tuple[str, str, str]]
+    switched: tuple[ChatTemplate, ...], turns: list[tuple[str, str, str]]
 ) -> None:
+    chat, alone, quiet = switched
     talk = [Message("system", "Be brief."), *ROWS[0]]
     for role, said, answer in turns:
         talk += [Message(role, said), Message("assistant", answer)]
-    chat = switched.tokenizer.chat
-    assert chat is not None
-    alone = ChatTemplate(own_template(switched), "folder", switched.tokenizer.special)
     for prompt in (False, True):
         assert alone.render(talk, prompt) == chat.render(talk, prompt)
     assert 'LOUD a "b" }} Be brief.\n\nWhat' in alone.render(talk)
-    assert "LOUD" not in alone.with_arguments({"loud": False}).render(talk)
+    assert "LOUD" not in quiet.render(talk)
 
 
 @pytest.mark.parametrize("value", [None, True, -1.5, "é\n", [1, None], {"a": [False]}])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +29,7 @@ from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories
 
 from .lm_samples import SMALL, examples_of, model_folder, sums, tokenizer_folder
+from .processes import forks
 
 ROWS = 60
 
@@ -222,25 +220,19 @@ def test_pretrained_models_go_on_with_their_own_weights(
     assert file_of(again, tmp_path) == file_of(once, tmp_path)
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from tests.test_lm_record import prepared_with, record
-done = record(prepared_with(), folder=Path(sys.argv[1]))
-done.trajectories.to_parquet(sys.argv[2])
-"""
+def record_into(folder: Path) -> None:
+    record(prepared_with(), folder=folder)
 
 
 def test_killed_and_continued_gives_the_same_bytes(whole: Trajectories, tmp_path: Path) -> None:
-    folder, result = tmp_path / "state", tmp_path / "t.parquet"
-    command = [sys.executable, "-c", KILLED, str(folder), str(result)]
-    root = Path(__file__).parents[1]
+    folder = tmp_path / "state"
     for name in ("losses-0.safetensors", "state.safetensors"):
-        child = subprocess.Popen(command, cwd=root, env=os.environ | {"PYTHONPATH": "src"})
-        while not (folder / name).exists() and child.poll() is None:
+        child = forks.Process(target=record_into, args=(folder,))
+        child.start()
+        while not (folder / name).exists() and child.is_alive():
             time.sleep(0.001)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        child.kill()
+        child.join()
     done = record(prepared_with(), folder=folder).trajectories
     assert file_of(done, tmp_path) == file_of(whole, tmp_path)
 

@@ -8,12 +8,11 @@ import json
 import logging
 import resource
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,11 @@ from smalltolarge.settings import ModelSettings, ProxySettings, TargetSettings
 
 from .conftest import Cli
 from .lm_samples import CHATML, examples_of, sums
+from .processes import forks
 
 gguf = pytest.importorskip("gguf")
 
 NAME = "smollm2-135m"
-PROCESS = "import sys; from smalltolarge.lm.models import locate; print(locate(sys.argv[1])[0])"
 CONVERSATIONS: list[list[Message]] = [
     [Message("user", "What is 12 + 7?"), Message("assistant", "12 + 7 = 19.")],
     [
@@ -290,36 +289,48 @@ def test_a_revision_is_refused(tmp_path: Path, home: Path) -> None:
         lm.prepare(examples_of(sums(3)), ProxySettings(proxy=file, revision="main"), seed=1)
 
 
+def find_copy(file: Path, home: Path, told: Path) -> None:
+    constants.HF_HOME = str(home)
+    told.write_text(str(locate(str(file))[0]))
+
+
 @pytest.fixture
-def started(home: Path, tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    """Two processes that need the same copy, started at once."""
+def started(home: Path, tmp_path: Path) -> Iterator[list[ForkServerProcess]]:
+    """Two processes that need the same copy, started at once, and write where it is."""
     file = gguf_file(tmp_path / "small.gguf")
-    command = [sys.executable, "-c", PROCESS, str(file)]
-    processes = [subprocess.Popen(command, text=True, stdout=subprocess.PIPE) for _ in range(2)]
+    processes = [
+        forks.Process(target=find_copy, args=(file, home.parent, tmp_path / name))
+        for name in ("first", "second")
+    ]
+    for process in processes:
+        process.start()
     yield processes
     for process in processes:
         process.kill()
-        process.communicate()
+        process.join()
 
 
 def test_two_processes_at_once_take_the_same_copy(
-    home: Path, started: list[subprocess.Popen[str]]
+    home: Path, tmp_path: Path, started: list[ForkServerProcess]
 ) -> None:
-    told = {process.communicate(timeout=120)[0] for process in started}
-    assert [process.returncode for process in started] == [0, 0]
-    assert [line.strip() for line in told] == [str(home / copies(home)[0])]
-    assert len(copies(home)) == 1
+    for process in started:
+        process.join(120)
+    assert [process.exitcode for process in started] == [0, 0]
+    [copy] = copies(home)
+    for name in ("first", "second"):
+        assert (tmp_path / name).read_text() == str(home / copy)
 
 
 def test_a_killed_reading_leaves_nothing_behind(
-    home: Path, tmp_path: Path, started: list[subprocess.Popen[str]]
+    home: Path, tmp_path: Path, started: list[ForkServerProcess]
 ) -> None:
     until = time.monotonic() + 60
     while not list(home.glob(".small*/whole")) and time.monotonic() < until:
         time.sleep(0.005)
     for process in started:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+    for process in started:
+        process.join()
     assert [name[0] for name in copies(home)] == ["."]  # a part, and no copy
     folder, _ = locate(str(tmp_path / "small.gguf"))
     assert copies(home) == [folder.name]

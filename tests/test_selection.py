@@ -309,11 +309,13 @@ def test_threads_locale_hash_seed_and_processor_do_not_change_a_selection() -> N
     found = set()
     for change in (
         {"OMP_NUM_THREADS": "1"},
-        {"OMP_NUM_THREADS": "2", "LC_ALL": "C"},
+        {"OMP_NUM_THREADS": "2", "LC_ALL": "C", "PYTHONOPTIMIZE": "2"},
         {"OMP_NUM_THREADS": "4", "PYTHONHASHSEED": "7", "OPENBLAS_NUM_THREADS": "3"},
-        {"PYTHONOPTIMIZE": "2"},
-        {"NPY_DISABLE_CPU_FEATURES": "AVX2 AVX512F AVX512_SKX FMA3"},
-        {"FAISS_SIMD_LEVEL": "NONE", "OPENBLAS_CORETYPE": "Prescott"},
+        {
+            "NPY_DISABLE_CPU_FEATURES": "AVX2 AVX512F AVX512_SKX FMA3",
+            "FAISS_SIMD_LEVEL": "NONE",
+            "OPENBLAS_CORETYPE": "Prescott",
+        },
     ):
         run = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PRINT_SELECTION],
