@@ -255,7 +255,7 @@ def test_where_things_are_added_there_is_such_a_thing() -> None:
     package = ROOT / "src" / "smalltolarge"
     for row in table.partition("\n\n")[0].splitlines():
         named = re.findall(r"`([\w./]+)`", row)
-        places = [package / name for name in named if re.search(r"\.py$|/$", name)]
+        places = [package / name for name in named if re.search(r"\.(py|toml)$|/$", name)]
         places = [
             place if place.exists() else ROOT / place.relative_to(package) for place in places
         ]

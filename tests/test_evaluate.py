@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from smalltolarge.verification import verify
+from smalltolarge.verbs.verify import verify
 
 import smalltolarge
 from smalltolarge.errors import (

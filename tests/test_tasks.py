@@ -256,7 +256,7 @@ def test_the_question_alone_follows_where_a_program_fails(tmp_path: Path) -> Non
     said = {
         "Good?": "print(3 * 4)",
         "Bad?": "print(1 / 0)",
-        "Silent?": "x = 1",
+        "Silent?": "pass",
         "Lost?": "print(1 / 0)",
     }
 
