@@ -47,7 +47,7 @@ from smalltolarge import wordproblems
 from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
 from smalltolarge.evaluation.completions import program_of, spoken
 from smalltolarge.evaluation.equivalence import is_equal
-from smalltolarge.evaluation.jail import Jails, find_backend
+from smalltolarge.jail import Jails, find_backend
 
 KINDS: Mapping[str, Kind] = {
     "gsm8k": "number",

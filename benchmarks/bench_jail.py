@@ -19,8 +19,8 @@ import sys
 import time
 
 from smalltolarge.errors import RefusedForSafety
-from smalltolarge.evaluation.jail import Jails
-from smalltolarge.evaluation.jail.backends import BACKENDS
+from smalltolarge.jail import Jails
+from smalltolarge.jail.backends import BACKENDS
 
 PROGRAMS = {
     "plain": "eggs = 16 - 3 - 4\nprint(eggs * 2)",

@@ -18,7 +18,7 @@ from pathlib import Path
 from smalltolarge.evaluation.answers import find_answer, find_printed
 from smalltolarge.evaluation.completions import program_of
 from smalltolarge.evaluation.equivalence import is_equal
-from smalltolarge.evaluation.jail import Jails, find_backend
+from smalltolarge.jail import Jails, find_backend
 
 _REQUEST = re.compile(r"\s*(?:Let's|Please)[^.?!]*program[^.?!]*\.?\s*$", re.IGNORECASE)
 _CHOICES = re.compile(r"\s*Answer Choices:.*", re.DOTALL)

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from smalltolarge import examples
 from smalltolarge.examples import Examples
-from smalltolarge.recipe import CompareRecipe
-from smalltolarge.results import Run
+from smalltolarge.runs.recipe import CompareRecipe
+from smalltolarge.runs.results import Run
 from smalltolarge.selection import S2L, Budget, Pool
 from smalltolarge.wordproblems import RARE
 

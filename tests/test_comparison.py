@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from smalltolarge import recipe as recipes
 from smalltolarge.errors import MissingArtifact
-from smalltolarge.recipe import CompareRecipe
+from smalltolarge.runs import recipe as recipes
+from smalltolarge.runs.recipe import CompareRecipe
 from smalltolarge.selection import SELECTORS
 
 from .conftest import Cli, check_facts, write_data

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from smalltolarge.diagnostics import (
+from smalltolarge.selection.diagnostics import (
     Learning,
     PairMean,
     Shapes,

@@ -23,7 +23,7 @@ from smalltolarge.errors import S2LError
 from smalltolarge.evaluation.answers import Kind, find_answer
 from smalltolarge.evaluation.completions import spoken
 from smalltolarge.evaluation.equivalence import is_equal
-from smalltolarge.recipe import RecordRecipe, SelectRecipe
+from smalltolarge.runs.recipe import RecordRecipe, SelectRecipe
 from smalltolarge.selection import S2L, SELECTORS
 from smalltolarge.settings import ProxySettings, ReadingSettings, describe
 

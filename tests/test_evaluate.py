@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from smalltolarge.verbs.verify import verify
 
 import smalltolarge
 from smalltolarge.errors import (
@@ -22,6 +21,7 @@ from smalltolarge.errors import (
 )
 from smalltolarge.evaluation import exam
 from smalltolarge.evaluation.tasks import LM_EVAL
+from smalltolarge.verbs.verify import verify
 
 from .conftest import Cli
 

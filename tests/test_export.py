@@ -14,7 +14,7 @@ import yaml
 
 from smalltolarge import examples, lm
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError, StaleArtifact
-from smalltolarge.jinja import HEADINGS
+from smalltolarge.examples.jinja import HEADINGS
 from smalltolarge.settings import TargetSettings
 from smalltolarge.verbs.export import export
 from tests.conftest import LAYOUTS, Cli

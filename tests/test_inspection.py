@@ -14,17 +14,17 @@ import transformers
 from rich.console import Console
 
 import smalltolarge
-from smalltolarge import recipe as recipes
-from smalltolarge.diagnostics import adjusted_rand, cosines
 from smalltolarge.errors import DataError, IntegrityError, MissingArtifact, StaleArtifact
 from smalltolarge.lm import models, prepare
 from smalltolarge.lm.gradients import Gradients, Sketch
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.progress import Progress, Watch
-from smalltolarge.recipe import RecordRecipe, SelectRecipe
 from smalltolarge.report.inspection import show_inspection
-from smalltolarge.results import Run
+from smalltolarge.runs import recipe as recipes
+from smalltolarge.runs.recipe import RecordRecipe, SelectRecipe
+from smalltolarge.runs.results import Run
 from smalltolarge.selection import S2L, Pool
+from smalltolarge.selection.diagnostics import adjusted_rand, cosines
 from smalltolarge.settings import ProxySettings
 from smalltolarge.verbs.inspect import inspect, read_inspection
 from smalltolarge.verbs.record import run_record

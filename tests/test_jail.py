@@ -29,7 +29,7 @@ from pathlib import Path
 import pytest
 
 from smalltolarge.errors import RecipeError, RefusedForSafety
-from smalltolarge.evaluation.jail import Jails, Ran, backends, confine, find_backend, syscalls
+from smalltolarge.jail import Jails, Ran, backends, confine, find_backend, syscalls
 
 PROGRAMS = Path(__file__).with_name("programs")
 SECRET = "secret-8f14e45fceea167a5a36dedd4bea2543"
@@ -796,7 +796,7 @@ def test_a_program_that_ends_its_worker_fails_alone() -> None:
 
 @pytest.mark.usefixtures("no_libraries")
 def test_a_stopped_worker_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smalltolarge.evaluation.jail.worker._GRACE", 0.3)
+    monkeypatch.setattr("smalltolarge.jail.worker._GRACE", 0.3)
     stop = "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\nwhile True: pass"
     with Jails("unconfined", workers=1, seconds=0.3) as jails:
         found = jails.run([stop, "print(6)"])
@@ -824,7 +824,7 @@ def test_a_check_that_raises_ends_everything(any_backend: str) -> None:
 
 HOST = """
 import sys
-from smalltolarge.evaluation.jail import Jails, backends
+from smalltolarge.jail import Jails, backends
 backends.library_folders = list
 jails = Jails(sys.argv[1], workers=2, seconds=60)
 def check():
@@ -890,7 +890,7 @@ def refused(command: str, *, prepare: str = "", path: str = "") -> str:
     """Run ``find_backend`` in a process of its own; give what it prints."""
     script = (
         f"{prepare}\nfrom smalltolarge.errors import RefusedForSafety\n"
-        "from smalltolarge.evaluation.jail import find_backend\n"
+        "from smalltolarge.jail import find_backend\n"
         f"try:\n    print({command})\nexcept RefusedForSafety as error:\n"
         "    print(error.exit_code, error)\n"
     )
@@ -955,14 +955,14 @@ def test_bubblewrap_comes_first() -> None:
 
 @linux
 def test_a_jail_does_not_start_without_one_of_its_layers() -> None:
-    prepare = f"{NO_LANDLOCK}\nfrom smalltolarge.evaluation.jail import Jails"
+    prepare = f"{NO_LANDLOCK}\nfrom smalltolarge.jail import Jails"
     said = refused("Jails('landlock', workers=1).run(['print(1)'])", prepare=prepare)
     assert said == "7 the landlock jail did not start: OSError: the kernel has no Landlock\n"
 
 
 COUNTED_ELSEWHERE = """
 import ctypes, struct
-from smalltolarge.evaluation.jail import Jails, confine, syscalls
+from smalltolarge.jail import Jails, confine, syscalls
 ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
 confine.listen(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000), syscalls.machine())
 def failures(*programs):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smalltolarge import jinja
+from smalltolarge.examples import jinja
 from smalltolarge.examples.table import Message
 from smalltolarge.lm import Answerer, Prepared, Target, prepare, train
 from smalltolarge.lm.ending import learned_ends, own_template

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from smalltolarge.errors import DataError, MissingArtifact, RecipeError
 from smalltolarge.examples.table import Message
 from smalltolarge.lm import Prepared, prepare
-from smalltolarge.recipe import RecordRecipe, read
+from smalltolarge.runs.recipe import RecordRecipe, read
 from smalltolarge.settings import ModelSettings, ProxySettings
 
 from .chat_templates import CHANGES, CHATML, GENERATION, SILENT, TEMPLATES, THINKING

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smalltolarge.errors import IntegrityError
-from smalltolarge.outcomes import Arm, ArmResult, Difference, Row, Table, tabulate, wilson
 from smalltolarge.report.comparison import to_csv, to_markdown
+from smalltolarge.runs.outcomes import Arm, ArmResult, Difference, Row, Table, tabulate, wilson
 
 
 def result(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smalltolarge import recipe as recipes
 from smalltolarge.errors import MissingArtifact, RecipeError
-from smalltolarge.recipe import (
+from smalltolarge.runs import recipe as recipes
+from smalltolarge.runs.recipe import (
     RecordRecipe,
     SelectRecipe,
     merge,

@@ -15,11 +15,11 @@ from tokenizers import Tokenizer
 
 import smalltolarge
 from smalltolarge.errors import DataError
+from smalltolarge.examples.shown import CLOSE, OPEN, Shown, Stretch
 from smalltolarge.examples.table import Message
 from smalltolarge.lm import prepare, show, show_first
 from smalltolarge.report.rows import show_rows
 from smalltolarge.settings import ProxySettings
-from smalltolarge.shown import CLOSE, OPEN, Shown, Stretch
 from tests.conftest import Cli
 from tests.lm_samples import CHATML, SMALL, examples_of, model_folder
 

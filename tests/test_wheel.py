@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from smalltolarge import recipe as recipes
+from smalltolarge.runs import recipe as recipes
 
 ROOT = Path(__file__).parents[1]
 

@@ -20,20 +20,22 @@ if TYPE_CHECKING:
     from smalltolarge.evaluation import Score as Score
     from smalltolarge.evaluation import Task as Task
     from smalltolarge.examples import Examples as Examples
-    from smalltolarge.results import Run as Run
+    from smalltolarge.examples.shown import Shown as Shown
+    from smalltolarge.runs.results import Run as Run
     from smalltolarge.selection import Evidence as Evidence
     from smalltolarge.selection import Pool as Pool
     from smalltolarge.selection import Ranking as Ranking
     from smalltolarge.selection import Selection as Selection
     from smalltolarge.selection import Selector as Selector
-    from smalltolarge.shown import Shown as Shown
     from smalltolarge.trajectories import Trajectories as Trajectories
     from smalltolarge.verbs.evaluate import evaluate as evaluate
     from smalltolarge.verbs.export import export as export
     from smalltolarge.verbs.inspect import inspect as inspect
     from smalltolarge.verbs.load import load as load
+    from smalltolarge.verbs.prepare import prepare as prepare
     from smalltolarge.verbs.record import record as record
     from smalltolarge.verbs.run import run as run
+    from smalltolarge.verbs.sample_data import sample_data as sample_data
     from smalltolarge.verbs.select import select as select
     from smalltolarge.verbs.show_text import show_text as show_text
     from smalltolarge.verbs.train import train as train
@@ -46,20 +48,22 @@ _HOME = {
     "Pool": "selection",
     "Question": "evaluation",
     "Ranking": "selection",
-    "Run": "results",
+    "Run": "runs.results",
     "S2LError": "errors",
     "Score": "evaluation",
     "Selection": "selection",
     "Selector": "selection",
-    "Shown": "shown",
+    "Shown": "examples.shown",
     "Task": "evaluation",
     "Trajectories": "trajectories",
     "evaluate": "verbs.evaluate",
     "export": "verbs.export",
     "inspect": "verbs.inspect",
     "load": "verbs.load",
+    "prepare": "verbs.prepare",
     "record": "verbs.record",
     "run": "verbs.run",
+    "sample_data": "verbs.sample_data",
     "select": "verbs.select",
     "show_text": "verbs.show_text",
     "train": "verbs.train",

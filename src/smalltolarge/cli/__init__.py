@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from smalltolarge.cli import evaluation, subsets, targets
+from smalltolarge.cli.evaluate import evaluate
+from smalltolarge.cli.export import export
+from smalltolarge.cli.inspect import inspect
+from smalltolarge.cli.load import load
+from smalltolarge.cli.methods import methods
+from smalltolarge.cli.prepare import prepare
+from smalltolarge.cli.record import record
+from smalltolarge.cli.run import run
+from smalltolarge.cli.sample_data import sample_data
+from smalltolarge.cli.select import select
+from smalltolarge.cli.show_text import show_text
+from smalltolarge.cli.tasks import tasks
+from smalltolarge.cli.train import train
+from smalltolarge.cli.verify import verify
 from smalltolarge.errors import OutOfSpace, RecipeError, S2LError, printable
 
 
@@ -49,39 +63,39 @@ app = typer.Typer(
     "one cluster, and the subset is drawn evenly over the clusters.",
     epilog="Begin with: s2l select data.jsonl --budget 11% --out subset.jsonl",
 )
-for _command in (
-    subsets.select,
-    subsets.record,
-    targets.run,
-    targets.train,
-    targets.methods,
-    targets.inspect,
-    targets.export,
-    evaluation.evaluate,
-    evaluation.tasks,
-    subsets.load,
-    subsets.prepare,
-    subsets.verify,
-):
-    app.command(cls=_Command)(_command)
-app.command("show-text", cls=_Command)(subsets.show_text)
-app.command("sample-data", cls=_Command)(subsets.sample_data)
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Choose a subset": (select, record, show_text, load, methods, inspect, verify, export),
+    "Train and compare": (train, run, evaluate, tasks),
+    "Data to begin with": (sample_data, prepare),
+}
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        _name = _command.__name__.replace("_", "-")
+        app.command(_name, cls=_Command, rich_help_panel=_panel)(_command)
 
 _debug = False
 
 
-@app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
-) -> None:
-    global _debug
-    _debug = debug
-    if version:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         from smalltolarge import __version__
 
         print(f"s2l {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    global _debug
+    _debug = debug
 
 
 def main() -> None:

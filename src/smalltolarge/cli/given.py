@@ -25,7 +25,7 @@ def read_recipe(
     RefusedForSafety
         The file names code to run.
     """
-    from smalltolarge import recipe as recipes
+    from smalltolarge.runs import recipe as recipes
 
     flat = {name: value for name, value in given.items() if value is not None}
     flat |= with_mappings(settings)
@@ -50,7 +50,7 @@ def read_recipe(
 
 def with_mappings(settings: dict[str, Any]) -> dict[str, Any]:
     """Read the settings that are given as NAME=VALUE, once or more, or as a number or a word."""
-    from smalltolarge import recipe as recipes
+    from smalltolarge.runs import recipe as recipes
 
     found = dict(settings)
     for name, value in settings.items():
@@ -63,7 +63,7 @@ def with_mappings(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _pairs(name: str, given: list[str]) -> dict[str, Any]:
     """Columns are texts, other values as in a recipe."""
-    from smalltolarge import recipe as recipes
+    from smalltolarge.runs import recipe as recipes
 
     flag, found = f"--{name.replace('_', '-')}", dict[str, Any]()
     for text in given:

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from smalltolarge import store
 from smalltolarge.errors import DataError, MissingArtifact
 from smalltolarge.evaluation.completions import program_of
-from smalltolarge.evaluation.jail import Jails, Ran, find_backend
 from smalltolarge.evaluation.questions import train_beside
 from smalltolarge.evaluation.task import Answer, Form, Question, Score, Task
 from smalltolarge.evaluation.tasks import find_tasks
 from smalltolarge.examples.table import Message
+from smalltolarge.jail import Jails, Ran, find_backend
 from smalltolarge.progress import Progress, Step
 from smalltolarge.settings import AskingSettings
 

@@ -19,11 +19,11 @@ from smalltolarge.errors import MissingArtifact, RecipeError
 from smalltolarge.evaluation.completions import program_of
 from smalltolarge.evaluation.exam import read_answer, showable
 from smalltolarge.evaluation.harness_settings import DATA_OPTION, HarnessSettings, read_settings
-from smalltolarge.evaluation.jail import Jails, Ran, find_backend
 from smalltolarge.evaluation.questions import DATA_OPTION as OUR_OPTION
 from smalltolarge.evaluation.summaries import bleu, rouge
 from smalltolarge.evaluation.task import Question, Task
 from smalltolarge.evaluation.tasks import TASKS
+from smalltolarge.jail import Jails, Ran, find_backend
 
 _BENEATH = {
     "alpaca": ("### Instruction:\n", "\n\n### Response:\n"),

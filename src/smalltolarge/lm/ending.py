@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from smalltolarge import jinja
+from smalltolarge.examples import jinja
 from smalltolarge.examples.table import Message
 from smalltolarge.lm.templates import ChatTemplate
 from smalltolarge.lm.tokenizer import ModelTokenizer

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from smalltolarge.examples.jinja import preface
 from smalltolarge.examples.table import Message
-from smalltolarge.jinja import preface
 
 
 @dataclass(frozen=True)

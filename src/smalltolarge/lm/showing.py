@@ -12,6 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from smalltolarge.errors import DataError, printable
+from smalltolarge.examples.shown import Shown, Stretch, escaped
 from smalltolarge.examples.table import Examples, Message
 from smalltolarge.lm.ending import special_tokens
 from smalltolarge.lm.rendered import place
@@ -21,7 +22,6 @@ from smalltolarge.lm.tokenizer import ModelTokenizer
 from smalltolarge.lm.tokens import Prepared, Writer, begin, tokenizer_of
 from smalltolarge.progress import Progress
 from smalltolarge.settings import TrainingSettings
-from smalltolarge.shown import Shown, Stretch, escaped
 
 _ENOUGH = 1000
 """Rows that the vocabulary of a model from scratch is learned from, to show some."""

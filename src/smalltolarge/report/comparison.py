@@ -13,11 +13,11 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from smalltolarge.errors import printable
-from smalltolarge.outcomes import Difference, Estimate, Row, Table
-from smalltolarge.recipe import about, ready_made
+from smalltolarge.runs.outcomes import Difference, Estimate, Row, Table
+from smalltolarge.runs.recipe import about, ready_made
 
 if TYPE_CHECKING:
-    from smalltolarge.results import Run
+    from smalltolarge.runs.results import Run
 
 _HOW = {
     "epochs": "Equal epochs: a subset takes fewer steps than full.",

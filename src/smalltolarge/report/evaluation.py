@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Column
 from rich.table import Table as Grid
 
 from smalltolarge.errors import printable
 from smalltolarge.evaluation import Score
-from smalltolarge.outcomes import wilson
+from smalltolarge.evaluation.tasks import GROUPS, LM_EVAL, TASKS
+from smalltolarge.runs.outcomes import wilson
 
 _HEADINGS = (
     "task", "score", "questions", "unanswered", "truncated", "failed programs", "overlap",
@@ -92,3 +94,19 @@ def show_scores(scores: Sequence[Score], out: Path, console: Console) -> None:
     for line in notes(scores):
         console.print(line, markup=False)
     console.print(f"every question and completion: {out}/answers-TASK.jsonl", markup=False)
+
+
+def show_tasks(console: Console, *, only_path: bool) -> None:
+    """Print the tasks and groups, or where their files for lm-eval are."""
+    if only_path:
+        print(LM_EVAL)
+        return
+    table = Grid(Column("task", no_wrap=True), "what it asks", "data without --data")
+    for task in TASKS.values():
+        table.add_row(task.name, task.about, task.hub[0] if task.hub else "none: give --data")
+    console.print(table)
+    console.print("Groups, here and in lm-eval:")
+    for name, members in GROUPS.items():
+        console.print(f"  {name}: {', '.join(members)}", markup=False, soft_wrap=True)
+    others = ", ".join(f"{t.name} is {t.lm_eval_name}" for t in TASKS.values() if t.long_name)
+    console.print(f"In lm-eval a task is s2l_NAME with _ for -, and {others}.", soft_wrap=True)

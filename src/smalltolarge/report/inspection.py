@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smalltolarge.diagnostics import (
+from smalltolarge.errors import printable
+from smalltolarge.selection.diagnostics import (
     FLAT,
     Agreement,
     Clusters,
@@ -21,7 +22,6 @@ from smalltolarge.diagnostics import (
     PairMean,
     Shapes,
 )
-from smalltolarge.errors import printable
 
 _WIDTH = 79
 

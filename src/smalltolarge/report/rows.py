@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from smalltolarge.shown import CLOSE, OPEN, Shown
+from smalltolarge.examples.shown import CLOSE, OPEN, Shown
 
 _LEARNED, _SPECIAL = "green", "magenta"
 

@@ -16,15 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from smalltolarge.errors import printable
-from smalltolarge.outcomes import Arm
-from smalltolarge.recipe import FULL, OF_A_PROXY, DataRecipe, Recipe, SelectRecipe
-from smalltolarge.results import Run, reasons
+from smalltolarge.runs.outcomes import Arm
+from smalltolarge.runs.recipe import FULL, OF_A_PROXY, DataRecipe, Recipe, SelectRecipe
+from smalltolarge.runs.results import Run, reasons
 from smalltolarge.selection import S2L, SELECTORS, Budget, Evidence, find_selector
 from smalltolarge.settings import ReadingSettings, describe
 
 if TYPE_CHECKING:
     from smalltolarge.examples import Examples
-    from smalltolarge.lm import Plan
 
 _MOST_SOURCES = 30
 
@@ -159,7 +158,7 @@ def show_arms(examples: Examples, arms: Sequence[Arm], console: Console) -> None
     console.print("No target was trained (--dry-run).")
 
 
-def show_plan(examples: Examples, plan: Plan | None, console: Console) -> None:
+def show_plan(examples: Examples, plan: Any | None, console: Console) -> None:
     """Print what a run would do."""
     table = Table.grid(padding=(0, 2))
     table.add_column()

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from smalltolarge import examples as reading
-from smalltolarge import experiment, store
-from smalltolarge import recipe as recipes
+from smalltolarge import store
 from smalltolarge.errors import MissingArtifact
 from smalltolarge.evaluation import Answer, Exam, Score
 from smalltolarge.evaluation.summaries import plain
 from smalltolarge.evaluation.task import to_lines
 from smalltolarge.examples.overlap import overlaps_by_name
 from smalltolarge.progress import LOADING, Progress, Watch
-from smalltolarge.recipe import EvaluateRecipe
 from smalltolarge.report.evaluation import to_markdown
-from smalltolarge.results import Run
+from smalltolarge.runs import recipe as recipes
+from smalltolarge.runs import stages
+from smalltolarge.runs.recipe import EvaluateRecipe
+from smalltolarge.runs.results import Run
 from smalltolarge.verbs.keywords import Evaluating
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def evaluate(
     }
     recipe = recipes.read(recipes.place({**settings, **flat}, EvaluateRecipe), EvaluateRecipe)
     watch = Watch.of(progress)
-    with experiment.hold(recipe, Path(out)) as (run, recipe):
+    with stages.hold(recipe, Path(out)) as (run, recipe):
         return _evaluate(run, recipe, confirm_run_unsafe_code, watch)
 
 
@@ -87,16 +88,16 @@ def _evaluate(
 ) -> list[Score]:
     exam = Exam(recipe.evaluation)
     inputs, overlaps = _read(recipe, exam, watch)
-    experiment.refuse_changed_inputs(run, inputs)
-    stages = {task.name: f"task {task.name}" for task in exam.tasks}
-    todo = [task for task in exam.tasks if not run.is_done(stages[task.name])]
+    stages.refuse_changed_inputs(run, inputs)
+    stage_of = {task.name: f"task {task.name}" for task in exam.tasks}
+    todo = [task for task in exam.tasks if not run.is_done(stage_of[task.name])]
     kept = run.path / "answering"
     if todo:
         exam.confine(unconfined=unconfined)
         answerer = _load(recipe, watch)
         exam.check_room(answerer)
         facts = {"inputs": inputs, "commit": answerer.described.commit, "overlaps": overlaps}
-        experiment.lay_down(run, recipe, facts, {})
+        stages.lay_down(run, recipe, facts, {})
         for task in todo:
             score, answers = exam.examine(
                 task, answerer, progress=watch.progress, check=watch.check, folder=kept
@@ -106,9 +107,9 @@ def _evaluate(
             file = f"answers-{task.name}.jsonl"
             store.write_bytes(run.path / file, to_lines(answers))
             jail = exam.backend if "pot" in task.forms(recipe.evaluation.form) else None
-            run.commit(stages[task.name], [file], {"score": score.to_plain(), "jail": jail})
+            run.commit(stage_of[task.name], [file], {"score": score.to_plain(), "jail": jail})
     store.remove_folder(kept)
-    scores = [Score.from_plain(Run(run.path).facts(stage)["score"]) for stage in stages.values()]
+    scores = [Score.from_plain(Run(run.path).facts(stage)["score"]) for stage in stage_of.values()]
     if todo or not run.is_done("table"):
         store.write_json(run.path / "table.json", [score.to_plain() for score in scores])
         store.write_bytes(run.path / "table.md", to_markdown(scores).encode())
@@ -124,7 +125,7 @@ def _read(
     """Say what is read, and count the training rows that overlap with each task."""
     inputs = exam.inputs()
     if Path(recipe.model).expanduser().exists():
-        inputs.append(experiment.input_of("model", recipe.model))
+        inputs.append(stages.input_of("model", recipe.model))
     if not recipe.trained_on:
         return inputs, {}
     rows = reading.load(list(recipe.trained_on), progress=watch.progress, check=watch.check)

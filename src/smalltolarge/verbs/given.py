@@ -8,11 +8,11 @@ from os import PathLike, fspath
 from typing import Any, TypeAlias
 
 from smalltolarge import examples as reading
-from smalltolarge import recipe as recipes
 from smalltolarge.errors import RecipeError
 from smalltolarge.examples import Examples
 from smalltolarge.examples.sources import Source
 from smalltolarge.progress import Watch
+from smalltolarge.runs import recipe as recipes
 from smalltolarge.selection import SELECTORS, Selector
 from smalltolarge.settings import ReadingSettings
 

@@ -16,8 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from smalltolarge import experiment, store
-from smalltolarge.diagnostics import (
+from smalltolarge import store
+from smalltolarge.errors import (
+    DataError,
+    IntegrityError,
+    MissingArtifact,
+    RecipeError,
+    StaleArtifact,
+    printable,
+)
+from smalltolarge.examples import Examples
+from smalltolarge.progress import Progress, Watch
+from smalltolarge.runs import stages
+from smalltolarge.runs.recipe import RecordRecipe, SelectRecipe
+from smalltolarge.runs.results import Run
+from smalltolarge.runs.stages import PROXY_WEIGHTS
+from smalltolarge.selection import S2L, Pool, Random, Selector
+from smalltolarge.selection.diagnostics import (
     Agreement,
     Clusters,
     GradientFacts,
@@ -34,20 +49,6 @@ from smalltolarge.diagnostics import (
     relative_error,
     spearman,
 )
-from smalltolarge.errors import (
-    DataError,
-    IntegrityError,
-    MissingArtifact,
-    RecipeError,
-    StaleArtifact,
-    printable,
-)
-from smalltolarge.examples import Examples
-from smalltolarge.experiment import PROXY_WEIGHTS
-from smalltolarge.progress import Progress, Watch
-from smalltolarge.recipe import RecordRecipe, SelectRecipe
-from smalltolarge.results import Run
-from smalltolarge.selection import S2L, Pool, Random, Selector
 from smalltolarge.selection.sampling import order_by_key, random_keys
 from smalltolarge.trajectories import Trajectories
 
@@ -154,7 +155,7 @@ def _look(run: Run, gradients: bool, watch: Watch) -> _Looked:
         assert examples is not None
         if not np.isin(trajectories.ids, examples.ids).all():
             raise StaleArtifact(_other_data(run))
-        used, trajectories = experiment.join(examples, trajectories)
+        used, trajectories = stages.join(examples, trajectories)
         ids, sources = used.ids, used.sources()
     pool = Pool(ids=ids, trajectories=trajectories.align(ids), sources=sources)
     own = selected and isinstance(recipe, SelectRecipe) and recipe.method == "s2l"
@@ -218,7 +219,7 @@ def _read(run: Run, recipe: RecordRecipe, watch: Watch) -> Examples:
                 "Give the command in the folder where the run was started, or, for a run that "
                 "selected, --no-gradients."
             )
-    return experiment.load(recipe, watch)
+    return stages.load(recipe, watch)
 
 
 def _other_data(run: Run) -> str:
@@ -306,7 +307,7 @@ def _gradients(
     proxy = looked.recipe.proxy
     changes: dict[str, Any] = {"threads": threads, "device": device}
     proxy = replace(proxy, **{name: value for name, value in changes.items() if value is not None})
-    prepared = experiment.prepare(looked.examples, proxy, looked.recipe.seed, watch)
+    prepared = stages.prepare(looked.examples, proxy, looked.recipe.seed, watch)
     from smalltolarge import lm
     from smalltolarge.lm.gradients import proxy_gradients
 

@@ -6,11 +6,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
-from smalltolarge import experiment, outputs, store
+from smalltolarge import store
 from smalltolarge.errors import StaleArtifact
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
-from smalltolarge.recipe import RecordRecipe
+from smalltolarge.runs import outputs, stages
+from smalltolarge.runs.recipe import RecordRecipe
 from smalltolarge.verbs import given
 from smalltolarge.verbs.given import Data
 from smalltolarge.verbs.keywords import Reading
@@ -55,7 +56,7 @@ def write_examples(
     """Write the table of examples that a recipe's data are as Parquet, where ``out`` is given."""
     if out is not None:
         outputs.require_parquet(out)
-        outputs.refuse_input(experiment.inputs(recipe, examples), recipe, out)
+        outputs.refuse_input(stages.inputs(recipe, examples), recipe, out)
         if out.exists() and not overwrite:
             raise StaleArtifact(f"{out} exists. Choose another --out, or pass --overwrite.")
         outputs.say_new_folder(out)

@@ -6,10 +6,11 @@ from os import PathLike
 from pathlib import Path
 from typing import SupportsIndex, Unpack
 
-from smalltolarge import experiment, outputs, store
+from smalltolarge import store
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
-from smalltolarge.recipe import RecordRecipe
+from smalltolarge.runs import outputs, stages
+from smalltolarge.runs.recipe import RecordRecipe
 from smalltolarge.selection import Budget
 from smalltolarge.trajectories import Trajectories
 from smalltolarge.verbs import given
@@ -67,13 +68,13 @@ def run_record(
     recipe = recipe.resolved()
     if out is not None:
         outputs.require_parquet(out)
-    with experiment.hold(recipe, folder) as (run, recipe):
-        read, facts = experiment.load_once(run, recipe, watch, examples=examples)
+    with stages.hold(recipe, folder) as (run, recipe):
+        read, facts = stages.load_once(run, recipe, watch, examples=examples)
         recorded = run.path / "trajectories.parquet"
         in_place = out is not None and out.resolve() == recorded.resolve()
         if out is not None and not in_place:
             outputs.check_output(run, recipe, facts, out, overwrite)
-        found = experiment.record_once(run, recipe, read, facts, watch, Budget.parse("100%"))
+        found = stages.record_once(run, recipe, read, facts, watch, Budget.parse("100%"))
         if out is not None:
             content = None if in_place else recorded.read_bytes()
             outputs.write_once(run, out, len(found), lambda: _write(out, content))

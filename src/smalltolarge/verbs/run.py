@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from smalltolarge import comparison
-from smalltolarge import recipe as recipes
+import numpy as np
+
+from smalltolarge import store
 from smalltolarge.errors import RefusedForSafety, printable
-from smalltolarge.outcomes import Table
-from smalltolarge.progress import Progress, Watch
-from smalltolarge.recipe import CompareRecipe
+from smalltolarge.evaluation import Exam
+from smalltolarge.examples import Examples
+from smalltolarge.examples.overlap import overlaps_by_name
+from smalltolarge.progress import NotedProgress, Progress, Watch
+from smalltolarge.report.comparison import to_csv, to_markdown
+from smalltolarge.runs import recipe as recipes
+from smalltolarge.runs import stages
+from smalltolarge.runs.arms import Arms, Scorer, list_arms, make_table, read_results, read_table
+from smalltolarge.runs.outcomes import Arm, Table
+from smalltolarge.runs.recipe import CompareRecipe
+from smalltolarge.runs.results import Run
+from smalltolarge.selection import Budget, Pool
+from smalltolarge.wordproblems.files import write_sample_data
+
+log = logging.getLogger("smalltolarge")
 
 
 def run(
@@ -44,10 +58,10 @@ def run(
         recipe if isinstance(recipe, Mapping) else recipes.read_yaml(recipes.find_recipe(recipe))
     )
     wanted = read_comparison(values, trust_code)
-    finished = comparison.run_comparison(
+    finished = run_comparison(
         wanted, Path(out), Watch.of(progress), unconfined=confirm_run_unsafe_code
     )
-    return comparison.read_table(finished)
+    return read_table(finished)
 
 
 def read_comparison(values: Mapping[str, Any], trust_code: bool) -> CompareRecipe:
@@ -61,3 +75,110 @@ def read_comparison(values: Mapping[str, Any], trust_code: bool) -> CompareRecip
             "trust it."
         )
     return wanted
+
+
+def run_comparison(
+    recipe: CompareRecipe, folder: Path, watch: Watch, *, unconfined: bool = False
+) -> Run:
+    """Record once, then rank, train and score arm by arm; what is done is not done again.
+
+    Raises
+    ------
+    RecipeError, DataError, BudgetError
+        The settings, the data or a task do not allow it; nothing has been trained then.
+    StaleArtifact
+        ``folder`` belongs to something else.
+    RefusedForSafety
+        A task asks for programs, this machine has no jail for them, and ``unconfined`` is not set.
+    Interrupted
+        Raised by ``watch.check``; the same call goes on.
+    """
+    recipe = recipe.resolved()
+    with stages.hold(recipe, folder) as (run, recipe):
+        _make_sample_data(recipe)
+        exam = Exam(recipe.evaluation)
+        held_out = [
+            stages.input_of("held out", name)
+            for name in recipe.evaluation.held_out
+            if Path(name).expanduser().exists()
+        ]
+        besides = [*exam.inputs(), *held_out]
+        read, facts = stages.load_once(run, recipe, watch, besides=besides)
+        for budget in recipe.budgets:
+            Budget.parse(budget).least_rows(len(read))
+        names = ["table", *(f"arm {arm.name}" for arm in list_arms(recipe))]
+        if all(run.is_done(name) for name in names):
+            log.info("%s is done: there is nothing to do", run.path)
+            return Run.open(folder)
+        exam.confine(unconfined=unconfined)
+        scorer = Scorer(recipe.evaluation, exam, watch)
+        overlaps = _find_overlaps(read, scorer, recipe.reading.overlap_words, watch)
+        facts["overlaps"] = {name: len(ids) for name, ids in overlaps.items()}
+        prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
+        scorer.check_room(prepared)
+        recipe = recipes.settled(recipe, prepared.settings)
+        used, trajectories = read, None
+        if recipe.proxy is not None:
+            recorded = stages.record_once(run, recipe, read, facts, watch, Budget.parse("100%"))
+            used, trajectories = stages.join(read, recorded)
+        else:
+            stages.begin(run, recipe, read, facts)
+        features = stages.find_features(run, recipe, read, used, recipe.needs, watch)
+        pool = Pool.of(used, trajectories, **features)
+        arms = Arms(run, recipe, pool, prepared, scorer, overlaps, watch)
+        todo = [arm for arm in arms.all if not run.is_done(f"arm {arm.name}")]
+        done = len(arms.all) - len(todo)
+        with watch.progress.step("arms", len(arms.all), "arms", done=done) as bar:
+            for arm in todo:
+                arms.do(arm, NotedProgress(bar, arm.name))
+                bar.advance(1)
+        _tabulate(run, recipe)
+    return Run.open(folder)
+
+
+def plan_comparison(recipe: CompareRecipe, watch: Watch) -> tuple[Examples, list[Arm]]:
+    """Read and check everything, and list the arms; nothing is trained.
+
+    Nothing is written but the sample data that the recipe asks for.
+    """
+    recipe = recipe.resolved()
+    _make_sample_data(recipe)
+    examples = stages.load(recipe, watch)
+    scorer = Scorer(recipe.evaluation, Exam(recipe.evaluation), watch)
+    _find_overlaps(examples, scorer, recipe.reading.overlap_words, watch)
+    for budget in recipe.budgets:
+        Budget.parse(budget).least_rows(len(examples))
+    return examples, list(list_arms(recipe))
+
+
+def _make_sample_data(recipe: CompareRecipe) -> None:
+    wanted = recipe.sample_data
+    if wanted is not None:
+        files = write_sample_data(Path(wanted.folder), wanted.rows, wanted.seed)
+        log.info("sample data: %s rows in %s", f"{sum(files.values()):,}", wanted.folder)
+
+
+def _find_overlaps(
+    examples: Examples, scorer: Scorer, n_words: int, watch: Watch
+) -> dict[str, np.ndarray]:
+    """Give the ids of the examples that overlap with each task or held-out set, and say so."""
+    with watch.progress.step("looking for test questions", len(examples)) as step:
+        found = overlaps_by_name(examples, scorer.asked(), n_words, watch.check, step.advance)
+    for name, rows in found.items():
+        if rows:
+            log.warning(
+                "%s of the %s training rows overlap with %s; reading.exclude_overlap in the recipe "
+                "leaves such rows out",
+                f"{len(rows):,}", f"{len(examples):,}", printable(name),
+            )  # fmt: skip
+    if not any(found.values()):
+        log.info("no training row overlaps with what the targets are scored on")
+    return {name: examples.ids[rows] for name, rows in found.items()}
+
+
+def _tabulate(run: store.RunFolder, recipe: CompareRecipe) -> None:
+    table = make_table(Run(run.path), recipe, read_results(Run(run.path)))
+    store.write_json(run.path / "table.json", table.to_plain())
+    store.write_bytes(run.path / "table.md", to_markdown(table).encode())
+    store.write_bytes(run.path / "table.csv", to_csv(table).encode())
+    run.commit("table", ["table.json", "table.md", "table.csv"], {})

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, Unpack, cast
 import numpy as np
 
 from smalltolarge import examples as reading
-from smalltolarge import experiment, outputs
 from smalltolarge.errors import RecipeError
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
-from smalltolarge.recipe import RecordRecipe, SelectRecipe
+from smalltolarge.runs import outputs, stages
+from smalltolarge.runs.recipe import RecordRecipe, SelectRecipe
 from smalltolarge.selection import Budget, Evidence, Selection, Selector
 from smalltolarge.trajectories import Trajectories
 from smalltolarge.verbs import given
@@ -132,8 +132,8 @@ def run_select(
     recipe = recipe.resolved()
     evidence = evidence or {}
     budget = Budget.parse(recipe.budget)
-    with experiment.hold(recipe, folder) as (run, recipe):
-        read, facts = experiment.load_once(run, recipe, watch, examples=examples)
+    with stages.hold(recipe, folder) as (run, recipe):
+        read, facts = stages.load_once(run, recipe, watch, examples=examples)
         budget.least_rows(len(read))
         if folder is not None:
             out = out or Path(f"subset{reading.usual_suffix(read)}")
@@ -141,18 +141,18 @@ def run_select(
             outputs.check_output(run, recipe, facts, out, overwrite)
         used, trajectories = read, None
         if recipe.proxy is not None:
-            recorded = experiment.record_once(run, recipe, read, facts, watch, budget)
-            used, trajectories = experiment.join(read, recorded)
+            recorded = stages.record_once(run, recipe, read, facts, watch, budget)
+            used, trajectories = stages.join(read, recorded)
         else:
             if recipe.trajectories is not None:
-                used, trajectories = experiment.join(read, _trajectories(recipe, evidence))
+                used, trajectories = stages.join(read, _trajectories(recipe, evidence))
             n_tokens = None if trajectories is None else trajectories.n_tokens
-            experiment.check_budget(budget, len(used), n_tokens)
-            experiment.begin(run, recipe, read, facts)
+            stages.check_budget(budget, len(used), n_tokens)
+            stages.begin(run, recipe, read, facts)
         needs = recipe.selector().needs
         embeddings = evidence.get(Evidence.EMBEDDINGS)
-        features = experiment.find_features(run, recipe, read, used, needs, watch, embeddings)
-        selection = experiment.select_once(run, recipe, used, trajectories, features, watch)
+        features = stages.find_features(run, recipe, read, used, needs, watch, embeddings)
+        selection = stages.select_once(run, recipe, used, trajectories, features, watch)
         if folder is not None and out is not None:
             outputs.write_once(run, out, len(selection), lambda: selection.write(out))
     return selection
@@ -161,20 +161,20 @@ def run_select(
 def plan(recipe: RecordRecipe, out: Path | None, watch: Watch) -> tuple[Examples, Prepared | None]:
     """Read and tokenise, and say what a run would do; nothing is trained or written."""
     recipe = recipe.resolved()
-    examples = experiment.load(recipe, watch)
+    examples = stages.load(recipe, watch)
     if out is not None:
-        outputs.refuse_input(experiment.inputs(recipe, examples), recipe, out)
+        outputs.refuse_input(stages.inputs(recipe, examples), recipe, out)
     prepared, n_tokens, rows = None, None, len(examples)
     if recipe.proxy is not None:
-        prepared = experiment.prepare(examples, recipe.proxy, recipe.seed, watch)
+        prepared = stages.prepare(examples, recipe.proxy, recipe.seed, watch)
         n_tokens, rows = prepared.n_tokens, len(prepared)
     if isinstance(recipe, SelectRecipe):
         if out is not None:
             reading.check_output(examples, out)
         if recipe.trajectories is not None:
-            examples, joined = experiment.join(examples, _trajectories(recipe, {}))
+            examples, joined = stages.join(examples, _trajectories(recipe, {}))
             n_tokens, rows = joined.n_tokens, len(joined)
-        experiment.check_budget(Budget.parse(recipe.budget), rows, n_tokens)
+        stages.check_budget(Budget.parse(recipe.budget), rows, n_tokens)
     return examples, prepared
 
 

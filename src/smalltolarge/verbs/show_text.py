@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack
 
-from smalltolarge import experiment
 from smalltolarge.errors import DataError, printable
 from smalltolarge.examples import Examples
+from smalltolarge.examples.shown import Shown
 from smalltolarge.progress import Progress, Watch
-from smalltolarge.recipe import RecordRecipe
-from smalltolarge.shown import Shown
+from smalltolarge.runs import stages
+from smalltolarge.runs.recipe import RecordRecipe
 from smalltolarge.verbs import given
 from smalltolarge.verbs.given import Data
 from smalltolarge.verbs.keywords import Recording
@@ -58,8 +58,8 @@ def show_rows(
     recipe = recipe.resolved()
     assert recipe.proxy is not None
     if examples is None:
-        examples = experiment.load(recipe, watch)
-    experiment.require_torch()
+        examples = stages.load(recipe, watch)
+    stages.require_torch()
     from smalltolarge import lm
 
     wanted = list(range(min(rows, len(examples))))

@@ -9,12 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, SupportsIndex, Unpack
 
-from smalltolarge import experiment, outputs, store
-from smalltolarge import recipe as recipes
+from smalltolarge import store
 from smalltolarge.errors import StaleArtifact
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
-from smalltolarge.recipe import TrainRecipe
+from smalltolarge.runs import outputs, stages
+from smalltolarge.runs import recipe as recipes
+from smalltolarge.runs.recipe import TrainRecipe
 from smalltolarge.selection import Selection
 from smalltolarge.verbs import given
 from smalltolarge.verbs.given import Data
@@ -67,8 +68,8 @@ def run_train(
     ``examples`` are the data of a recipe that names none. Gives the facts; raises as ``train``.
     """
     recipe = recipe.resolved()
-    with experiment.hold(recipe, folder) as (run, recipe):
-        read, facts = experiment.load_once(run, recipe, watch, examples=examples)
+    with stages.hold(recipe, folder) as (run, recipe):
+        read, facts = stages.load_once(run, recipe, watch, examples=examples)
         done = run.facts("train")
         if done is not None and out.is_dir() and store.digest(out) == done["sha256"]:
             log.info("%s is done: there is nothing to do", run.path)
@@ -76,8 +77,8 @@ def run_train(
         if out.exists():
             raise StaleArtifact(f"{out} exists. Choose another --out, or take it away.")
         outputs.say_new_folder(out)
-        prepared = experiment.prepare(read, recipe.target, recipe.seed, watch)
-        experiment.begin(run, recipes.settled(recipe, prepared.settings), read, facts)
+        prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
+        stages.begin(run, recipes.settled(recipe, prepared.settings), read, facts)
         from smalltolarge import lm
 
         kept = run.path / "target"

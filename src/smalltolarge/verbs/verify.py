@@ -11,8 +11,14 @@ import numpy as np
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, StaleArtifact, printable
 from smalltolarge.progress import Progress, Watch
-from smalltolarge.recipe import CompareRecipe, EvaluateRecipe, Recipe, SelectRecipe, TrainRecipe
-from smalltolarge.results import Run
+from smalltolarge.runs.recipe import (
+    CompareRecipe,
+    EvaluateRecipe,
+    Recipe,
+    SelectRecipe,
+    TrainRecipe,
+)
+from smalltolarge.runs.results import Run
 from smalltolarge.selection import Pool
 from smalltolarge.trajectories import Trajectories
 

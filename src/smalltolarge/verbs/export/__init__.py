@@ -25,7 +25,7 @@ from typing import Literal, Unpack, get_args
 
 from smalltolarge import examples, store
 from smalltolarge.errors import MissingArtifact, RecipeError, StaleArtifact, printable
-from smalltolarge.results import reasons
+from smalltolarge.runs.results import reasons
 from smalltolarge.verbs.export import axolotl, llamafactory, trl
 from smalltolarge.verbs.export.copies import Files, Work
 from smalltolarge.verbs.export.wanted import settings_of

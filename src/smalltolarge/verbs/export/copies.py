@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from smalltolarge import jinja
 from smalltolarge.errors import DataError
-from smalltolarge.examples import Examples
+from smalltolarge.examples import Examples, jinja
 from smalltolarge.settings import TargetSettings
 
 if TYPE_CHECKING:

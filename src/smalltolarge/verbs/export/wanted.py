@@ -7,10 +7,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from smalltolarge import recipe, store
+from smalltolarge import store
 from smalltolarge.errors import IntegrityError, RecipeError, printable
-from smalltolarge.outputs import default_folder
-from smalltolarge.results import Run
+from smalltolarge.runs import recipe
+from smalltolarge.runs.outputs import default_folder
+from smalltolarge.runs.results import Run
 from smalltolarge.settings import OURS_ALONE, ReadingSettings, TargetSettings
 
 MODEL = "microsoft/phi-2"

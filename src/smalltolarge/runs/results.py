@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from smalltolarge import recipe as recipes
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, MissingArtifact
 from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features
+from smalltolarge.runs import recipe as recipes
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:

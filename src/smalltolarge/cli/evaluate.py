@@ -1,4 +1,4 @@
-"""Commands about evaluation: what a trained model can do."""
+"""The command ``s2l evaluate``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from smalltolarge.cli.given import with_mappings
+from smalltolarge.cli.options import NoProgress, Unconfined, with_settings
 from smalltolarge.cli.session import watching
-from smalltolarge.options import NoProgress, Unconfined, with_settings
 from smalltolarge.settings import AskingSettings, ModelSettings
 
 
@@ -83,36 +83,3 @@ def evaluate(
             **with_mappings(settings),
         )
     show_scores(scores, out, console)
-
-
-def tasks(
-    path: Annotated[
-        bool,
-        typer.Option("--path", help="Print the folder for the --include_path of lm-eval only."),
-    ] = False,
-) -> None:
-    """List the evaluation tasks and groups.
-
-    Example:
-
-      lm-eval run --model hf --model_args pretrained=MODEL --tasks s2l_gsm8k --include_path
-      "$(s2l tasks --path)"
-    """
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    from smalltolarge.evaluation.tasks import GROUPS, LM_EVAL, TASKS
-
-    if path:
-        print(LM_EVAL)
-        return
-    console = Console(highlight=False)
-    table = Table(Column("task", no_wrap=True), "what it asks", "data without --data")
-    for task in TASKS.values():
-        table.add_row(task.name, task.about, task.hub[0] if task.hub else "none: give --data")
-    console.print(table)
-    console.print("Groups, here and in lm-eval:")
-    for name, members in GROUPS.items():
-        console.print(f"  {name}: {', '.join(members)}", markup=False, soft_wrap=True)
-    others = ", ".join(f"{t.name} is {t.lm_eval_name}" for t in TASKS.values() if t.long_name)
-    console.print(f"In lm-eval a task is s2l_NAME with _ for -, and {others}.", soft_wrap=True)

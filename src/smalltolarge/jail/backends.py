@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from smalltolarge.errors import RefusedForSafety, printable
-from smalltolarge.evaluation.jail import confine, syscalls
+from smalltolarge.jail import confine, syscalls
 
 Backend = Literal["bubblewrap", "landlock", "unconfined"]
 BACKENDS: tuple[Backend, ...] = ("bubblewrap", "landlock", "unconfined")
@@ -145,7 +145,7 @@ def can_disable_userns(bwrap: str) -> bool:
 @functools.cache
 def _lacking(backend: Backend, bwrap: str | None) -> str | None:
     """Say what a backend lacks here; None: nothing, it ran a program."""
-    from smalltolarge.evaluation.jail.worker import Lost, Worker
+    from smalltolarge.jail.worker import Lost, Worker
 
     if sys.platform != "linux":
         return f"needs Linux, this is {sys.platform}"

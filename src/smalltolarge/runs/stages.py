@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from smalltolarge import examples as reading
-from smalltolarge import recipe as recipes
 from smalltolarge import store
 from smalltolarge.errors import (
     BudgetError,
@@ -38,7 +37,8 @@ from smalltolarge.errors import (
 from smalltolarge.examples import Examples
 from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features, write_features
 from smalltolarge.progress import Watch
-from smalltolarge.recipe import (
+from smalltolarge.runs import recipe as recipes
+from smalltolarge.runs.recipe import (
     CompareRecipe,
     DataRecipe,
     Recipe,
@@ -46,7 +46,7 @@ from smalltolarge.recipe import (
     SelectRecipe,
     TrainRecipe,
 )
-from smalltolarge.results import (
+from smalltolarge.runs.results import (
     Run,
     cluster_table,
     reasons,

@@ -1,4 +1,4 @@
-"""Many ways of choosing, a target trained for each, one table.
+"""The arms of a comparison: a way of choosing, and a target trained and scored for it.
 
 The run folder of a comparison holds what every run folder holds, and: ``ranking-NAME.parquet``, all
 rows in the order a method and seed want them (its budgets are beginnings of it); ``arm-NAME.json``
@@ -19,21 +19,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smalltolarge import examples as reading
-from smalltolarge import experiment, store
-from smalltolarge import recipe as recipes
+from smalltolarge import store
 from smalltolarge.errors import MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation import Answer, Exam, Score
 from smalltolarge.evaluation.task import to_lines
 from smalltolarge.examples import Examples
-from smalltolarge.examples.overlap import Questions, overlaps_by_name, questions_of
-from smalltolarge.outcomes import Arm, ArmResult, Table, tabulate
+from smalltolarge.examples.overlap import Questions, questions_of
 from smalltolarge.progress import NotedProgress, Watch
-from smalltolarge.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
-from smalltolarge.report.comparison import to_csv, to_markdown
-from smalltolarge.results import Run
+from smalltolarge.runs.outcomes import Arm, ArmResult, Table, tabulate
+from smalltolarge.runs.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
+from smalltolarge.runs.results import Run
 from smalltolarge.selection import Budget, Pool
 from smalltolarge.settings import EvaluationSettings
-from smalltolarge.wordproblems.files import write_sample_data
 
 if TYPE_CHECKING:
     from smalltolarge.lm import Prepared, Target
@@ -41,106 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("smalltolarge")
 
 
-def run_comparison(
-    recipe: CompareRecipe, folder: Path, watch: Watch, *, unconfined: bool = False
-) -> Run:
-    """Record once, then rank, train and score arm by arm; what is done is not done again.
-
-    Raises
-    ------
-    RecipeError, DataError, BudgetError
-        The settings, the data or a task do not allow it; nothing has been trained then.
-    StaleArtifact
-        ``folder`` belongs to something else.
-    RefusedForSafety
-        A task asks for programs, this machine has no jail for them, and ``unconfined`` is not set.
-    Interrupted
-        Raised by ``watch.check``; the same call goes on.
-    """
-    recipe = recipe.resolved()
-    with experiment.hold(recipe, folder) as (run, recipe):
-        _make_sample_data(recipe)
-        exam = Exam(recipe.evaluation)
-        held_out = [
-            experiment.input_of("held out", name)
-            for name in recipe.evaluation.held_out
-            if Path(name).expanduser().exists()
-        ]
-        besides = [*exam.inputs(), *held_out]
-        read, facts = experiment.load_once(run, recipe, watch, besides=besides)
-        for budget in recipe.budgets:
-            Budget.parse(budget).least_rows(len(read))
-        stages = ["table", *(f"arm {arm.name}" for arm in _list_arms(recipe))]
-        if all(run.is_done(stage) for stage in stages):
-            log.info("%s is done: there is nothing to do", run.path)
-            return Run.open(folder)
-        exam.confine(unconfined=unconfined)
-        scorer = _Scorer(recipe.evaluation, exam, watch)
-        overlaps = _find_overlaps(read, scorer, recipe.reading.overlap_words, watch)
-        facts["overlaps"] = {name: len(ids) for name, ids in overlaps.items()}
-        prepared = experiment.prepare(read, recipe.target, recipe.seed, watch)
-        scorer.check_room(prepared)
-        recipe = recipes.settled(recipe, prepared.settings)
-        used, trajectories = read, None
-        if recipe.proxy is not None:
-            recorded = experiment.record_once(run, recipe, read, facts, watch, Budget.parse("100%"))
-            used, trajectories = experiment.join(read, recorded)
-        else:
-            experiment.begin(run, recipe, read, facts)
-        features = experiment.find_features(run, recipe, read, used, recipe.needs, watch)
-        pool = Pool.of(used, trajectories, **features)
-        arms = _Arms(run, recipe, pool, prepared, scorer, overlaps, watch)
-        todo = [arm for arm in arms.all if not run.is_done(f"arm {arm.name}")]
-        done = len(arms.all) - len(todo)
-        with watch.progress.step("arms", len(arms.all), "arms", done=done) as bar:
-            for arm in todo:
-                arms.do(arm, NotedProgress(bar, arm.name))
-                bar.advance(1)
-        _tabulate(run, recipe)
-    return Run.open(folder)
-
-
-def plan_comparison(recipe: CompareRecipe, watch: Watch) -> tuple[Examples, list[Arm]]:
-    """Read and check everything, and list the arms; nothing is trained.
-
-    Nothing is written but the sample data that the recipe asks for.
-    """
-    recipe = recipe.resolved()
-    _make_sample_data(recipe)
-    examples = experiment.load(recipe, watch)
-    scorer = _Scorer(recipe.evaluation, Exam(recipe.evaluation), watch)
-    _find_overlaps(examples, scorer, recipe.reading.overlap_words, watch)
-    for budget in recipe.budgets:
-        Budget.parse(budget).least_rows(len(examples))
-    return examples, list(_list_arms(recipe))
-
-
-def _make_sample_data(recipe: CompareRecipe) -> None:
-    wanted = recipe.sample_data
-    if wanted is not None:
-        files = write_sample_data(Path(wanted.folder), wanted.rows, wanted.seed)
-        log.info("sample data: %s rows in %s", f"{sum(files.values()):,}", wanted.folder)
-
-
-def _find_overlaps(
-    examples: Examples, scorer: _Scorer, n_words: int, watch: Watch
-) -> dict[str, np.ndarray]:
-    """Give the ids of the examples that overlap with each task or held-out set, and say so."""
-    with watch.progress.step("looking for test questions", len(examples)) as step:
-        found = overlaps_by_name(examples, scorer.asked(), n_words, watch.check, step.advance)
-    for name, rows in found.items():
-        if rows:
-            log.warning(
-                "%s of the %s training rows overlap with %s; reading.exclude_overlap in the recipe "
-                "leaves such rows out",
-                f"{len(rows):,}", f"{len(examples):,}", printable(name),
-            )  # fmt: skip
-    if not any(found.values()):
-        log.info("no training row overlaps with what the targets are scored on")
-    return {name: examples.ids[rows] for name, rows in found.items()}
-
-
-def _list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
+def list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
     """Give all arms, those first that make the first row of the table."""
     for seed in recipe.seeds:
         for equal in recipe.equal:
@@ -162,7 +60,7 @@ class _Ranked:
     seconds: float
 
 
-class _Arms:
+class Arms:
     """The arms of a comparison, done one after the other."""
 
     def __init__(
@@ -171,13 +69,13 @@ class _Arms:
         recipe: CompareRecipe,
         pool: Pool,
         prepared: Prepared,
-        scorer: _Scorer,
+        scorer: Scorer,
         overlaps: Mapping[str, np.ndarray],
         watch: Watch,
     ) -> None:
         self.run, self.recipe, self.pool = run, recipe, pool
         self.scorer, self.overlaps, self.watch = scorer, overlaps, watch
-        self.all = list(_list_arms(recipe))
+        self.all = list(list_arms(recipe))
         self._choices = {choice.label: choice for choice in recipe.choices}
         self._ranked: dict[tuple[str, int], _Ranked] = {}
         # What the proxy could not use, or the target cannot, is trained on by no arm.
@@ -301,7 +199,7 @@ def _ranking_table(pool: Pool, selection: Any) -> Any:
     return pa.table(columns)
 
 
-class _Scorer:
+class Scorer:
     """The questions and held-out data of a comparison, read once."""
 
     def __init__(self, settings: EvaluationSettings, exam: Exam, watch: Watch) -> None:
@@ -392,7 +290,7 @@ def read_results(run: Run) -> list[ArmResult]:
     stages = run.stages
     return [
         ArmResult.from_plain(json.loads((run.path / f"arm-{arm.name}.json").read_bytes()))
-        for arm in _list_arms(recipe)
+        for arm in list_arms(recipe)
         if f"arm {arm.name}" in stages
     ]
 
@@ -430,11 +328,3 @@ def make_table(run: Run, recipe: CompareRecipe, results: list[ArmResult]) -> Tab
     return tabulate(
         results, needs, costs, next(c.label for c in recipe.choices if c.method == FULL)
     )
-
-
-def _tabulate(run: store.RunFolder, recipe: CompareRecipe) -> None:
-    table = make_table(Run(run.path), recipe, read_results(Run(run.path)))
-    store.write_json(run.path / "table.json", table.to_plain())
-    store.write_bytes(run.path / "table.md", to_markdown(table).encode())
-    store.write_bytes(run.path / "table.csv", to_csv(table).encode())
-    run.commit("table", ["table.json", "table.md", "table.csv"], {})

@@ -5,8 +5,8 @@ The process in the jail (``zygote``) is a script that knows nothing of this pack
 the layers of confinement, and ``syscalls``, what a program may ask of the kernel.
 """
 
-from smalltolarge.evaluation.jail.backends import find_backend
-from smalltolarge.evaluation.jail.jails import Jails
-from smalltolarge.evaluation.jail.worker import Ran
+from smalltolarge.jail.backends import find_backend
+from smalltolarge.jail.jails import Jails
+from smalltolarge.jail.worker import Ran
 
 __all__ = ["Jails", "Ran", "find_backend"]

@@ -16,8 +16,8 @@ import time
 from dataclasses import dataclass
 
 from smalltolarge.errors import RefusedForSafety, printable
-from smalltolarge.evaluation.jail import backends
-from smalltolarge.evaluation.jail.backends import Backend
+from smalltolarge.jail import backends
+from smalltolarge.jail.backends import Backend
 
 OUTPUT_KB = 64
 """A program may print this much, and be this long."""

@@ -14,7 +14,7 @@ from typing import Any
 from smalltolarge import examples as reading
 from smalltolarge import store
 from smalltolarge.errors import RecipeError, StaleArtifact
-from smalltolarge.recipe import RecordRecipe
+from smalltolarge.runs.recipe import RecordRecipe
 
 log = logging.getLogger("smalltolarge")
 

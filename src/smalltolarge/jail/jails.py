@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from smalltolarge.errors import RecipeError
-from smalltolarge.evaluation.jail import backends
-from smalltolarge.evaluation.jail.backends import BACKENDS
-from smalltolarge.evaluation.jail.worker import OUTPUT_KB, Lost, Ran, Worker
+from smalltolarge.jail import backends
+from smalltolarge.jail.backends import BACKENDS
+from smalltolarge.jail.worker import OUTPUT_KB, Lost, Ran, Worker
 
 _MOST_WORKERS = 8
 _TRIES = 2

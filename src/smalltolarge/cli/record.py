@@ -1,0 +1,62 @@
+"""The command ``s2l record``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from smalltolarge.cli.given import read_recipe
+from smalltolarge.cli.options import (
+    Data,
+    DryRun,
+    NoProgress,
+    Out,
+    Overwrite,
+    RecipeFile,
+    RunDir,
+    Seed,
+    with_settings,
+)
+from smalltolarge.cli.session import watching
+from smalltolarge.settings import ProxySettings, ReadingSettings
+
+
+@with_settings(proxy=ProxySettings, reading=ReadingSettings)
+def record(
+    data: Data = None,
+    out: Out = Path("trajectories.parquet"),
+    seed: Seed = None,
+    recipe: RecipeFile = None,
+    run: RunDir = None,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    no_progress: NoProgress = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Record the loss of every example while a small proxy is fine-tuned.
+
+    Writes one Parquet file: id, n_tokens, and a column loss_STEP for every checkpoint.
+
+    Example:
+
+      s2l record data.jsonl --proxy EleutherAI/pythia-70m-deduped --out trajectories.parquet
+    """
+    from smalltolarge.report import terminal
+    from smalltolarge.runs.outputs import default_folder
+    from smalltolarge.runs.recipe import RecordRecipe
+    from smalltolarge.runs.results import Run
+    from smalltolarge.verbs.record import run_record
+    from smalltolarge.verbs.select import plan
+
+    wanted = read_recipe(RecordRecipe, data, recipe, {"seed": seed}, settings)
+    with watching(no_progress, first_row=True) as (console, watch):
+        if dry_run:
+            examples, prepared = plan(wanted, out, watch)
+        else:
+            folder = run or default_folder(out)
+            run_record(wanted, out, folder, watch, overwrite=overwrite)
+    if dry_run:
+        terminal.show_plan(examples, prepared.plan if prepared else None, console)
+    else:
+        terminal.show_recording(Run.open(folder), console)
