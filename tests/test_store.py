@@ -26,6 +26,7 @@ from smalltolarge.errors import (
     RefusedForSafety,
     StaleArtifact,
 )
+from smalltolarge.runs.folder import RunFolder, read_manifest
 
 RECIPE: dict[str, Any] = {"budget": "11%", "proxy": {"epochs": 3.0}}
 
@@ -33,8 +34,8 @@ RECIPE: dict[str, Any] = {"budget": "11%", "proxy": {"epochs": 3.0}}
 @contextmanager
 def hold(
     path: Path, recipe: dict[str, Any] = RECIPE, *, known: bool = False
-) -> Iterator[store.RunFolder]:
-    with store.RunFolder.hold(path, recipe, RECIPE if known else None) as run:
+) -> Iterator[RunFolder]:
+    with RunFolder.hold(path, recipe, RECIPE if known else None) as run:
         (run.path / "recipe.yaml").touch()
         yield run
 
@@ -169,8 +170,8 @@ def test_other_settings_are_refused_with_each_difference(tmp_path: Path) -> None
 
 def test_a_folder_in_use_is_refused_at_once_and_free_after_a_kill(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from smalltolarge import store\n"
-        "with store.RunFolder.hold(Path(sys.argv[1]), {}, None):\n"
+        "import sys; from pathlib import Path; from smalltolarge.runs.folder import RunFolder\n"
+        "with RunFolder.hold(Path(sys.argv[1]), {}, None):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
@@ -189,19 +190,19 @@ def test_a_folder_in_use_is_refused_at_once_and_free_after_a_kill(tmp_path: Path
     holder.wait()
     holder.stdin.close()
     holder.stdout.close()
-    with store.RunFolder.hold(tmp_path / "run", {}, {}) as run:
+    with RunFolder.hold(tmp_path / "run", {}, {}) as run:
         assert run.path.is_dir()
 
 
 def test_a_folder_in_which_nothing_was_written_is_not_left_behind(tmp_path: Path) -> None:
-    with store.RunFolder.hold(tmp_path / "runs" / "run", RECIPE, None) as run:
+    with RunFolder.hold(tmp_path / "runs" / "run", RECIPE, None) as run:
         assert run.path.is_dir()
     assert os.listdir(tmp_path / "runs") == []
 
 
 def test_an_empty_folder_of_the_user_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with store.RunFolder.hold(tmp_path / "mine", RECIPE, None):
+    with RunFolder.hold(tmp_path / "mine", RECIPE, None):
         pass
     assert os.listdir(tmp_path / "mine") == []
 
@@ -209,7 +210,8 @@ def test_an_empty_folder_of_the_user_is_not_removed(tmp_path: Path) -> None:
 def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     program = (
         "import os, sys; from pathlib import Path; from smalltolarge import store\n"
-        "with store.RunFolder.hold(Path(sys.argv[1]), {}, None) as run:\n"
+        "from smalltolarge.runs.folder import RunFolder\n"
+        "with RunFolder.hold(Path(sys.argv[1]), {}, None) as run:\n"
         "    with store.atomic_write(run.path / 'recipe.yaml') as f: os.kill(os.getpid(), 9)"
     )
     run = subprocess.run([sys.executable, "-c", program, str(tmp_path / "run")], check=False)
@@ -287,7 +289,7 @@ def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
 def test_a_manifest_that_is_none_is_an_integrity_error(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(IntegrityError, match="manifest.json"):
-        store.read_manifest(tmp_path)
+        read_manifest(tmp_path)
 
 
 def test_a_manifest_never_reaches_outside_its_folder(tmp_path: Path) -> None:
@@ -295,10 +297,10 @@ def test_a_manifest_never_reaches_outside_its_folder(tmp_path: Path) -> None:
         stages = {"a": {"facts": {}, "outputs": {name: {"sha256": ""}}}}
         (tmp_path / "manifest.json").write_text(json.dumps({"schema": 1, "stages": stages}))
         with pytest.raises(IntegrityError, match="is not a manifest of ours: the output"):
-            store.read_manifest(tmp_path)
+            read_manifest(tmp_path)
 
 
 def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"schema": 99, "stages": {}}')
     with pytest.raises(StaleArtifact, match="schema 99"):
-        store.read_manifest(tmp_path)
+        read_manifest(tmp_path)

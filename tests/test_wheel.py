@@ -35,7 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"smalltolarge"}
-    assert {f"smalltolarge/recipes/{name}.yaml" for name in recipes.ready_made()} <= set(names)
+    assert {f"smalltolarge/runs/recipes/{name}.yaml" for name in recipes.ready_made()} <= set(names)
     assert "smalltolarge/evaluation/lm_eval_tasks/s2l_math.yaml" in names
 
 

@@ -26,6 +26,7 @@ from smalltolarge.evaluation.task import to_lines
 from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import Questions, questions_of
 from smalltolarge.progress import NotedProgress, Watch
+from smalltolarge.runs.folder import RunFolder
 from smalltolarge.runs.outcomes import Arm, ArmResult, Table, tabulate
 from smalltolarge.runs.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
 from smalltolarge.runs.results import Run
@@ -65,7 +66,7 @@ class Arms:
 
     def __init__(
         self,
-        run: store.RunFolder,
+        run: RunFolder,
         recipe: CompareRecipe,
         pool: Pool,
         prepared: Prepared,

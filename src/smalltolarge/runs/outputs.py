@@ -14,6 +14,7 @@ from typing import Any
 from smalltolarge import examples as reading
 from smalltolarge import store
 from smalltolarge.errors import RecipeError, StaleArtifact
+from smalltolarge.runs.folder import RunFolder
 from smalltolarge.runs.recipe import RecordRecipe
 
 log = logging.getLogger("smalltolarge")
@@ -58,7 +59,7 @@ def refuse_input(inputs: list[dict[str, Any]], recipe: RecordRecipe, out: Path) 
 
 
 def check_output(
-    run: store.RunFolder, recipe: RecordRecipe, facts: Mapping[str, Any], out: Path, overwrite: bool
+    run: RunFolder, recipe: RecordRecipe, facts: Mapping[str, Any], out: Path, overwrite: bool
 ) -> None:
     """Refuse, before any training, an ``out`` that must not or cannot be written."""
     refuse_input(facts["inputs"], recipe, out)
@@ -85,7 +86,7 @@ def _is_empty(out: Path) -> bool:
     return out.is_dir() and not any(out.iterdir())
 
 
-def _is_written(run: store.RunFolder, out: Path) -> bool:
+def _is_written(run: RunFolder, out: Path) -> bool:
     facts = run.facts("write")
     return (
         facts is not None
@@ -95,13 +96,13 @@ def _is_written(run: store.RunFolder, out: Path) -> bool:
     )
 
 
-def _was_writing(run: store.RunFolder, out: Path) -> bool:
+def _was_writing(run: RunFolder, out: Path) -> bool:
     """Say whether this run was stopped between writing ``out`` and saying so."""
     facts = run.facts("writing")
     return facts is not None and Path(facts["out"]).resolve() == out.resolve()
 
 
-def write_once(run: store.RunFolder, out: Path, rows: int, make: Callable[[], object]) -> None:
+def write_once(run: RunFolder, out: Path, rows: int, make: Callable[[], object]) -> None:
     """Write ``out`` by ``make``, unless it is there as this run wrote it.
 
     What is about to be written is said first, so that a kill in between is not taken for a

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from smalltolarge import store
 from smalltolarge.errors import IntegrityError, MissingArtifact
 from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features
 from smalltolarge.runs import recipe as recipes
+from smalltolarge.runs.folder import read_manifest
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Run:
     @property
     def stages(self) -> Mapping[str, Any]:
         """What each finished stage committed: its ``facts`` and its ``outputs``."""
-        stages: Mapping[str, Any] = store.read_manifest(self.path)["stages"]
+        stages: Mapping[str, Any] = read_manifest(self.path)["stages"]
         return stages
 
     def facts(self, stage: str) -> Mapping[str, Any]:

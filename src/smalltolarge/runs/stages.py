@@ -38,6 +38,7 @@ from smalltolarge.examples import Examples
 from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features, write_features
 from smalltolarge.progress import Watch
 from smalltolarge.runs import recipe as recipes
+from smalltolarge.runs.folder import RunFolder, kept_losses
 from smalltolarge.runs.recipe import (
     CompareRecipe,
     DataRecipe,
@@ -73,7 +74,7 @@ _VARIABLES = ("CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
 
 @contextmanager
-def hold(recipe: R, folder: Path | None) -> Iterator[tuple[store.RunFolder, R]]:
+def hold(recipe: R, folder: Path | None) -> Iterator[tuple[RunFolder, R]]:
     """Hold the run folder of a recipe, whose settings must be those found there.
 
     Gives the recipe, too, with what "auto" came to when the run began. Without a folder the run is
@@ -90,7 +91,7 @@ def hold(recipe: R, folder: Path | None) -> Iterator[tuple[store.RunFolder, R]]:
     old = folder / "recipe.yaml"
     found = recipes.read_yaml(old) if old.is_file() else None
     recipe = recipes.continued(recipe, found)
-    with store.RunFolder.hold(folder, recipes.to_plain(recipe), found) as run:
+    with RunFolder.hold(folder, recipes.to_plain(recipe), found) as run:
         yield run, recipe
 
 
@@ -121,7 +122,7 @@ def load(recipe: DataRecipe, watch: Watch) -> Examples:
 
 
 def load_once(
-    run: store.RunFolder,
+    run: RunFolder,
     recipe: DataRecipe,
     watch: Watch,
     *,
@@ -165,16 +166,14 @@ def input_of(kind: str, name: str) -> dict[str, Any]:
     return {"path": name, "kind": kind, "size": size, "sha256": store.digest(path)}
 
 
-def begin(
-    run: store.RunFolder, recipe: Recipe, examples: Examples, facts: Mapping[str, Any]
-) -> None:
+def begin(run: RunFolder, recipe: Recipe, examples: Examples, facts: Mapping[str, Any]) -> None:
     """Lay down what the run is, now that its data and its budget are known to be good."""
     lines = [json.dumps(row, ensure_ascii=False) for row in examples.excluded.to_pylist()]
     lay_down(run, recipe, facts, {"excluded.jsonl": "".join(f"{line}\n" for line in lines)})
 
 
 def lay_down(
-    run: store.RunFolder, recipe: Recipe, facts: Mapping[str, Any], files: Mapping[str, str]
+    run: RunFolder, recipe: Recipe, facts: Mapping[str, Any], files: Mapping[str, str]
 ) -> None:
     """Write the recipe and the machine of a run that begins, and ``files``; once."""
     if run.is_done("load"):
@@ -186,7 +185,7 @@ def lay_down(
     run.commit("load", list(files), facts)
 
 
-def refuse_changed_inputs(run: store.RunFolder, now: Sequence[Mapping[str, Any]]) -> None:
+def refuse_changed_inputs(run: RunFolder, now: Sequence[Mapping[str, Any]]) -> None:
     """Raise ``StaleArtifact`` where what is read is not what was read when the run began."""
     facts = run.facts("load")
     if facts is None:
@@ -298,7 +297,7 @@ def record(
 
 
 def record_once(
-    run: store.RunFolder,
+    run: RunFolder,
     recipe: RecordRecipe,
     examples: Examples,
     read_facts: Mapping[str, Any],
@@ -337,7 +336,7 @@ def record_once(
 
 
 def find_features(
-    run: store.RunFolder,
+    run: RunFolder,
     recipe: RecordRecipe,
     read: Examples,
     used: Examples,
@@ -395,7 +394,7 @@ def make_features(
 
 
 def select_once(
-    run: store.RunFolder,
+    run: RunFolder,
     recipe: SelectRecipe,
     examples: Examples,
     trajectories: Trajectories | None,
@@ -411,7 +410,7 @@ def select_once(
         try:
             selection = recipe.selector().select(pool, recipe.budget, recipe.seed)
         except BudgetError as error:
-            raise BudgetError(f"{error}.{store.kept_losses(run.path)}") from error
+            raise BudgetError(f"{error}.{kept_losses(run.path)}") from error
         step.advance(len(examples))
     watch.check()
     store.write_parquet(run.path / "selection.parquet", selection_table(examples, selection))

@@ -25,6 +25,7 @@ from smalltolarge.progress import LOADING, Progress, Watch
 from smalltolarge.report.evaluation import to_markdown
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs import stages
+from smalltolarge.runs.folder import RunFolder
 from smalltolarge.runs.recipe import EvaluateRecipe
 from smalltolarge.runs.results import Run
 from smalltolarge.verbs.keywords import Evaluating
@@ -84,7 +85,7 @@ def evaluate(
 
 
 def _evaluate(
-    run: store.RunFolder, recipe: EvaluateRecipe, unconfined: bool, watch: Watch
+    run: RunFolder, recipe: EvaluateRecipe, unconfined: bool, watch: Watch
 ) -> list[Score]:
     exam = Exam(recipe.evaluation)
     inputs, overlaps = _read(recipe, exam, watch)

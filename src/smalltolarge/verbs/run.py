@@ -20,6 +20,7 @@ from smalltolarge.report.comparison import to_csv, to_markdown
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs import stages
 from smalltolarge.runs.arms import Arms, Scorer, list_arms, make_table, read_results, read_table
+from smalltolarge.runs.folder import RunFolder
 from smalltolarge.runs.outcomes import Arm, Table
 from smalltolarge.runs.recipe import CompareRecipe
 from smalltolarge.runs.results import Run
@@ -176,7 +177,7 @@ def _find_overlaps(
     return {name: examples.ids[rows] for name, rows in found.items()}
 
 
-def _tabulate(run: store.RunFolder, recipe: CompareRecipe) -> None:
+def _tabulate(run: RunFolder, recipe: CompareRecipe) -> None:
     table = make_table(Run(run.path), recipe, read_results(Run(run.path)))
     store.write_json(run.path / "table.json", table.to_plain())
     store.write_bytes(run.path / "table.md", to_markdown(table).encode())

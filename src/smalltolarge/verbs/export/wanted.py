@@ -10,6 +10,7 @@ from typing import Any
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, RecipeError, printable
 from smalltolarge.runs import recipe
+from smalltolarge.runs.folder import read_manifest
 from smalltolarge.runs.outputs import default_folder
 from smalltolarge.runs.results import Run
 from smalltolarge.settings import OURS_ALONE, ReadingSettings, TargetSettings
@@ -92,7 +93,7 @@ def _run_of(subset: Path) -> Path | None:
         folder = base / default_folder(subset)
         if (folder / "recipe.yaml").is_file():
             try:
-                wrote = store.read_manifest(folder)["stages"].get("write")
+                wrote = read_manifest(folder)["stages"].get("write")
             except IntegrityError:
                 continue
             if wrote is not None and wrote["facts"]["sha256"] == store.digest(subset):

@@ -1,0 +1,254 @@
+"""A run's folder, held by one process at a time, in which a stage is done whole or not at all.
+
+Its ``manifest.json`` names every output with its SHA-256 and is written last, so what the manifest
+does not name does not exist: nothing is inferred from a file being there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from smalltolarge.errors import (
+    IntegrityError,
+    RecipeError,
+    RefusedForSafety,
+    StaleArtifact,
+    printable,
+)
+from smalltolarge.store import ASIDE, changed_outputs, digest, write_json
+
+log = logging.getLogger("smalltolarge")
+
+MANIFEST_SCHEMA = 1
+# A stage that is lost takes those with it that were made from its files.
+_LOST_WITH = {"select": ("select", "writing", "write")}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class RunFolder:
+    """One run's folder, held by one process at a time.
+
+    A folder holds one recipe (plain data) for good. Stages are committed one after the other; a
+    committed stage whose files have changed is set aside, said aloud, and counts as not done.
+    """
+
+    is_temporary = False
+    """Whether nobody can go on with it: there is no need to keep what is half done."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = -1
+
+    @classmethod
+    @contextmanager
+    def hold(
+        cls, path: Path, recipe: Mapping[str, Any], old: Mapping[str, Any] | None
+    ) -> Iterator[RunFolder]:
+        """Make or reopen the folder for ``recipe`` and hold it until the block ends.
+
+        ``old`` is the recipe found there by the caller, None when there was none. A folder made
+        here in which nothing was written is removed again.
+
+        Raises
+        ------
+        RecipeError
+            The folder's name is not a plain name, or it cannot be made.
+        StaleArtifact
+            The folder is of another recipe, holds files that no run wrote, or is in use.
+        RefusedForSafety
+            The folder holds links: writing to one would write elsewhere.
+        """
+        if not _NAME.fullmatch(path.name):
+            raise RecipeError(
+                f"run name {printable(path.name)!r}: use up to 100 letters, digits, '.', '_' and "
+                "'-', beginning with a letter or digit"
+            )
+        made = not path.exists()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecipeError(f"{path} cannot be a run folder: {error.strerror}") from error
+        if old is None and not path_is_fresh(path):
+            raise StaleArtifact(
+                f"{path} holds files but no recipe.yaml: it is not a run folder. Choose another "
+                "with --run."
+            )
+        for entry in path.rglob("*"):
+            if entry.is_symlink():
+                raise RefusedForSafety(f"{printable(str(entry), 200)} is a link; a run holds none")
+        folder = cls(path)
+        folder._take_lock()
+        try:
+            for part in path.rglob(f"*{ASIDE}"):
+                part.unlink(missing_ok=True)
+            if old is not None:
+                refuse_other_recipe(path, old, recipe)
+            yield folder
+        finally:
+            if path_is_fresh(path):
+                (path / ".lock").unlink(missing_ok=True)
+                if made:
+                    path.rmdir()
+            os.close(folder._lock)
+
+    def _take_lock(self) -> None:
+        lock = self.path / ".lock"
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(lock, flags, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock.exists() or not os.path.samestat(os.fstat(handle), lock.stat()):
+                raise BlockingIOError  # its holder removed it with an unused folder
+        except OSError as error:
+            holder = os.read(handle, 200).decode("utf-8", "replace").strip()
+            os.close(handle)
+            raise StaleArtifact(
+                f"{self.path} is in use by another run ({printable(holder) or 'unknown process'}). "
+                "Wait for it, or choose another folder with --run."
+            ) from error
+        os.ftruncate(handle, 0)
+        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        self._lock = handle
+
+    def facts(self, name: str) -> dict[str, Any] | None:
+        """Give the facts of a committed stage, whatever has become of its files."""
+        entry = read_manifest(self.path)["stages"].get(name)
+        return None if entry is None else cast("dict[str, Any]", entry["facts"])
+
+    def is_done(self, name: str) -> bool:
+        """Say whether a stage is committed and its files are what was written.
+
+        Files that have changed are set aside, and the stage and those made from it with them.
+        """
+        manifest = read_manifest(self.path)
+        entry = manifest["stages"].get(name)
+        if entry is None:
+            return False
+        changed = changed_outputs(self.path, entry)
+        for output in changed:
+            self._set_aside(output, name)
+        if changed:
+            made_of_it = _LOST_WITH.get(name, (name,))
+            if name == "record":
+                made_of_it = tuple(stage for stage in manifest["stages"] if stage != "load")
+            for lost in made_of_it:
+                manifest["stages"].pop(lost, None)
+            write_json(self.path / "manifest.json", manifest)
+        return not changed
+
+    def _set_aside(self, output: str, stage: str) -> None:
+        damaged = self.path / output
+        if not damaged.exists():
+            log.warning("%s is missing; stage %s is done again", damaged, stage)
+            return
+        taken = len(list(self.path.glob(f"{output}.corrupt*")))
+        aside = self.path / f"{output}.corrupt{f'-{taken + 1}' if taken else ''}"
+        os.replace(damaged, aside)
+        log.warning(
+            "%s is not the file that was written; it is set aside as %s and stage %s is done again",
+            damaged,
+            aside.name,
+            stage,
+        )
+
+    def commit(
+        self, name: str, outputs: Sequence[str], facts: Mapping[str, Any], replaces: str = ""
+    ) -> None:
+        """Record that stage ``name`` is done: its files (relative names) and its facts."""
+        manifest = read_manifest(self.path)
+        manifest["stages"].pop(replaces, None)
+        manifest["stages"][name] = {
+            "facts": dict(facts),
+            "outputs": {
+                output: {
+                    "sha256": digest(self.path / output),
+                    "bytes": (self.path / output).stat().st_size,
+                }
+                for output in outputs
+            },
+        }
+        write_json(self.path / "manifest.json", manifest)
+
+
+def path_is_fresh(path: Path) -> bool:
+    """Say whether a folder holds nothing, or only what a run that never began left."""
+    return all(entry.name == ".lock" or entry.name.endswith(ASIDE) for entry in path.iterdir())
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a run folder's manifest; an empty one when there is none.
+
+    Raises
+    ------
+    IntegrityError
+        It is not a manifest, or names anything but plain files of its folder.
+    StaleArtifact
+        It comes from another version.
+    """
+    file = path / "manifest.json"
+    if not file.exists():
+        return {"schema": MANIFEST_SCHEMA, "stages": {}}
+    try:
+        manifest: dict[str, Any] = json.loads(file.read_bytes())
+        schema = manifest["schema"]
+        for stage in manifest["stages"].values():
+            if not isinstance(stage["facts"], dict):
+                raise TypeError("facts that are no mapping")
+            for name, written in stage["outputs"].items():
+                if not _NAME.fullmatch(name) or not isinstance(written["sha256"], str):
+                    raise ValueError(f"the output {printable(name)!r}")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise IntegrityError(f"{file} is not a manifest of ours: {error}") from error
+    if schema != MANIFEST_SCHEMA:
+        raise StaleArtifact(
+            f"{file} has schema {printable(str(schema))}; this version reads {MANIFEST_SCHEMA}. "
+            "Use the version that wrote it, or another --run."
+        )
+    return manifest
+
+
+def refuse_other_recipe(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise ``StaleArtifact`` naming every setting in which two recipes differ."""
+    differences = [
+        f"  {printable(key)}: {_plain(old_flat.get(key))} there, {_plain(new_flat.get(key))} now"
+        for old_flat, new_flat in [(_flat(old), _flat(new))]
+        for key in sorted(old_flat.keys() | new_flat.keys())
+        if old_flat.get(key) != new_flat.get(key)
+    ]
+    if differences:
+        raise StaleArtifact(
+            f"{path} belongs to a run with other settings:\n"
+            + "\n".join(differences)
+            + "\nGive the same settings to go on with it, or another folder with --run."
+            + kept_losses(path)
+        )
+
+
+def kept_losses(path: Path) -> str:
+    """Say how to use the losses that a run recorded; nothing when it has none."""
+    if "record" not in read_manifest(path)["stages"]:
+        return ""
+    return f" Its losses can be used again: --trajectories {path}/trajectories.parquet"
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            flat |= _flat(inner, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = inner
+    return flat
+
+
+def _plain(value: object) -> str:
+    return printable(json.dumps(value, ensure_ascii=False))
