@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from smalltolarge import store
 from smalltolarge.errors import DataError, MissingArtifact
@@ -18,38 +18,13 @@ from smalltolarge.evaluation.questions import train_beside
 from smalltolarge.evaluation.task import Answer, Form, Question, Score, Task
 from smalltolarge.evaluation.tasks import find_tasks
 from smalltolarge.examples.table import Message
-from smalltolarge.progress import Progress, Step
+from smalltolarge.progress import Progress
 from smalltolarge.settings import AskingSettings
 
+if TYPE_CHECKING:
+    from smalltolarge.lm import Answerer, Completion
+
 log = logging.getLogger("smalltolarge")
-
-
-class Completed(Protocol):
-    """What a model answered."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def is_truncated(self) -> bool: ...
-
-
-class Answering(Protocol):
-    """A model that answers conversations, as ``smalltolarge.lm.Answerer`` does."""
-
-    def prompts(self, conversations: Sequence[Sequence[Message]]) -> Any: ...
-
-    def check_room(self, prompts: Any, max_new_tokens: int, task: str) -> None: ...
-
-    def answers(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        *,
-        max_new_tokens: int,
-        batch_size: Any,
-        check: Callable[[], None],
-        bar: Step | None,
-        folder: Path | None,
-    ) -> Sequence[Completed]: ...
 
 
 class Exam:
@@ -122,7 +97,7 @@ class Exam:
                 )
         return found
 
-    def check_room(self, model: Answering) -> None:
+    def check_room(self, model: Answerer) -> None:
         """See to it, before anything is asked, that prompts and answers fit a model together.
 
         Raises
@@ -147,7 +122,7 @@ class Exam:
     def examine(
         self,
         task: Task,
-        model: Answering,
+        model: Answerer,
         *,
         progress: Progress,
         check: Callable[[], None] = lambda: None,
@@ -244,7 +219,7 @@ def _judged(
     question: Question,
     form: Form,
     asked: str,
-    completion: Completed,
+    completion: Completion,
     ran: Ran | None,
     before: Answer | None,
 ) -> Answer:
