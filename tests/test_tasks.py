@@ -283,6 +283,8 @@ def test_shots_are_shown_in_the_form_that_is_asked_for_and_none_is_asked(tmp_pat
         ("user", "1+1? Let's write a program."), ("assistant", "print(1 + 1)"),
     ]  # fmt: skip
     assert [turn.content for turn in last[:2]] == ["1+1?", "The answer is 2."]
+    inputs = Exam(AskingSettings(tasks=("svamp",), data=str(tmp_path), few_shot=1)).inputs()
+    assert [one["kind"] for one in inputs] == ["task", "questions"]
     _, _, model = examined(lambda asked: "", "svamp", data=str(tmp_path), few_shot=2, form="cot")
     assert [turn.content for turn in model.asked[0][2:4]] == [
         "2+2? Let's think step by step.", "Two and two. The answer is 4.",

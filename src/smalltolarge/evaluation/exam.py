@@ -14,7 +14,6 @@ from smalltolarge import store
 from smalltolarge.errors import DataError, MissingArtifact
 from smalltolarge.evaluation.completions import program_of
 from smalltolarge.evaluation.jail import Jails, Ran, find_backend
-from smalltolarge.evaluation.questions import train_beside
 from smalltolarge.evaluation.task import Answer, Form, Question, Score, Task
 from smalltolarge.evaluation.tasks import find_tasks
 from smalltolarge.examples.table import Message
@@ -75,26 +74,20 @@ class Exam:
             log.info("programs run in: %s", self.backend)
 
     def inputs(self) -> list[dict[str, Any]]:
-        """Say what was read, with digests: files, or questions that come otherwise."""
-        found = []
+        """Say what was read, with digests: files, questions of no file, and those shown."""
+        found: list[dict[str, Any]] = []
+
+        def add(path: str, kind: str, size: int, sha256: str) -> None:
+            found.append({"path": path, "kind": kind, "size": size, "sha256": sha256})
+
         for task in self.tasks:
             files = task.files(self.settings.data)
-            if files and self.settings.few_shot:
-                files = [*files, train_beside(files[0])]
             for file in files:
-                size, sha256 = file.stat().st_size, store.digest(file)
-                found.append({"path": str(file), "kind": "task", "size": size, "sha256": sha256})
-            if not files:
-                told = [*self.questions[task.name], *self.shots[task.name]]
+                add(str(file), "task", file.stat().st_size, store.digest(file))
+            told = [*([] if files else self.questions[task.name]), *self.shots[task.name]]
+            if told:
                 content = json.dumps([asdict(one) for one in told]).encode()
-                found.append(
-                    {
-                        "path": task.name,
-                        "kind": "questions",
-                        "size": len(content),
-                        "sha256": hashlib.sha256(content).hexdigest(),
-                    }
-                )
+                add(task.name, "questions", len(content), hashlib.sha256(content).hexdigest())
         return found
 
     def check_room(self, model: Answerer) -> None:
