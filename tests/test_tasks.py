@@ -18,7 +18,7 @@ from smalltolarge.errors import DataError, MissingArtifact, RecipeError
 from smalltolarge.evaluation import GROUPS, TASKS, Answer, Exam, Question, Score, find_tasks
 from smalltolarge.evaluation.tasks import LM_EVAL, Problems
 from smalltolarge.examples.table import Message
-from smalltolarge.progress import Progress, Step
+from smalltolarge.progress import Progress
 from smalltolarge.settings import AskingSettings
 from smalltolarge.wordproblems.rows import new_problem
 
@@ -64,21 +64,8 @@ class Scripted:
     def __init__(self, answer: Callable[[str], str | Completed]) -> None:
         self.answer, self.asked = answer, list[Sequence[Message]]()
 
-    def prompts(self, conversations: Sequence[Sequence[Message]]) -> Any:
-        return [turns[-1].content for turns in conversations]
-
-    def check_room(self, prompts: Any, max_new_tokens: int, task: str) -> None:
-        pass
-
     def answers(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        *,
-        max_new_tokens: int,
-        batch_size: Any,
-        check: Callable[[], None],
-        bar: Step | None,
-        folder: Path | None,
+        self, conversations: Sequence[Sequence[Message]], **how: Any
     ) -> Sequence[Completed]:
         self.asked += conversations
         found = [self.answer(turns[-1].content) for turns in conversations]
@@ -106,8 +93,9 @@ def examined(
     answer: Callable[[str], str | Completed], *tasks: str, **settings: Any
 ) -> tuple[Score, list[Answer], Scripted]:
     exam, model = Exam(AskingSettings(tasks=tasks, **settings)), Scripted(answer)
+    asked: Any = model
     exam.confine()
-    return *exam.examine(exam.tasks[0], model, progress=Progress()), model
+    return *exam.examine(exam.tasks[0], asked, progress=Progress()), model
 
 
 def stated(question: Question, name: str) -> str:
@@ -295,6 +283,8 @@ def test_shots_are_shown_in_the_form_that_is_asked_for_and_none_is_asked(tmp_pat
         ("user", "1+1? Let's write a program."), ("assistant", "print(1 + 1)"),
     ]  # fmt: skip
     assert [turn.content for turn in last[:2]] == ["1+1?", "The answer is 2."]
+    inputs = Exam(AskingSettings(tasks=("svamp",), data=str(tmp_path), few_shot=1)).inputs()
+    assert [one["kind"] for one in inputs] == ["task", "questions"]
     _, _, model = examined(lambda asked: "", "svamp", data=str(tmp_path), few_shot=2, form="cot")
     assert [turn.content for turn in model.asked[0][2:4]] == [
         "2+2? Let's think step by step.", "Two and two. The answer is 4.",

@@ -63,7 +63,6 @@ def prepare(
 
       s2l prepare mimic NOTEEVENTS.csv.gz --out mimic
     """
-    from smalltolarge.clinical import summary
     from smalltolarge.verbs.prepare import prepare as verb
 
     if split not in ("patients", "reports"):
@@ -80,5 +79,5 @@ def prepare(
             overwrite=overwrite,
             progress=watch,
         )
-    for line in summary(prepared):
+    for line in prepared.summary():
         console.print(line, markup=False, highlight=False)

@@ -58,6 +58,28 @@ class Prepared:
         """Rows written in all; with those left out, all rows of the file."""
         return sum(self.pairs.values())
 
+    def summary(self) -> Iterator[str]:
+        """Say what became of every row, with the published counts beside ours in brackets."""
+        yield f"{'group':<18}{'reports':>17}{'pairs':>17}{'train':>17}{'validate':>15}{'test':>15}"
+        totals = [[0, 0] for _ in range(5)]
+        for group, told in GROUPS.items():
+            parts = [self.pairs[group, part] for part in PARTS]
+            ours = [self.notes[group], sum(parts), *parts]
+            theirs = [told.notes, told.pairs, told.train, told.validate, told.test]
+            for total, mine, their in zip(totals, ours, theirs, strict=True):
+                total[0] += mine
+                total[1] += their
+            yield _line(group, list(zip(ours, theirs, strict=True)))
+        yield _line("all", [(ours, theirs) for ours, theirs in totals])
+        yield f"In brackets: published, MIMIC-III v1.4. Examinations and headers: {self.rules}."
+        yield ""
+        yield f"{self.rows:>12,} rows read"
+        for reason, count in sorted(self.left_out.items(), key=lambda item: (-item[1], item[0])):
+            yield f"{count:>12,} left out: {reason}"
+        for part in PARTS:
+            count = sum(n for (_, where), n in self.pairs.items() if where == part)
+            yield f"{count:>12,} written: {printable(str(self.folder / part), 200)}.jsonl"
+
 
 def prepare_mimic(
     file: Path,
@@ -287,29 +309,6 @@ def _write_counts(prepared: Prepared, settings: Mapping[str, object], sha256: st
         },
     }
     store.write_json(prepared.folder / COUNTS, content)
-
-
-def summary(prepared: Prepared) -> Iterator[str]:
-    """Say what became of every row, with the published counts beside ours in brackets."""
-    yield f"{'group':<18}{'reports':>17}{'pairs':>17}{'train':>17}{'validate':>15}{'test':>15}"
-    totals = [[0, 0] for _ in range(5)]
-    for group, told in GROUPS.items():
-        parts = [prepared.pairs[group, part] for part in PARTS]
-        ours = [prepared.notes[group], sum(parts), *parts]
-        theirs = [told.notes, told.pairs, told.train, told.validate, told.test]
-        for total, mine, their in zip(totals, ours, theirs, strict=True):
-            total[0] += mine
-            total[1] += their
-        yield _line(group, list(zip(ours, theirs, strict=True)))
-    yield _line("all", [(ours, theirs) for ours, theirs in totals])
-    yield f"In brackets: published, MIMIC-III v1.4. Examinations and headers: {prepared.rules}."
-    yield ""
-    yield f"{prepared.rows:>12,} rows read"
-    for reason, count in sorted(prepared.left_out.items(), key=lambda item: (-item[1], item[0])):
-        yield f"{count:>12,} left out: {reason}"
-    for part in PARTS:
-        count = sum(n for (_, where), n in prepared.pairs.items() if where == part)
-        yield f"{count:>12,} written: {printable(str(prepared.folder / part), 200)}.jsonl"
 
 
 def _line(name: str, counts: list[tuple[int, int]]) -> str:

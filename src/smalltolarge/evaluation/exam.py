@@ -8,48 +8,22 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from smalltolarge import store
 from smalltolarge.errors import DataError, MissingArtifact
 from smalltolarge.evaluation.completions import program_of
-from smalltolarge.evaluation.questions import train_beside
 from smalltolarge.evaluation.task import Answer, Form, Question, Score, Task
 from smalltolarge.evaluation.tasks import find_tasks
 from smalltolarge.examples.table import Message
 from smalltolarge.jail import Jails, Ran, find_backend
-from smalltolarge.progress import Progress, Step
+from smalltolarge.progress import Progress
 from smalltolarge.settings import AskingSettings
 
+if TYPE_CHECKING:
+    from smalltolarge.lm import Answerer, Completion
+
 log = logging.getLogger("smalltolarge")
-
-
-class Completed(Protocol):
-    """What a model answered."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def is_truncated(self) -> bool: ...
-
-
-class Answering(Protocol):
-    """A model that answers conversations, as ``smalltolarge.lm.Answerer`` does."""
-
-    def prompts(self, conversations: Sequence[Sequence[Message]]) -> Any: ...
-
-    def check_room(self, prompts: Any, max_new_tokens: int, task: str) -> None: ...
-
-    def answers(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        *,
-        max_new_tokens: int,
-        batch_size: Any,
-        check: Callable[[], None],
-        bar: Step | None,
-        folder: Path | None,
-    ) -> Sequence[Completed]: ...
 
 
 class Exam:
@@ -100,29 +74,23 @@ class Exam:
             log.info("programs run in: %s", self.backend)
 
     def inputs(self) -> list[dict[str, Any]]:
-        """Say what was read, with digests: files, or questions that come otherwise."""
-        found = []
+        """Say what was read, with digests: files, questions of no file, and those shown."""
+        found: list[dict[str, Any]] = []
+
+        def add(path: str, kind: str, size: int, sha256: str) -> None:
+            found.append({"path": path, "kind": kind, "size": size, "sha256": sha256})
+
         for task in self.tasks:
             files = task.files(self.settings.data)
-            if files and self.settings.few_shot:
-                files = [*files, train_beside(files[0])]
             for file in files:
-                size, sha256 = file.stat().st_size, store.digest(file)
-                found.append({"path": str(file), "kind": "task", "size": size, "sha256": sha256})
-            if not files:
-                told = [*self.questions[task.name], *self.shots[task.name]]
+                add(str(file), "task", file.stat().st_size, store.digest(file))
+            told = [*([] if files else self.questions[task.name]), *self.shots[task.name]]
+            if told:
                 content = json.dumps([asdict(one) for one in told]).encode()
-                found.append(
-                    {
-                        "path": task.name,
-                        "kind": "questions",
-                        "size": len(content),
-                        "sha256": hashlib.sha256(content).hexdigest(),
-                    }
-                )
+                add(task.name, "questions", len(content), hashlib.sha256(content).hexdigest())
         return found
 
-    def check_room(self, model: Answering) -> None:
+    def check_room(self, model: Answerer) -> None:
         """See to it, before anything is asked, that prompts and answers fit a model together.
 
         Raises
@@ -147,7 +115,7 @@ class Exam:
     def examine(
         self,
         task: Task,
-        model: Answering,
+        model: Answerer,
         *,
         progress: Progress,
         check: Callable[[], None] = lambda: None,
@@ -244,7 +212,7 @@ def _judged(
     question: Question,
     form: Form,
     asked: str,
-    completion: Completed,
+    completion: Completion,
     ran: Ran | None,
     before: Answer | None,
 ) -> Answer:

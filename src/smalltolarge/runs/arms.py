@@ -3,7 +3,8 @@
 The run folder of a comparison holds what every run folder holds, and: ``ranking-NAME.parquet``, all
 rows in the order a method and seed want them (its budgets are beginnings of it); ``arm-NAME.json``
 and ``answers-NAME.jsonl``, what a target cost, scored and answered; ``table.md``, ``table.csv`` and
-``table.json``. ``target/`` is there only while one trains, ``targets/`` where they are kept.
+``table.json``. ``target/`` and ``answering/`` are there only while one trains and answers,
+``targets/`` where they are kept.
 """
 
 from __future__ import annotations
