@@ -200,7 +200,8 @@ def math_verify() -> Callable[[Case], tuple[str | None, bool]] | None:
         from math_verify import parse, verify
     except ImportError:
         return None
-    logging.disable(logging.ERROR)
+    for package in ("math_verify", "latex2sympy2_extended"):
+        logging.getLogger(package).setLevel(logging.CRITICAL)
 
     def judge(case: Case) -> tuple[str | None, bool]:
         gold = parse(rf"$\boxed{{{case.row.gold}}}$")

@@ -164,4 +164,5 @@ def test_no_hostile_completion_raises_or_takes_long(answers: Any, data: st.DataO
     hostile = answers.hostile
     kind = data.draw(st.sampled_from(sorted(hostile.HOSTILE)))
     text = hostile.HOSTILE[kind](Random(data.draw(st.integers(0, 2**32))))
-    assert hostile.slowest_judgement(text[:50_000]) < hostile.GOAL
+    # far above the goal, which is measured: what grows out of bounds takes minutes
+    assert hostile.slowest_judgement(text[:50_000]) < 10 * hostile.GOAL

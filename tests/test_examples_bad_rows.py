@@ -477,7 +477,7 @@ def test_hostile_sizes_stay_within_the_memory(name: str, tmp_path: Path) -> None
     )
     assert said.stdout.startswith("DataError"), said.stderr[-500:]
     assert name in said.stdout
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
 
 
 # --- Parquet ----------------------------------------------------------------------------------

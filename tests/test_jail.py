@@ -456,7 +456,8 @@ def spent(any_backend: str) -> dict[str, Ran]:
             began = time.monotonic()
             with Jails(any_backend, workers=2, seconds=SECONDS, megabytes=128) as jails:
                 found = jails.run([numbered(one.text) for one in group] + [BENIGN] * 4)
-            assert time.monotonic() - began < len(group) * (SECONDS + 2)
+            # they are stopped; how soon is no claim on a machine that does other work
+            assert time.monotonic() - began < len(group) * (SECONDS + 2) + 20
             assert [ran.printed for ran in found[-4:]] == ["42 1 []\n"] * 4
             spent |= {one.name: ran for one, ran in zip(group, found, strict=False)}
             patch.setattr(backends, "library_folders", list)

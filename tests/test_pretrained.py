@@ -215,9 +215,9 @@ def test_ten_questions_are_answered_by_name_without_a_network(
         "--max-new-tokens", "12", "--threads", "1", "--out", "results",
     ]  # fmt: skip
     s2l(*command, HF_HUB_OFFLINE="1")
-    score = json.loads((tmp_path / "results" / "svamp.json").read_bytes())["score"]
+    [score] = json.loads((tmp_path / "results" / "table.json").read_bytes())
     assert score["questions"] == 10
-    assert (tmp_path / "results" / "svamp.jsonl").read_text().count("\n") == 10
+    assert (tmp_path / "results" / "answers-svamp.jsonl").read_text().count("\n") == 10
 
 
 def test_a_subset_is_chosen_by_name_without_a_network(

@@ -32,7 +32,7 @@ def modules_after(program: str) -> set[str]:
         "wordproblems",
         "clinical",
         "verbs.select",
-        "experiment",
+        "runs.stages",
     ],
 )
 def test_a_room_imports_without_torch(room: str) -> None:

@@ -123,9 +123,13 @@ def test_a_selection_goes_on_where_it_was_and_writes_what_the_command_writes(
     monkeypatch.chdir(tmp_path)
     s2l("select", "data.jsonl", "--budget", "20%", "--clusters", "5", *QUICK)
     written = (tmp_path / "subset.jsonl").read_bytes()
-    made = smalltolarge.select("data.jsonl", budget="20%", clusters=5, out="here.jsonl", **SMALL)
+    made = smalltolarge.select(
+        "data.jsonl", budget="20%", clusters=5, out="here.jsonl", run="runs/here", **SMALL
+    )
     assert Path("here.jsonl").read_bytes() == written
-    again = smalltolarge.select("data.jsonl", budget="20%", clusters=5, out="here.jsonl", **SMALL)
+    again = smalltolarge.select(
+        "data.jsonl", budget="20%", clusters=5, out="here.jsonl", run="runs/here", **SMALL
+    )
     for name in ("indices", "order", "keys", "labels"):
         assert np.array_equal(getattr(again, name), getattr(made, name))
     again.write("third.jsonl")
@@ -150,7 +154,7 @@ def test_losses_without_a_file_are_refused_where_a_run_is_kept(data: Path) -> No
     losses = np.ones((len(examples), 2), dtype=np.float32)
     given = Trajectories(losses=losses, steps=np.array([0, 1]), ids=examples.ids)
     with pytest.raises(RecipeError, match="trajectories: a run keeps where they came from"):
-        smalltolarge.select(data, budget=5, trajectories=given, out="x.jsonl")
+        smalltolarge.select(data, budget=5, trajectories=given, run="runs/x")
 
 
 def test_what_is_given_back_says_in_a_line_what_it_is(data: Path) -> None:

@@ -30,16 +30,6 @@ def default_folder(out: Path) -> Path:
     return Path("runs") / name
 
 
-def places(
-    out: str | os.PathLike[str] | None, run: str | os.PathLike[str] | None
-) -> tuple[Path | None, Path | None]:
-    """Give where a result is written, and the folder of its run; None: neither is asked for."""
-    where = None if out is None else Path(out)
-    if run is not None:
-        return where, Path(run)
-    return where, None if where is None else default_folder(where)
-
-
 def require_parquet(out: Path) -> None:
     """Raise ``RecipeError`` unless ``out`` is named as Parquet."""
     if out.suffix != ".parquet":

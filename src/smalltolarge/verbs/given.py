@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from smalltolarge import examples as reading
@@ -62,6 +63,11 @@ def read(data: Data, settings: Mapping[str, Any], watch: Watch) -> Examples:
         return data
     parts: Any = [plain(part) for part in data] if isinstance(data, list) else plain(data)
     return reading.load(parts, settings=wanted, progress=watch.progress, check=watch.check)
+
+
+def path(place: str | PathLike[str] | None) -> Path | None:
+    """Give a place as a path; None stays None."""
+    return None if place is None else Path(place)
 
 
 def plain(part: Any) -> Any:

@@ -33,8 +33,7 @@ def record(
     Parameters
     ----------
     out : where the trajectories are written, as Parquet; None writes them nowhere
-    run : the run folder, in which the same call goes on where it was stopped; default:
-        ``runs/NAME``, named after ``out``. Without both nothing is kept.
+    run : the run folder, in which the same call goes on where it was stopped; None keeps nothing
     overwrite : replace what is at ``out``, even if something else wrote it
     settings : fields of ``ProxySettings`` (proxy, epochs, checkpoints, ...) and ``ReadingSettings``
 
@@ -48,8 +47,9 @@ def record(
     recipe: RecordRecipe = given.to_recipe(RecordRecipe, data, settings, seed=seed)
     watch = Watch.of(progress)
     examples = given.read(data, settings, watch) if given.MEMORY in recipe.data else None
-    out, folder = outputs.places(out, run)
-    return run_record(recipe, out, folder, watch, overwrite=overwrite, examples=examples)
+    return run_record(
+        recipe, given.path(out), given.path(run), watch, overwrite=overwrite, examples=examples
+    )
 
 
 def run_record(

@@ -49,9 +49,9 @@ def select(
         needs some; None takes the hidden states of the proxy
     method : a name in ``smalltolarge.selection.SELECTORS``, my_package.module:Class, or an object
         of such a class, with its settings
-    out : where the subset is written, in the format of the data; None writes it nowhere
-    run : the run folder, in which the same call goes on where it was stopped; default:
-        ``runs/NAME``, named after ``out``. Without both nothing is kept.
+    out : where the subset is written, in the format of the data; default: nowhere, or ``subset``
+        with the suffix of the data where ``run`` is given
+    run : the run folder, in which the same call goes on where it was stopped; None keeps nothing
     overwrite : replace what is at ``out``, even if something else wrote it
     settings : fields of the method (clusters, ...), ``ProxySettings`` and ``ReadingSettings``
 
@@ -84,18 +84,17 @@ def select(
         )
         if given.named(value) == given.MEMORY
     }
-    out, folder = outputs.places(out, run)
-    if evidence and folder is not None:
+    if evidence and run is not None:
         raise RecipeError(
-            f"{' and '.join(evidence)}: a run keeps where they came from, so give their file; or "
-            "leave out and run away, and write the selection that is given back"
+            f"{' and '.join(evidence)}: a run keeps where they came from, so give their file, or "
+            "leave run away"
         )
     watch = Watch.of(progress)
     examples = given.read(data, settings, watch) if given.MEMORY in recipe.data else None
     return run_select(
         recipe,
-        out,
-        folder,
+        given.path(out),
+        given.path(run),
         watch,
         overwrite=overwrite,
         examples=examples,
@@ -117,8 +116,8 @@ def run_select(
 
     Parameters
     ----------
-    out : None is ``subset`` with the suffix of the input
-    folder : None keeps and writes nothing
+    out : None is ``subset`` with the suffix of the input, and nothing without a ``folder``
+    folder : None keeps nothing
     examples : the data of a recipe that names none
     evidence : trajectories and embeddings of a recipe that names no files of them
 
@@ -135,7 +134,7 @@ def run_select(
     with stages.hold(recipe, folder) as (run, recipe):
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
         budget.least_rows(len(read))
-        if folder is not None:
+        if folder is not None or out is not None:
             out = out or Path(f"subset{reading.usual_suffix(read)}")
             reading.check_output(read, out)
             outputs.check_output(run, recipe, facts, out, overwrite)
@@ -153,7 +152,7 @@ def run_select(
         embeddings = evidence.get(Evidence.EMBEDDINGS)
         features = stages.find_features(run, recipe, read, used, needs, watch, embeddings)
         selection = stages.select_once(run, recipe, used, trajectories, features, watch)
-        if folder is not None and out is not None:
+        if out is not None:
             outputs.write_once(run, out, len(selection), lambda: selection.write(out))
     return selection
 

@@ -38,8 +38,7 @@ def train(
 
     Parameters
     ----------
-    run : the run folder, in which the same call goes on where it was stopped; default:
-        ``runs/NAME``, named after ``out``
+    run : the run folder, in which the same call goes on where it was stopped; None keeps nothing
     settings : fields of ``TargetSettings`` (epochs, trainer, ...) and ``ReadingSettings``
 
     Returns the facts of the training: steps, tokens, flops, seconds, parameters, train_loss.
@@ -55,13 +54,15 @@ def train(
     recipe: TrainRecipe = given.to_recipe(TrainRecipe, rows, settings, target=target, seed=seed)
     watch = Watch.of(progress)
     examples = given.read(rows, settings, watch) if given.MEMORY in recipe.data else None
-    where, folder = outputs.places(out, run)
-    assert where is not None and folder is not None
-    return run_train(recipe, where, folder, watch, examples)
+    return run_train(recipe, Path(out), given.path(run), watch, examples)
 
 
 def run_train(
-    recipe: TrainRecipe, out: Path, folder: Path, watch: Watch, examples: Examples | None = None
+    recipe: TrainRecipe,
+    out: Path,
+    folder: Path | None,
+    watch: Watch,
+    examples: Examples | None = None,
 ) -> Mapping[str, Any]:
     """Read, train a target on all of it, and write the model's folder to ``out``.
 
@@ -81,12 +82,12 @@ def run_train(
         stages.begin(run, recipes.settled(recipe, prepared.settings), read, facts)
         from smalltolarge import lm
 
-        kept = run.path / "target"
+        kept = None if run.is_temporary else run.path / "target"
         target = lm.train(prepared, folder=kept, progress=watch.progress, check=watch.check)
         target.save(out)
         left_out = Counter(reason for _, reason in prepared.left_out)
         written = {"out": str(out), "sha256": store.digest(out), "left_out": dict(left_out)}
         trained = dict(target.facts) | written | {"rows": len(prepared)}
         run.commit("train", [], trained)
-        store.remove_folder(kept)
+        store.remove_folder(run.path / "target")
     return trained
