@@ -243,7 +243,8 @@ class _Reader:
         """Give the answer of the last statement, before a next question."""
         text = self.text
         statements = list(_STATEMENT.finditer(text))
-        first = next((one for one in statements[:_MOST] if self._says(one) is not None), None)
+        real = [one for one in statements if not one["so"]]
+        first = next((one for one in real[:_MOST] if self._says(one) is not None), None)
         if first and (following := _NEXT_QUESTION.search(text, first.end())):
             self.text = text = text[: following.start()]
         # A conclusion ("So there are 2") and an answer in words ("This answer is unique") count
