@@ -49,7 +49,8 @@ _FORMULA = re.compile(
     r"\\begin\{(?P<name>[A-Za-z]{1,12}\*?)\}.{0,1500}?\\end\{(?P=name)\}"
     r"|\$\$(?:[^$\\]|\\.){1,1500}\$\$"
     # "$5 and $6", "$18 every day": a dollar sign before prose or a digit is money.
-    r"|(?<!\\)\$(?!\s?[0-9][0-9.,]*\s+[A-Za-z]{2})(?:[^$\\]|\\.){1,600}\$(?![0-9])"
+    r"|(?<!\\)\$(?!\s?[0-9][0-9.,]*\s+[A-Za-z]{2}(?![A-Za-z ]{0,30}(?<=[a-z])\$(?![0-9])))"
+    r"(?:[^$\\]|\\.){1,600}\$(?![0-9])"
     r"|\\\(.{1,600}?\\\)|\\\[.{1,1500}?\\\]",
     re.DOTALL,
 )
@@ -81,9 +82,13 @@ _ASIDE = re.compile(
     r"<<[^<>\n]{0,200}>>|\[asy\](?:(?!\[asy\]).){0,5000}?\[/asy\]|</answer>", re.DOTALL
 )
 _REMARK = _pattern(r"\W*(?:please )?(?:note|notice|check|confidence|equality)\b")
+_GIVES_UP = _pattern(
+    r"\b(?:I|we)(?:'m| am| are| was| were)? (?:cannot|can't|can not|could not|couldn't|unable to"
+    r"|not able to) (?:\w+ )?(?:solve|answer|determine|complete|help)|\b(?:I|we) (?:do not|don't) know"
+)
 _TABLE_ROW = re.compile(r"^\|[ \t]+(.{1,300}?)[ \t]+\|[ \t]*$", re.MULTILINE)
 _DOUBLED = re.compile(
-    r"(?<!\\)\\\\(?:(\\)\\(?!\\)|(?=[A-Za-z]{3}|(?:pi|pm|le|ge|ne|in)(?![A-Za-z])|[%$(\[)\]]))"
+    r"(?<!\\)\\\\(?:(\\)\\(?!\\)|(?=[A-Za-z]{3}|(?:pi|pm|le|ge|ne|in)(?![A-Za-z])|[%$(\[)\]{},!]))"
 )
 """Backslashes out of a JSON text. Two before a letter or two start a row."""
 _SENTENCE = re.compile(
@@ -121,11 +126,17 @@ _CIRCUMSTANCE = _pattern(
 )
 _COMPARED = _pattern(r"\s*(?:more|less|fewer|times|of)(?![A-Za-z])")
 _SUM = re.compile(r"[0-9.]+(?:\s?[*×+]\s?[0-9.]+)+(?![0-9])")
-_TIME = r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[apAP]\.?[mM]\b\.?)?"
-_NONE = re.compile(
-    _TIME + r"|\$?[0-9][0-9.,]*(?<![.,])(?:-|–|\s(?:to|or|and)\s)\$?[0-9][0-9.,]*(?<![.,])"
+_UNITS = (
+    r"(?:years?|months?|weeks?|days?|hours?|minutes?|seconds?|feet|foot|inch(?:es)?|pounds?|ounces?"
+    r"|dollars?|cents?)"
 )
-"""What is no number though it has some: a time, a range, one of two."""
+_TIME = r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[apAP]\.?[mM]\b\.?)?"
+_AMOUNT = r"-?\$?[0-9][0-9.,]*(?<![.,])"
+_WHOLE = re.compile(
+    rf"{_TIME}|{_AMOUNT}(?:(?:-|–|\s(?:to|or|and)\s){_AMOUNT}|\s?(?:\^|\*\*)[{{(]?-?[0-9]+[)}}]?"
+    rf"|\s{_UNITS}(?:,? and|,)?\s[0-9]+\s{_UNITS})"
+)
+"""Numbers that say one thing together: a time, a range, one of two, a power, hours and minutes."""
 _DENIED = _pattern(r"(?:\bnot|n't|\bthan|\binstead of|\bwrong|\bincorrect)\s{1,2}[$\\(\[]{0,2}$")
 _NOT_BUT = _pattern(
     r"(?:not|n't)\s+[^,;.\n]{1,60}(?:,?\s+but\s+(?:rather\s+)?|[,;]\s*(?:it is|it's)\s+)"
@@ -142,7 +153,7 @@ _CORRECTION = _pattern(
 )
 _MATH = re.compile(
     rf"(?:{_TIME}|{_F}(?!-[a-z])|{_B}|\\(?:text|mathrm|textbf|mbox)\s?\{{[^{{}}]{{0,200}}\}}|\s"
-    r"|\\[A-Za-z]+|\\[^A-Za-z\s]|[0-9a-f]*[0-9][0-9a-f]+(?![A-Za-z])|\$(?=[0-9])"
+    r"|\\[A-Za-z]+|\\[^A-Za-z\s]|[0-9a-f]*[0-9][0-9a-f]*(?![A-Za-z])|\$(?=[0-9])"
     r"|(?<![A-Za-z])(?:[A-Za-z]|sqrt|sin|cos|tan|log|ln|exp|pi|oo|or|and|[xyzw]{2,3})(?![A-Za-z'])"
     r"|[-0-9+*/^_=<>()\[\]{}|!:%&,;.±√∞π°·×÷≤≥≠∪∈≈²³])+"
 )
@@ -169,6 +180,8 @@ def find_printed(printed: str, kind: Kind, question: str) -> str | None:
     """Give the answer that a program printed last."""
     lines = [line.strip() for line in printed[-_TAIL:].split("\n")]
     lines = [line for line in lines if line and line not in ("None", "nan", "inf", "-inf")]
+    if kind in ("number", "unknowns"):
+        lines = [line for line in lines if re.search("[0-9]", line)] or lines
     if not lines:
         return None
     first = len(lines) - 1
@@ -272,6 +285,8 @@ class _Reader:
             if letter := chosen(self.text, self.offered) or named(last, self.offered):
                 return letter
         sentences = [one for one in sentences if not _REMARK.match(one)] or sentences
+        if _GIVES_UP.search(sentences[-1]):
+            return None
         for place in reversed(range(len(sentences))):
             sentence = self._corrected(sentences[place])
             before = sentences[max(0, place - 1) : place]
@@ -419,7 +434,7 @@ class _Reader:
         numbers = list(find_numbers(phrase))
         if len(numbers) > 2:
             numbers = [one for one in numbers if not self._is_given(_written(phrase, one))]
-        if len(numbers) == 2 and not re.search(r"[0-9)]\s*[+*/×÷-]\s*\$?[0-9(]", phrase):
+        if len(numbers) == 2 and not re.search(r"[0-9)]\s*[+*/×÷^-]\s*\$?[0-9(]", phrase):
             is_hedge = re.search(r"\bor\b", phrase[numbers[0].end : numbers[1].start])
             values = [_written(phrase, number) for number in numbers]
             return (
@@ -504,7 +519,7 @@ def _last_rows(text: str) -> str:
 
 
 def _written(text: str, number: Number) -> str:
-    for match in _NONE.finditer(text):
+    for match in _WHOLE.finditer(text):
         is_inside = match.start() <= number.start and number.end <= match.end()
         if is_inside and len(match[0]) > number.end - number.start:
             return _short(match[0])

@@ -43,6 +43,8 @@ def lettered(text: str, offered: dict[str, str]) -> str | None:
     """Give the letter that a text starts with, if it is one of the options."""
     text = re.sub(r"^\\[(\[]", "", text.lstrip("*_ \t\"'`$")).lstrip()
     text = re.sub(r"^\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{\s*", "", text)
+    if re.match(r"\W*[A-F]\b(?:.{0,40}\W)?(?:or|and)\W+[A-F](?!\w)", text):
+        return None
     match = re.match(r"(?:option|choice)?\s*\(\s?([A-Fa-f])\s?\)", text, re.IGNORECASE)
     if match is None:
         match = re.match(r"(?:option|choice)\s*:?\s*([A-Fa-f])(?![A-Za-z0-9])", text, re.IGNORECASE)
