@@ -18,6 +18,7 @@ from smalltolarge.evaluation.choices import chosen, lettered, named, options
 from smalltolarge.evaluation.equivalence import Kind
 from smalltolarge.evaluation.forms import words
 from smalltolarge.evaluation.numerals import (
+    COMPOUND,
     Number,
     find_numbers,
     find_worded,
@@ -84,7 +85,8 @@ _ASIDE = re.compile(
 _REMARK = _pattern(r"\W*(?:please )?(?:note|notice|check|confidence|equality)\b")
 _GIVES_UP = _pattern(
     r"\b(?:I|we)(?:'m| am| are| was| were)? (?:cannot|can't|can not|could not|couldn't|unable to"
-    r"|not able to) (?:\w+ )?(?:solve|answer|determine|complete|help)|\b(?:I|we) (?:do not|don't) know"
+    r"|not able to) (?:\w+ )?(?:solve|answer|determine|complete|help)"
+    r"|\b(?:I|we) (?:do not|don't) know"
 )
 _TABLE_ROW = re.compile(r"^\|[ \t]+(.{1,300}?)[ \t]+\|[ \t]*$", re.MULTILINE)
 _DOUBLED = re.compile(
@@ -126,15 +128,10 @@ _CIRCUMSTANCE = _pattern(
 )
 _COMPARED = _pattern(r"\s*(?:more|less|fewer|times|of)(?![A-Za-z])")
 _SUM = re.compile(r"[0-9.]+(?:\s?[*×+]\s?[0-9.]+)+(?![0-9])")
-_UNITS = (
-    r"(?:years?|months?|weeks?|days?|hours?|minutes?|seconds?|feet|foot|inch(?:es)?|pounds?|ounces?"
-    r"|dollars?|cents?)"
-)
 _TIME = r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[apAP]\.?[mM]\b\.?)?"
-_AMOUNT = r"-?\$?[0-9][0-9.,]*(?<![.,])"
+_AMOUNT = r"-?\$?[0-9][0-9.,/]*(?<![.,/])"
 _WHOLE = re.compile(
-    rf"{_TIME}|{_AMOUNT}(?:(?:-|–|\s(?:to|or|and)\s){_AMOUNT}|\s?(?:\^|\*\*)[{{(]?-?[0-9]+[)}}]?"
-    rf"|\s{_UNITS}(?:,? and|,)?\s[0-9]+\s{_UNITS})"
+    rf"{COMPOUND}|{_TIME}|{_AMOUNT}(?:(?:-|–|\s(?:to|or|and)\s){_AMOUNT}|\s?(?:\^|\*\*)[{{(]?-?[0-9]+[)}}]?)"
 )
 """Numbers that say one thing together: a time, a range, one of two, a power, hours and minutes."""
 _DENIED = _pattern(r"(?:\bnot|n't|\bthan|\binstead of|\bwrong|\bincorrect)\s{1,2}[$\\(\[]{0,2}$")

@@ -28,6 +28,7 @@ from smalltolarge.evaluation.expressions import Tree, Unreadable
 from smalltolarge.evaluation.forms import Form, words
 from smalltolarge.evaluation.numerals import (
     SCALES,
+    UNITS,
     Number,
     find_numbers,
     find_worded,
@@ -130,7 +131,8 @@ def _is_near(found: Number, reference: Number, kind: Kind, question: str = "") -
         is_asked = re.search("%|per ?cent", question or "%", re.IGNORECASE)
         candidates = [found.value / 100] if is_part else candidates if is_asked else []
     if found.scale and re.search(rf"\b{found.scale}s?\b", question, re.IGNORECASE):
-        candidates.append(found.value / SCALES[found.scale])
+        times = SCALES.get(found.scale) or UNITS[found.scale][0]
+        candidates.append(found.value / times)
     return any(_rounds_to(value, found, reference, kind) for value in candidates)
 
 

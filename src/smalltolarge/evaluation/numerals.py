@@ -25,6 +25,14 @@ _TENS = {word: 10 * value for value, word in enumerate((
     "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=2
 )}  # fmt: skip
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+UNITS = {
+    "year": (12, "month"), "week": (7, "day"), "day": (24, "hour"), "hour": (60, "minute"),
+    "minute": (60, "second"), "foot": (12, "inch"), "feet": (12, "inch"), "pound": (16, "ounce"),
+    "dollar": (100, "cent"),
+}  # fmt: skip
+"""Units, each with how many of a smaller one it has."""
+_BOTH = (rf"{unit}s?(?:,? and|,)? [0-9]+ {part}" for unit, (_, part) in UNITS.items())
+COMPOUND = rf"[0-9]+ (?:{'|'.join(_BOTH)})(?:e?s)?(?![A-Za-z])"
 _PARTS = {"hal": Fraction(1, 2), "thi": Fraction(1, 3), "qua": Fraction(1, 4)}
 _PLAIN = str.maketrans(
     {
@@ -84,6 +92,7 @@ _PRINTED = [
 _LATEX = [
     (re.compile(pattern), instead)
     for pattern, instead in (
+        (r"\{\s*([0-9.,]{1,40})\s*\\over\s*([0-9.,]{1,40})\s*\}", r"\\frac{\1}{\2}"),
         (r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b", ""),
         (rf"(-?[0-9]{{0,12}})\s{{0,4}}\\[dtc]?frac\s*\{{\s*(-?{_DOTS})\s*\}}\s*\{{\s*({_DOTS})\s*\}}",
          r"\1 \2/\3"),
@@ -110,7 +119,7 @@ class Number:
     """Written with a point or an exponent, as programs print floats."""
     is_percent: bool = False
     scale: str = ""
-    """``million`` and its like, already in the value; empty: none."""
+    """``million``, or ``hour`` where the value is in minutes; empty: none."""
     start: int = 0
     end: int = 0
 
@@ -162,6 +171,10 @@ def read_number(text: str) -> Number | None:
     """Read a text that is one number, and perhaps what it counts: ``$12.50``, ``18 dollars``."""
     text = without_latex(text).strip().strip("$*_`\"'").strip()
     text = re.sub(r"^(?:=|≈|~|about|approximately|exactly|only)\s*", "", text, flags=re.IGNORECASE)
+    if re.fullmatch(COMPOUND, text):
+        unit = next(one for one in UNITS if one in text)
+        ones, parts = map(int, re.findall("[0-9]+", text)[:2])
+        return Number(Fraction(UNITS[unit][0] * ones + parts), scale=unit)
     number = leading_number(text)
     if number is None:
         return None
