@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from smalltolarge.evaluation.choices import chosen, lettered, named, options
+from smalltolarge.evaluation.choices import lettered, named, options
 from smalltolarge.evaluation.equivalence import Kind
 from smalltolarge.evaluation.forms import words
 from smalltolarge.evaluation.numerals import (
@@ -56,9 +56,11 @@ _FORMULA = re.compile(
     re.DOTALL,
 )
 _ROWS = re.compile(
-    r"\\begin\{((?:align|gather|eqnarray|split|equation|multline)(?:ed|at)?\*?)\}(.*?)\\end\{\1\}",
+    r"\\begin\{((?:align|gather|eqnarray|split|equation|multline)(?:ed|at)?\*?)\}(.*?)[\s\\]*"
+    r"\\end\{\1\}",
     re.DOTALL,
 )
+_ROW_END = re.compile(r"\\\\(?:\[.{1,9}\])?\s*")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}(?:\{|(?P<bare>[0-9]+|[A-Za-z]))")
 _BOXES = (
     rf"{_B}(?:[ \t]*(?:[,;$ \t]|and|or|\\text\{{ ?(?:and|or)[^}}]{{0,3}}\}}|\\q?quad|\\[,;: ]"
@@ -114,9 +116,6 @@ _SO = _pattern(
     r"(?:^|[\s,;])(?:so|thus|hence|therefore|giving|yielding"
     r"|which (?:means|gives|implies|simplifies to|yields))(?![A-Za-z])"
 )
-_PREMISE = _pattern(
-    r"\W*(?:because|since|if|when|as|for|given|from|with|using)(?![A-Za-z])[^,]{1,200},\s"
-)
 _REASON = _pattern(
     r"(?:\s{0,2}[,;(–—]|\s)\s?(?:(?:and |but )?not|rather than|instead of|because|since|which|but"
     r"|(?<=, )as(?! (?:above|before|desired))|where|when|so|if|given that|i\.e\.|that is"
@@ -168,9 +167,7 @@ _PROSE = re.compile(r"[A-Za-z]{2,} (?!and|or)(?:\S+ ){0,2}[A-Za-z]{2,}(?![A-Za-z
 def find_answer(completion: str, kind: Kind, question: str) -> str | None:
     """Give the last answer that a text states; None: it has none."""
     reader = _Reader(completion[-_TAIL:], kind, question)
-    found = reader.stated() or reader.concluded()
-    # One of two is no answer, though an unknown of two is.
-    return None if found and kind == "unknowns" and " or " in found else found
+    return reader.stated() or reader.concluded()
 
 
 def find_printed(printed: str, kind: Kind, question: str) -> str | None:
@@ -186,11 +183,12 @@ def find_printed(printed: str, kind: Kind, question: str) -> str | None:
     while first and "".join(lines[first:]).count("[") < "".join(lines[first:]).count("]"):
         first -= 1
     shown = _short(_LABEL.sub("", " ".join(lines[first:])))
-    if kind == "unknowns" or _PROSE.search(shown):
+    numbers = list(find_numbers(without_latex(shown)))
+    is_prose = _PROSE.search(shown) and (len(numbers) < 2 or _EQUALITY.search(shown))
+    if kind == "unknowns" or is_prose:
         return find_answer("\n".join(lines), kind, question) or shown
-    if kind in ("number", "numglue"):
-        numbers = list(find_numbers(without_latex(shown)))
-        if len(numbers) == 1 and not re.search(r"[A-Za-z)]\s*[-+*/^]|[-+*/^]\s*[A-Za-z(]", shown):
+    if kind in ("number", "numglue") and len(numbers) == 1:
+        if not re.search(r"[A-Za-z)]\s*[-+*/^]|[-+*/^]\s*[A-Za-z(]", shown):
             return _written(without_latex(shown), numbers[0])
     return shown or None
 
@@ -236,7 +234,8 @@ class _Reader:
         if not self.is_math:
             return match[0]
         inner = re.sub(r"^(?:\$\$?|\\[(\[])|(?:\$\$?|\\[)\]])$", "", match[0])
-        inner = _ROWS.sub(lambda rows: _last_rows(rows[2]), inner)
+        # Of a derivation in rows the last one counts.
+        inner = _ROWS.sub(lambda rows: _ROW_END.split(rows[2])[-1].lstrip("&= "), inner)
         inner = re.split(r"\\(?:Rightarrow|Longrightarrow|implies)(?![A-Za-z])", inner)[-1].strip()
         ended = inner.rstrip(".,;")
         self.formulas.append(ended.strip())
@@ -278,8 +277,7 @@ class _Reader:
         """Give the value of the last sentence that has one."""
         sentences = list(_sentences(self.text))[-_MOST:] or [""]
         if self.offered:
-            last = self._whole(sentences[-1])
-            if letter := chosen(self.text, self.offered) or named(last, self.offered):
+            if letter := named(self._whole(sentences[-1]), self.offered):
                 return letter
         sentences = [one for one in sentences if not _REMARK.match(one)] or sentences
         if _GIVES_UP.search(sentences[-1]):
@@ -367,7 +365,7 @@ class _Reader:
 
     def _mathematics(self, phrase: str, is_stated: bool) -> str | None:
         """Give the value that follows the last verb, or else the last value."""
-        text = phrase if self.is_math else _without_bold(without_latex(self._whole(phrase)))
+        text = phrase if self.is_math else without_latex(self._whole(phrase))
         verbs = list((_VERB if self.is_math else _EQUALITY).finditer(text))
         for verb, start in reversed(
             [("=", 0)] * is_stated + [(one[0], one.end()) for one in verbs]
@@ -414,10 +412,7 @@ class _Reader:
         run = re.sub(r"^(?:[\s*_,;:=)\]]|and\s|or\s)+|(?:[\s*_.,;:]|\sand|\sor)+$", "", run)
         if not _VALUE.search(run) and not (is_all and re.search("[A-Za-z]", run)):
             return None
-        found = self._whole(run)
-        if found.count("=") > 1 and not re.search(r",|\b(?:and|or)\b", found):
-            found = found.rsplit("=", 1)[1].strip() or found
-        return found or None
+        return self._whole(run) or None
 
     def _words(self, phrase: str, most: int) -> str | None:
         phrase = self._whole(phrase).strip(" *_`.,;:!\"'")
@@ -433,12 +428,7 @@ class _Reader:
             numbers = [one for one in numbers if not self._is_given(_written(phrase, one))]
         if len(numbers) == 2 and not re.search(r"[0-9)]\s*[+*/×÷^-]\s*\$?[0-9(]", phrase):
             is_hedge = re.search(r"\bor\b", phrase[numbers[0].end : numbers[1].start])
-            values = [_written(phrase, number) for number in numbers]
-            return (
-                values[0]
-                if is_hedge and " or " in values[0]
-                else (" or " if is_hedge else ", ").join(values)
-            )
+            return (" or " if is_hedge else ", ").join(_written(phrase, one) for one in numbers)
         values = [value for one in sentences[-2:] if (value := _labelled(self._whole(one)))]
         return ", ".join(values) if len(values) == 2 else None
 
@@ -460,8 +450,6 @@ def _without_reason(phrase: str, is_stated: bool) -> str:
             if _VALUE.search(phrase, so.end()):
                 phrase = phrase[so.end() :]
                 break
-        if (premise := _PREMISE.match(phrase)) and _VALUE.search(phrase, premise.end()):
-            phrase = phrase[premise.end() :]
     if not (reason := _REASON.search(phrase)):
         return phrase
     said, after = phrase[: reason.start()], phrase[reason.start() :]
@@ -473,10 +461,6 @@ def _without_reason(phrase: str, is_stated: bool) -> str:
         if is_said and (is_stated or _SAYS.search(said) or not _EQUALITY.search(after))
         else phrase
     )
-
-
-def _without_bold(text: str) -> str:
-    return re.sub(r"(?<![0-9A-Za-z)])\*\*|\*\*(?![0-9A-Za-z(])", " ", text).strip()
 
 
 def _leading(text: str, verb: str) -> str | None:
@@ -499,20 +483,6 @@ def _labelled(sentence: str) -> str | None:
     if re.search("[0-9]", text[: verb.start()]):
         return None
     return _leading(_after(_FILLER, re.split("=", text[verb.end() :])[-1]), "=")
-
-
-def _last_rows(text: str) -> str:
-    """Give the last equation of a derivation in rows, or the last ones if each is an unknown's."""
-    rows = [row.replace("&", "").strip() for row in re.split(r"\\\\(?:\[.{1,9}\])?", text)]
-    solved: dict[str, str] = {}
-    for row in reversed(rows := [row for row in rows if row]):
-        unknown = re.fullmatch(r"([A-Za-z](?:_\w)?)\s*=[^=]*", row)
-        if not unknown or unknown[1] in solved:
-            break
-        solved[unknown[1]] = row.rstrip(".,;")
-    return (
-        ", ".join(reversed(solved.values())) if len(solved) > 1 else "".join(rows[-1:]).lstrip("= ")
-    )
 
 
 def _written(text: str, number: Number) -> str:
