@@ -184,12 +184,13 @@ def find_printed(printed: str, kind: Kind, question: str) -> str | None:
         first -= 1
     shown = _short(_LABEL.sub("", " ".join(lines[first:])))
     numbers = list(find_numbers(without_latex(shown)))
-    is_prose = _PROSE.search(shown) and (len(numbers) < 2 or _EQUALITY.search(shown))
+    # "3 hens and 4 eggs" says two values.
+    is_prose = _PROSE.search(shown) and (" and " not in shown or _EQUALITY.search(shown))
     if kind == "unknowns" or is_prose:
         return find_answer("\n".join(lines), kind, question) or shown
-    if kind in ("number", "numglue") and len(numbers) == 1:
-        if not re.search(r"[A-Za-z)]\s*[-+*/^]|[-+*/^]\s*[A-Za-z(]", shown):
-            return _written(without_latex(shown), numbers[0])
+    is_sum = re.search(r"[A-Za-z)]\s*[-+*/^]|[-+*/^]\s*[A-Za-z(]", shown)
+    if kind in ("number", "numglue") and len(numbers) == 1 and not is_sum:
+        return _written(without_latex(shown), numbers[0])
     return shown or None
 
 
@@ -276,9 +277,8 @@ class _Reader:
     def concluded(self) -> str | None:
         """Give the value of the last sentence that has one."""
         sentences = list(_sentences(self.text))[-_MOST:] or [""]
-        if self.offered:
-            if letter := named(self._whole(sentences[-1]), self.offered):
-                return letter
+        if letter := named(self._whole(sentences[-1]), self.offered):
+            return letter
         sentences = [one for one in sentences if not _REMARK.match(one)] or sentences
         if _GIVES_UP.search(sentences[-1]):
             return None
@@ -353,14 +353,10 @@ class _Reader:
             return day[0]
         if found := self._mathematics(phrase, is_stated):
             return found
-        is_verbal = self.is_math or self.kind == "numglue"
         parts = _VERB.split(phrase)
-        if is_stated or (is_last and (len(parts) > 1 or phrase == self.text.strip(" .*\n"))):
-            return (
-                self._words(_after(_FILLER, parts[-1]), 8 if is_stated else 4)
-                if is_verbal
-                else None
-            )
+        is_all = is_last and (len(parts) > 1 or phrase == self.text.strip(" .*\n"))
+        if (is_stated or is_all) and (self.is_math or self.kind == "numglue"):
+            return self._words(_after(_FILLER, parts[-1]), 8 if is_stated else 4)
         return None
 
     def _mathematics(self, phrase: str, is_stated: bool) -> str | None:

@@ -23,7 +23,7 @@ from fractions import Fraction
 from typing import Literal
 
 from smalltolarge.evaluation import algebra, expressions, forms
-from smalltolarge.evaluation.choices import chosen, lettered, options
+from smalltolarge.evaluation.choices import lettered, options
 from smalltolarge.evaluation.expressions import Tree, Unreadable
 from smalltolarge.evaluation.forms import Form, words
 from smalltolarge.evaluation.numerals import (
@@ -101,7 +101,7 @@ def _letter(text: str, offered: dict[str, str]) -> str | None:
     offered, text = offered or dict.fromkeys("ABCDEF", ""), without_latex(text)
     if len(re.findall(r"\(\s*[A-Fa-f]\s*\)", text)) > 1:
         return None
-    return chosen(text, offered) or (lettered(text, offered) if "(" in text else None)
+    return lettered(text, offered)
 
 
 def _one_of_two(found: str, reference: str, question: str) -> bool:
