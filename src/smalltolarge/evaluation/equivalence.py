@@ -212,7 +212,7 @@ class _Comparison:
         match reference.kind, found.kind:
             case ("list" | "set", "list" | "set" | "matrix"):
                 return self._same_list(found.parts, reference.parts)
-            case ("list" | "set", "tuple") if found.text in ("()", "[]"):
+            case ("list" | "set", "tuple") if found.text in ("()", "[]") and not found.unit:
                 return self._same_list(found.parts, reference.parts)
             case ("tuple", "tuple") | ("matrix", "matrix"):
                 same_brackets = self._same_brackets(found, reference)
@@ -298,7 +298,8 @@ class _Comparison:
         based = [forms.BASED.fullmatch(text) for text in (one, other)]
         if any(based):
             digits = {text.partition("_")[0] for text in (one, other)}
-            return len(digits) == 1 and not all(based)
+            is_base = based[1] or one.endswith("_10") or re.search(r"\bbases?\b", self.question)
+            return len(digits) == 1 and not all(based) and bool(is_base)
         try:
             trees = [self._tree(form.text) for form in (found, reference)]
             if algebra.names(trees[0]) or algebra.names(trees[1]):
@@ -329,7 +330,8 @@ def _number(form: Form, value: Fraction) -> Number:
 
 def _stated(equation: Form) -> Form:
     """Give what an equation says of its name: ``5`` for ``x = 5``, and for ``5 = x``."""
-    return equation.parts[0 if forms.is_name(equation.parts[1]) else 1]
+    is_first = list(map(forms.is_name, equation.parts)) == [False, True]
+    return equation.parts[0 if is_first else 1]
 
 
 def _whole(form: Form, other: Form) -> Form:

@@ -38,13 +38,7 @@ FUNCTIONS: Mapping[str, Callable[[complex], complex]] = {
 _NUMBERS = {"Rational", "Fraction", "Integer", "Float"}
 _EXACT = {"floor", "ceil", "ceiling", "abs", "Abs", "factorial", "sqrt", "cbrt", "binomial"}
 _EXACT |= _NUMBERS
-_PAIRS = {
-    "frac": "/",
-    "cfrac": "/",
-    "binom": "binomial",
-    "dbinom": "binomial",
-    "tbinom": "binomial",
-}
+_PAIRS = {"frac": "/", "binom": "binomial"}
 _DECORATED = {"overline", "bar", "vec", "hat", "overrightarrow"}
 _GREEK = re.compile(
     "alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|(?:var)?theta|iota|kappa|lambda|mu|nu|xi|rho"

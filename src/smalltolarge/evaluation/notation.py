@@ -15,27 +15,32 @@ from smalltolarge.evaluation.numerals import plain, unprinted
 _COMMANDS = {
     name: instead
     for instead, names in {
-        "": "left right displaystyle textstyle big Big bigl bigr", " ": "quad qquad",
-        r"\frac": "dfrac tfrac", "<=": "le leq leqslant", ">=": "ge geq geqslant", "!=": "ne neq",
+        "": "left right displaystyle textstyle big Big bigl bigr bigg Bigg Biggl Biggr large Large"
+        " huge rm bf checkmark blacksquare square", " ": "quad qquad", "=": "equiv", "i": "imath",
+        r"\frac": "dfrac tfrac cfrac nicefrac sfrac", r"\binom": "dbinom tbinom", r"\\": "cr", "<=": "le leq leqslant", ">=": "ge geq geqslant", "!=": "ne neq",
         "<": "lt", ">": "gt", ":": "colon", "|": "mid lvert rvert", "[": "brack lbrack",
         "]": "rbrack", r"\{": "lbrace", r"\}": "rbrace", "(": "langle", ")": "rangle",
         "oo": "infty", "°": "degree deg", r"\text{no solution}": "emptyset varnothing",
-        " or ": "cup lor vee", " and ": "cap land wedge",
+        " or ": "cup bigcup lor vee", " and ": "land wedge", "∩": "cap",
     }.items()
     for name in names.split()
 }  # fmt: skip
 _UNICODE = {
-    "×": r"\times ", "÷": "/", "·": r"\cdot ", "π": r"\pi ", "∞": "oo", "∪": " or ", "∩": " and ",
+    "×": r"\times ", "÷": "/", "·": r"\cdot ", "π": r"\pi ", "∞": "oo", "∪": " or ",
     "≤": "<=", "≥": ">=", "≠": "!=", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ", "θ": r"\theta ",
     "≈": r"\approx ", "–": "-", "\u2212": "-", "√": r"\sqrt", "∛": r"\sqrt[3]", "ℝ": "(-oo,oo)",
-    "∅": r"\text{no solution}", "′": "'",
+    "∅": r"\text{no solution}", "′": "'", "º": "°", "˚": "°",
 }  # fmt: skip
-TEXT = r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|mbox|mathrm|mathbf|mathit)\s*\{([^{}]{0,200})\}"
+_FONTS = r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|math(?:rm|bf|it|sf)|mbox|operatorname)"
+TEXT = _FONTS + r"\s*\{([^{}]{0,200})\}"
+_BRACED = r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 _ROWS = r"\\(?:begin|end)\{(?:align(?:ed)?|gather(?:ed)?|equation|split|cases)\*?\}"
 _RULES: list[tuple[re.Pattern[str], Any]] = [
     (re.compile(pattern), instead)
     for pattern, instead in (
+        (r"(?<![\w)])([⁰-⁹¹²³]+)/([₀-₉]+)", lambda match: unicodedata.normalize("NFKC", match[0])),
         ("[⁻⁰-⁹¹²³]+", lambda match: f"^{{{unicodedata.normalize('NFKC', match[0])}}}"),
+        (r"(?<=[a-z])\^\{([23])\}(?=\})", r"^\1"),
         ("[₀-₉]+", lambda match: f"_{{{unicodedata.normalize('NFKC', match[0])}}}"),
         (f"[{''.join(_UNICODE)}]", lambda match: _UNICODE[match[0]]),
         (r"([0-9]*\.([0-9]*))\\(?:overline|bar)\s*\{([0-9]{1,40})\}",
@@ -45,11 +50,19 @@ _RULES: list[tuple[re.Pattern[str], Any]] = [
         (r"\\(?:left|right)\s*\.", ""),
         (r"\\([A-Za-z]+)", lambda match: _COMMANDS.get(match[1], match[0])),
         (r"\{,\}|,\s?\\!\s*", ""),
-        (r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}", r"\\frac{\1}{\2}"),
-        (r"\\\$", "¤"),
-        (r"\^\s*\{?\s*(?:\\circ|°)\s*\}?", "°"),
+        (r"\\(?:phantom|tag|[hv]space|label)\*?\s*\{[^{}]*\}|\{\}|\\[pb]mod\s*(?:\{\w+\}|\w+)"
+         r"|\\text\{[.,;]\}", ""),
+        (rf"(?:{_FONTS}\s*(?=\{{[^{{}}]*[\\{{])|\\(?:boldsymbol|bm|underline|ensuremath"
+         r"|(?:text)?color\s*\{\w+\})\s*(?=\{))", ""),
+        (r"(?:\{|^)((?:[^{}]|\{[^{}]*\})*)\\over(?![a-z])((?:[^{}]|\{[^{}]*\})*)(?:\}|$)",
+         r"\\frac{\1}{\2}"),
+        (r"(?:\bUS)?\\\$", "¤"),
+        (r"\^\s*(\{\s*)?(?:\\circ|°|\\text\{o\}|o\b)(?(1)\s*\})", "°"),
+        (r"\s*(?:\\text\s*\{)?\s*\(\s*(?:\\text\s*\{)?\s*(?:\\approx|approx\w*\.?|about)[^()]*\)\}?$",
+         ""),
+        (r"(?<=[)\]])\s*\^\s*\{?(?:T|\\top)\}?$", ""),
         (r"\\?%|\bper ?cent\b", "%"),
-        (r"\\text(?:bf|rm)?\s*\{\s*,?\s*(and|or)\s*\}", r" \1 "),
+        (r"\\text(?:bf|rm)?\s*\{\s*[,;]?\s*(and|or)\s*\}", r" \1 "),
         (r"(?<=\))\s*\|\s*(?=\()", " or "),
         (r"(?<=\))\s*&\s*(?=\()", " and "),
         (r"(?<!\\)\\[,;:! ]|~", " "),
@@ -68,19 +81,19 @@ _RULES: list[tuple[re.Pattern[str], Any]] = [
         (r"\\sqrt\(", r"sqrt("),
         (r"(?<=[)\]}])\s*U\s*(?=[(\[{\\])", " or "),
         (r"\b([aApP])\.\s?[mM]\b\.?", r"\1m"),
-        (r"\\overline\{([A-Z]{2})\}", r"\1"),
+        (r"\\overline\{([A-Z]{2}|[0-9A-F]+(?=\}_))\}", r"\1"),
         (r"(?<=\])\s+(?=\[)", ","),
         (r"\b0b([01]+)\b", r"\1_2"),
-        (r"\s*(?:\\text\s*\{)?\s*\(?base\s*\}?\s*([0-9]+|[a-z]+)\)?\}?$", r"_{\1}"),
+        (r"\s*(?:\\text\s*\{)?\s*\(?(?:in )?base\s*\}?\s*([0-9]+|[a-z]+)\)?\}?$", r"_{\1}"),
     )
 ]  # fmt: skip
 _WRAPPED = [
     re.compile(pattern, re.DOTALL)
     for pattern in (r"\$\$(.*)\$\$", r"\$([^$]*)\$", r"\\\((.*)\\\)", r"\\\[(.*)\\\]",
                     r"\*\*(.*)\*\*", r"`(.*)`",
-                    r"\\f?box(?:ed)?\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
+                    rf"\\f?box(?:ed)?\s*{_BRACED}", rf"(?![^:|]*[:|]){_BRACED}")
 ]  # fmt: skip
-NAME = re.compile(r"\\?[A-Za-z]+(?:\s?\([A-Za-z]\)|_\{?\w+\}?)?'?")
+NAME = re.compile(r"\\?(?!pi\b)[A-Za-z]+(?:\s?\([A-Za-z]\)|_\{?\w+\}?)?'?")
 """What an equation may say the value of: ``x``, ``f(x)``, ``a_1``."""
 
 
