@@ -39,8 +39,11 @@ _COMMA = re.compile("[,;]")
 _SEPARATORS = [re.compile(r"\bor\b"), re.compile(r"[,;∩]|\band\b")]
 _RELATION = re.compile(r"\\in(?![A-Za-z])|[<>!]=|[<>=]")
 _NUMBER = r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+][0-9]+)?"
-_SIDE_BY_SIDE = re.compile(rf"{_NUMBER}(?:\s+{_NUMBER})+")
-_LABEL = re.compile(rf"(?!\S+\s*\{{[^{{}}]*\b(?:not|no|non)\b){TEXT}\s*[:=]?\s*(?=[-(\[0-9.¤]|\\[bfs{{])")
+_SIDE_BY_SIDE = re.compile(
+    rf"(?!-?[0-9]+\s+[0-9]+/[0-9]+$){_NUMBER}(?:/[0-9]+)?(?:\s+{_NUMBER}(?:/[0-9]+)?)+"
+)
+_SAID = rf"(?!\S+\s*\{{[^{{}}]*\b(?:not|no|non)\b){TEXT}"
+_LABEL = re.compile(rf"{_SAID}\s*[:=]?\s*(?=[-(\[0-9.¤]|\\[bfs{{])")
 _GROUPED = re.compile(r"[+-]?¤?[0-9]{1,3}(?:,\s?[0-9]{3})+(?:\.[0-9]+)?")
 
 _UNITS = {
@@ -101,8 +104,8 @@ def _form(text: str, depth: int) -> Form:
         return again(text[match.end() :])
     if match := re.fullmatch(TEXT, text):
         inner = again(match[1])
-        is_said = inner.kind == "value" and not re.search(r"[0-9]", inner.text)
-        return Form("words", text=match[1]) if is_said else inner
+        is_said = inner.kind == "value" and not re.search(r"[0-9=+*^(]", inner.text)
+        return Form("words", text=match[1].strip(" ()")) if is_said else inner
     match = _CALL.fullmatch(text)
     is_call = match and _closing(text, match.start(2) - 1) == len(text) - 1
     if match and is_call and (form := _called(match[1], match[2], again)):
@@ -267,7 +270,7 @@ def _value(text: str) -> Form:
         text = text[: match.start()]
     tails += re.findall("¤", text)
     text = text.replace("¤", "")
-    rest = re.sub(rf"^(?:{TEXT}\s*:?|[A-Za-z][A-Za-z ]{{2,40}}:(?=\s))", "", text).strip()
+    rest = re.sub(rf"^(?:{_SAID}\s*:?|[A-Za-z][A-Za-z ]{{2,40}}:(?=\s))", "", text).strip()
     text = re.sub(TEXT, lambda match: f" {match[1].strip()} ", rest or text).strip()
     if re.fullmatch(r"[0-9.]+(?:\s*(?::|to)\s*[0-9.]+)+", text):
         text = re.sub(r"\s*(?::|to)\s*", ":", text)

@@ -56,7 +56,12 @@ _RULES: list[tuple[re.Pattern[str], Any]] = [
          r"|(?:text)?color\s*\{\w+\})\s*(?=\{))", ""),
         (r"(?:\{|^)((?:[^{}]|\{[^{}]*\})*)\\over(?![a-z])((?:[^{}]|\{[^{}]*\})*)(?:\}|$)",
          r"\\frac{\1}{\2}"),
-        (r"(?:\bUS)?\\\$", "¤"),
+        (r"(?:\bUS)?\\\$|\bUSD(?=\s*[0-9.])", "¤"),
+        (r"^(?:negative|minus)\s+(?=[0-9\\])", "-"),
+        (r"\s*\b(?:is )?(greater|less) than (or equal to\b)?",
+         lambda match: " " + "<>"[match[1] == "greater"] + ("=" if match[2] else "")),
+        (r"\b[Aa]ll real numbers(?= [<>])", "x"),
+        (r"\\text\s*\{([^{}]*[<>]=?\s*)\}", r"\1"),
         (r"\^\s*(\{\s*)?(?:\\circ|°|\\text\{o\}|o\b)(?(1)\s*\})", "°"),
         (r"\s*(?:\\text\s*\{)?\s*\(\s*(?:\\text\s*\{)?\s*(?:\\approx|approx\w*\.?|about)[^()]*\)\}?$",
          ""),
@@ -81,6 +86,7 @@ _RULES: list[tuple[re.Pattern[str], Any]] = [
         (r"\\sqrt\(", r"sqrt("),
         (r"(?<=[)\]}])\s*U\s*(?=[(\[{\\])", " or "),
         (r"\b([aApP])\.\s?[mM]\b\.?", r"\1m"),
+        (r"\b0(?=[1-9]:[0-9]{2})", ""),
         (r"\\overline\{([A-Z]{2}|[0-9A-F]+(?=\}_))\}", r"\1"),
         (r"(?<=\])\s+(?=\[)", ","),
         (r"\b0b([01]+)\b", r"\1_2"),
@@ -91,7 +97,7 @@ _WRAPPED = [
     re.compile(pattern, re.DOTALL)
     for pattern in (r"\$\$(.*)\$\$", r"\$([^$]*)\$", r"\\\((.*)\\\)", r"\\\[(.*)\\\]",
                     r"\*\*(.*)\*\*", r"`(.*)`",
-                    rf"\\f?box(?:ed)?\s*{_BRACED}", rf"(?![^:|]*[:|]){_BRACED}")
+                    rf"\\f?box(?:ed)?\s*{_BRACED}", rf"(?![^:|]*[A-Za-z')]\s*[:|]){_BRACED}")
 ]  # fmt: skip
 NAME = re.compile(r"\\?(?!pi\b)[A-Za-z]+(?:\s?\([A-Za-z]\)|_\{?\w+\}?)?'?")
 """What an equation may say the value of: ``x``, ``f(x)``, ``a_1``."""

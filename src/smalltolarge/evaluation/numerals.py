@@ -25,7 +25,9 @@ _TENS = {word: 10 * value for value, word in enumerate((
     "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=2
 )}  # fmt: skip
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
-_PARTS = {"hal": Fraction(1, 2), "thi": Fraction(1, 3), "qua": Fraction(1, 4)}
+_PARTS = {name: Fraction(1, size) for size, name in enumerate(
+    ("hal", "thi", "fou", "fif", "six", "sev", "eig", "nin", "ten"), start=2
+)} | {"qua": Fraction(1, 4)}  # fmt: skip
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u2212\ufe63\uff0d\u2011\u2010", "-"),
@@ -68,7 +70,8 @@ _LEADING = _pattern(rf"{_SPACED}|{_DIGITS}")
 _WORD = r"(?:" + "|".join([*_SMALL, *_TENS, *SCALES]) + r")"
 _WORDS = re.compile(
     rf"(?<![\w-])(?:(?P<minus>negative|minus)\s+)?(?P<words>{_WORD}(?:(?:[\s-]|\s+and\s+){_WORD})"
-    r"{0,12})(?P<part>(?:\s+and\s+(?:a|one))?[\s-](?:hal(?:f|ves)|thirds?|quarters?))?(?![\w-])",
+    r"{0,12})(?P<part>(?:\s+and\s+(?:a|one))?[\s-](?:hal(?:f|ves)|thirds?|quarters?"
+    r"|(?:four|fif|six|seven|eigh|nin|ten)ths))?(?![\w-])",
     re.IGNORECASE,
 )
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s{1,4}(?=[$€£]?\s?\.?[0-9])", re.IGNORECASE)
