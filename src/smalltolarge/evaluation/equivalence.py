@@ -57,12 +57,10 @@ _CONVERTED = re.compile(
     r"\b(?:convert|express|write|simplif|fraction|decimal|mixed number|terms)", re.IGNORECASE
 )
 _DECIMAL = re.compile(r"[+-]?[0-9]*\.([0-9]+)([eE][-+]?[0-9]{1,3})?")
-_SAME_WORDS = {
-    "true": "yes", "false": "no", "none": "no solution", "no solutions": "no solution",
-    "no real solution": "no solution", "no real solutions": "no solution",
-    "empty set": "no solution",
-}  # fmt: skip
-_NOUN = re.compile(r"^(?:.* is|point|option|choice|graph|figure|statement|line|segment) (?=\S)| function$")
+_NOTHING = re.compile(r"^(?:none|no (?:real )?solutions?|empty set)$")
+_NOUN = re.compile(
+    r"^(?:.* is|point|option|choice|graph|figure|statement|line|segment) (?=\S)| function$"
+)
 
 
 def is_equal(found: str, reference: str, kind: Kind, question: str) -> bool:
@@ -383,4 +381,5 @@ def _same_words(found: str, reference: str) -> bool:
 
 
 def _meant(text: str) -> str:
-    return _SAME_WORDS.get(words(text), words(text))
+    said = _NOTHING.sub("no solution", words(text))
+    return {"true": "yes", "false": "no"}.get(said, said)

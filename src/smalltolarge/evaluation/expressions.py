@@ -231,11 +231,6 @@ class _Reader:
             self.need("]")
             is_cube = root == ("number", Fraction(3))
             return ("cbrt" if is_cube else "^", self.group(), ("/", _ONE, root))
-        if name in ("mathrm", "text", "operatorname", "mathbf") and self.take("{"):
-            name = self.next()
-            self.need("}")
-            if len(name) == 1 and name.isalpha():
-                return self.named(name)
         if name in FUNCTIONS:
             return self.applied(name)
         if name in _DECORATED:

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 _MOST_DIGITS = 3000
 _MOST_EXPONENT = 400
@@ -77,29 +78,38 @@ _WORDS = re.compile(
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s{1,4}(?=[$€£]?\s?\.?[0-9])", re.IGNORECASE)
 
 _DOTS = r"[0-9.,]{1,40}"
-_PRINTED = [
-    (re.compile(pattern), instead)
-    for pattern, instead in (
-        (r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)", r"\1/\2"),
-        (r"(?:(?:np|numpy)\.\w{3,8}|Decimal|Float|Integer|mpf)\('?([^()']{1,40})'?\)", r"\1"),
-    )
-]
-_LATEX = [
-    (re.compile(pattern), instead)
-    for pattern, instead in (
-        (r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b", ""),
-        (rf"(-?[0-9]{{0,12}})\s{{0,4}}\\[dtc]?frac\s*\{{\s*(-?{_DOTS})\s*\}}\s*\{{\s*({_DOTS})\s*\}}",
-         r"\1 \2/\3"),
-        (r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*([0-9])\s*([0-9])", r"\1 \2/\3"),
-        (r"\{,\}|,\\!", ","),
-        (r"\\(?:times|cdot)\b", " × "),
-        (r"\\(?:text[a-z]{0,2}|math(?:rm|bf|sf|it)|mbox|operatorname)\s*\{([^{}]{0,200})\}", r" \1 "),
-        (r"\\[()\[\]]", " "),
-        (r"\\[,;:! ~]", ""),
-        (r"\\([$%])", r"\1"),
-        (r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b", " degrees"),
-    )
-]  # fmt: skip
+Rules = list[tuple[re.Pattern[str], Any]]
+
+
+def compiled(*rules: tuple[str, Any]) -> Rules:
+    """Compile rules of what is written instead of a pattern."""
+    return [(re.compile(pattern), instead) for pattern, instead in rules]
+
+
+def rewritten(text: str, rules: Rules) -> str:
+    """Apply rules to a text, one after the other."""
+    for pattern, instead in rules:
+        text = pattern.sub(instead, text)
+    return text
+
+
+_PRINTED = compiled(
+    (r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)", r"\1/\2"),
+    (r"(?:(?:np|numpy)\.\w{3,8}|Decimal|Float|Integer|mpf)\('?([^()']{1,40})'?\)", r"\1"),
+)
+_LATEX = compiled(
+    (r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b", ""),
+    (rf"(-?[0-9]{{0,12}})\s{{0,4}}\\[dtc]?frac\s*\{{\s*(-?{_DOTS})\s*\}}\s*\{{\s*({_DOTS})\s*\}}",
+     r"\1 \2/\3"),
+    (r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*([0-9])\s*([0-9])", r"\1 \2/\3"),
+    (r"\{,\}|,\\!", ","),
+    (r"\\(?:times|cdot)\b", " × "),
+    (r"\\(?:text[a-z]{0,2}|math(?:rm|bf|sf|it)|mbox|operatorname)\s*\{([^{}]{0,200})\}", r" \1 "),
+    (r"\\[()\[\]]", " "),
+    (r"\\[,;:! ~]", ""),
+    (r"\\([$%])", r"\1"),
+    (r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b", " degrees"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,19 +135,13 @@ def plain(text: str) -> str:
 
 def unprinted(text: str) -> str:
     """Write Python's numbers as plain text: ``np.float64(2.0)``, ``Fraction(1, 2)``."""
-    if "(" in text:
-        for pattern, instead in _PRINTED:
-            text = pattern.sub(instead, text)
-    return text
+    return rewritten(text, _PRINTED) if "(" in text else text
 
 
 def without_latex(text: str) -> str:
     """Write numbers in LaTeX, and in Python's types, as plain text."""
     text = unprinted(plain(text))
-    if "\\" in text or "{" in text:
-        for pattern, instead in _LATEX:
-            text = pattern.sub(instead, text)
-    return text
+    return rewritten(text, _LATEX) if "\\" in text or "{" in text else text
 
 
 def find_numbers(text: str) -> Iterator[Number]:
