@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 _MOST_DIGITS = 3000
 _MOST_EXPONENT = 400
@@ -33,7 +34,9 @@ UNITS = {
 """Units, each with how many of a smaller one it has."""
 _BOTH = (rf"{unit}s?(?:,? and|,)? [0-9]+ {part}" for unit, (_, part) in UNITS.items())
 COMPOUND = rf"[0-9]+ (?:{'|'.join(_BOTH)})(?:e?s)?(?![A-Za-z])"
-_PARTS = {"hal": Fraction(1, 2), "thi": Fraction(1, 3), "qua": Fraction(1, 4)}
+_PARTS = {name: Fraction(1, size) for size, name in enumerate(
+    ("hal", "thi", "fou", "fif", "six", "sev", "eig", "nin", "ten"), start=2
+)} | {"qua": Fraction(1, 4)}  # fmt: skip
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u2212\ufe63\uff0d\u2011\u2010", "-"),
@@ -76,36 +79,46 @@ _LEADING = _pattern(rf"{_SPACED}|{_DIGITS}")
 _WORD = r"(?:" + "|".join([*_SMALL, *_TENS, *SCALES]) + r")"
 _WORDS = re.compile(
     rf"(?<![\w-])(?:(?P<minus>negative|minus)\s+)?(?P<words>{_WORD}(?:(?:[\s-]|\s+and\s+){_WORD})"
-    r"{0,12})(?P<part>(?:\s+and\s+(?:a|one))?[\s-](?:hal(?:f|ves)|thirds?|quarters?))?(?![\w-])",
+    r"{0,12})(?P<part>(?:\s+and\s+(?:a|one))?[\s-](?:hal(?:f|ves)|thirds?|quarters?"
+    r"|(?:four|fif|six|seven|eigh|nin|ten)ths))?(?![\w-])",
     re.IGNORECASE,
 )
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s{1,4}(?=[$€£]?\s?\.?[0-9])", re.IGNORECASE)
 
 _DOTS = r"[0-9.,]{1,40}"
-_PRINTED = [
-    (re.compile(pattern), instead)
-    for pattern, instead in (
-        (r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)", r"\1/\2"),
-        (r"(?:(?:np|numpy)\.\w{3,8}|Decimal|Float|Integer|mpf)\('?([^()']{1,40})'?\)", r"\1"),
-    )
-]
-_LATEX = [
-    (re.compile(pattern), instead)
-    for pattern, instead in (
-        (r"\{\s*([0-9.,]{1,40})\s*\\over\s*([0-9.,]{1,40})\s*\}", r"\\frac{\1}{\2}"),
-        (r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b", ""),
-        (rf"(-?[0-9]{{0,12}})\s{{0,4}}\\[dtc]?frac\s*\{{\s*(-?{_DOTS})\s*\}}\s*\{{\s*({_DOTS})\s*\}}",
-         r"\1 \2/\3"),
-        (r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*([0-9])\s*([0-9])", r"\1 \2/\3"),
-        (r"\{,\}|,\\!", ","),
-        (r"\\(?:times|cdot)\b", " × "),
-        (r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]{0,200})\}", r" \1 "),
-        (r"\\[()\[\]]", " "),
-        (r"\\[,;:! ~]", ""),
-        (r"\\([$%])", r"\1"),
-        (r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b", " degrees"),
-    )
-]  # fmt: skip
+Rules = list[tuple[re.Pattern[str], Any]]
+
+
+def compiled(*rules: tuple[str, Any]) -> Rules:
+    """Compile rules of what is written instead of a pattern."""
+    return [(re.compile(pattern), instead) for pattern, instead in rules]
+
+
+def rewritten(text: str, rules: Rules) -> str:
+    """Apply rules to a text, one after the other."""
+    for pattern, instead in rules:
+        text = pattern.sub(instead, text)
+    return text
+
+
+_PRINTED = compiled(
+    (r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)", r"\1/\2"),
+    (r"(?:(?:np|numpy)\.\w{3,8}|Decimal|Float|Integer|mpf)\('?([^()']{1,40})'?\)", r"\1"),
+)
+_LATEX = compiled(
+    (r"\{\s*([0-9.,]{1,40})\s*\\over\s*([0-9.,]{1,40})\s*\}", r"\\frac{\1}{\2}"),
+    (r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b", ""),
+    (rf"(-?[0-9]{{0,12}})\s{{0,4}}\\[dtc]?frac\s*\{{\s*(-?{_DOTS})\s*\}}\s*\{{\s*({_DOTS})\s*\}}",
+     r"\1 \2/\3"),
+    (r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*([0-9])\s*([0-9])", r"\1 \2/\3"),
+    (r"\{,\}|,\\!", ","),
+    (r"\\(?:times|cdot)\b", " × "),
+    (r"\\(?:text[a-z]{0,2}|math(?:rm|bf|sf|it)|mbox|operatorname)\s*\{([^{}]{0,200})\}", r" \1 "),
+    (r"\\[()\[\]]", " "),
+    (r"\\[,;:! ~]", ""),
+    (r"\\([$%])", r"\1"),
+    (r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b", " degrees"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -131,19 +144,13 @@ def plain(text: str) -> str:
 
 def unprinted(text: str) -> str:
     """Write Python's numbers as plain text: ``np.float64(2.0)``, ``Fraction(1, 2)``."""
-    if "(" in text:
-        for pattern, instead in _PRINTED:
-            text = pattern.sub(instead, text)
-    return text
+    return rewritten(text, _PRINTED) if "(" in text else text
 
 
 def without_latex(text: str) -> str:
     """Write numbers in LaTeX, and in Python's types, as plain text."""
     text = unprinted(plain(text))
-    if "\\" in text or "{" in text:
-        for pattern, instead in _LATEX:
-            text = pattern.sub(instead, text)
-    return text
+    return rewritten(text, _LATEX) if "\\" in text or "{" in text else text
 
 
 def find_numbers(text: str) -> Iterator[Number]:
