@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from random import Random
 from typing import get_args
 
@@ -568,31 +567,6 @@ def test_judging_imports_neither_torch_nor_sympy() -> None:
         "assert not {'torch', 'sympy', 'math_verify'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize("name", ["eval/gsm8k.jsonl", "eval/svamp.jsonl", "eval/numglue.jsonl"])
-def test_near_misses_of_gold_answers_are_wrong(name: str) -> None:
-    kind: Kind = "numglue" if "numglue" in name else "number"
-    for line in real(name).open(encoding="utf-8"):
-        row = json.loads(line)
-        question, reference = row["question"], str(row["answer"])
-        if not re.fullmatch(r"-?[0-9.]+", reference):
-            continue
-        value = Fraction(reference)
-        for printed in (repr(float(value)), f"[{float(value)}]", f"{{x: {float(value)}}}"):
-            assert prints(printed, reference, kind, question), printed
-        for near in {
-            value + 1,
-            value - 1,
-            value * 10,
-            value / 10,
-            -value,
-            value + Fraction(1, 100),
-        }:
-            if near != value:
-                text = str(near) if near.denominator == 1 else repr(float(near))
-                assert not is_right(f"The answer is {text}", reference, kind, question), text
 
 
 @pytest.mark.real_data
