@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from fractions import Fraction
 from itertools import permutations
@@ -128,18 +129,36 @@ def test_what_a_program_prints_last_counts(printed: str, reference: str, kind: K
         # Backslashes out of a JSON text.
         (r"It is $\\frac{1}{2}$.", r"\frac12", "latex"),
         (r"So $x=\boxed{3}$ or $x=\boxed{5}$.", "3,5", "latex"),
+        (r"It is $\\boxed{5 \\, \\text{km}}$.", "5", "latex"),
+        # A heading ends nothing before an answer was stated.
+        ("So $x=2$.\n## Task 1\nThe answer is $8$.", "8", "latex"),
+        # Powers and units.
+        ("The answer is 9^2.", "81", "number"),
+        ("The answer is $7 square inches$.", "7", "latex"),
+        ("The answer is\n\n(B)", "B", "numglue"),
     ],
 )
 def test_what_a_careful_reader_takes_for_the_answer(
     completion: str, reference: str, kind: Kind
 ) -> None:
-    assert right(completion, reference, kind)
+    assert right(completion, reference, kind, CHOICE if kind == "numglue" else "?")
+
+
+@pytest.mark.parametrize(("unit", "reference"), [("minutes", "200"), ("hours", "10/3")])
+def test_hours_and_minutes_are_said_in_the_unit_asked_for(unit: str, reference: str) -> None:
+    question = f"How many {unit} does it take?"
+    assert right("The answer is 3 hours and 20 minutes.", reference, "number", question)
+    assert not right("The answer is 3 hours and 20 minutes.", "3", "number", question)
 
 
 @pytest.mark.parametrize(
     ("completion", "reference", "kind"),
     [
         ("The answer is 12 or 13.", "12", "number"),
+        ("The answer is 12 or -12.", "12", "number"),
+        ("The answer is 12^2.", "12", "number"),
+        ("So 5 + 7 = 12. I cannot solve this.", "12", "number"),
+        ("It could be (A) or (B).", "A", "numglue"),
         ("The answer is between 12 and 13.", "13", "number"),
         ("The answer is not 12.", "12", "number"),
         ("One of them is left.", "1", "number"),
@@ -149,7 +168,7 @@ def test_what_a_careful_reader_takes_for_the_answer(
     ],
 )
 def test_a_hedge_or_a_denial_is_no_answer(completion: str, reference: str, kind: Kind) -> None:
-    assert not right(completion, reference, kind)
+    assert not right(completion, reference, kind, CHOICE if kind == "numglue" else "?")
 
 
 def test_a_reference_is_the_last_box_or_all_boxes_where_several_are_asked_for() -> None:
@@ -159,12 +178,26 @@ def test_a_reference_is_the_last_box_or_all_boxes_where_several_are_asked_for() 
 
 
 @pytest.mark.parametrize(
-    "printed", ["Sum: 12", "She has $12 left today.", "12\nNone", "{'sum': 12}", "apples 3\nsum 12"]
+    "printed",
+    [
+        "Sum: 12",
+        "She has $12 left today.",
+        "12\nNone",
+        "12\nDone!",
+        "{'sum': 12}",
+        "apples 3\nsum 12",
+    ],
 )
 def test_a_number_is_found_in_printed_words(printed: str) -> None:
     found = find_printed(printed, "number", "?")
     assert found is not None
     assert is_equal(found, "12", "number", "?")
+
+
+def test_two_printed_values_are_no_single_one() -> None:
+    found = find_printed("3 hens and 4 eggs", "number", "?")
+    assert found is not None
+    assert not is_equal(found, "4", "number", "?")
 
 
 @given(st.integers(-(10**6), 10**6), st.integers(1, 99), st.integers(1, 9))
@@ -223,17 +256,20 @@ def test_every_gold_answer_is_right_in_any_wording_and_near_misses_are_not(
         written = f"${answer}$" if kind == "latex" else answer
         for wording in WORDINGS:
             assert right(wording.format(written), answer, kind, question), (wording, answer)
-        printed = find_printed(f"{answer}\n", kind, question)
-        assert printed is not None
-        assert is_equal(printed, answer, kind, question), answer
-        try:
-            value = float(answer)
-        except ValueError:
-            misses = ["A" if answer == "B" else "B", "nonsense"]
-        else:
+        is_number = re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", answer)
+        value = float(answer) if is_number else 0.0
+        printed = [answer]
+        misses = ["A" if answer == "B" else "B", "nonsense"]
+        if is_number:
+            printed += [] if kind == "latex" else [repr(value), f"[{value}]", f"{{x: {value}}}"]
             misses = [repr(value + 1), repr(value - 1), repr(10 * value or 5), repr(-value or 5)]
+            misses += [repr(value + 0.01)]
+        for text in printed:
+            found = find_printed(f"{text}\n", kind, question)
+            assert found is not None
+            assert is_equal(found, answer, kind, question), text
         for miss in misses:
-            assert not is_equal(miss, answer, kind, question), (miss, answer)
+            assert not right(f"The answer is {miss}", answer, kind, question), (miss, answer)
 
 
 @pytest.mark.real_data

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from random import Random
 from typing import get_args
 
@@ -241,6 +240,22 @@ EQUAL = {
         (x+3)(x-3) | x^2 - 9 ; x**2 - 9 | x^2-9 ; g(x) = 4x | 4x ; f(x) = 4x | y = 4x
         Eq(y, 3*x - 1) | y = 3x - 1 ; 6x - 2y = 2 | y = 3x - 1 ; (2-3j) | 2 - 3i ; exp(4) | e^4
         2*sqrt(7)*I | 2i\sqrt{7} ; \\frac{n}{4} | \frac14 n ; \text{Area} = 8 | 8""",
+    "dresses": r"""
+        \boldsymbol{8} | 8 ; {\Large \frac{5}{6}} | \frac56 ; \color{blue}{2\sqrt3} | 2\sqrt{3}
+        \textbf{\frac{5}{6}} | \frac{5}{6} ; \underline{x-7} | x - 7 ; 8 \quad \blacksquare | 8
+        8\phantom{0} | 8 ; 8 \checkmark \tag{2} | 8 ; 8\text{.} | 8 ; {-4, 4} | -4, 4
+        \text{The centre is } (4,9) | (4,9) ; \Bigl(4, 9\Bigr) | (4,9) ; 5 \over 6 | \frac56
+        \begin{pmatrix} 1 \cr 2 \end{pmatrix} | \begin{pmatrix} 1 \\ 2 \end{pmatrix}
+        (1, 2)^T | \begin{pmatrix} 1 \\ 2 \end{pmatrix} ; \sfrac{5}{6} | \frac56 ; ⁵⁄₆ | \frac56
+        \left(\begin{smallmatrix}1&2 \end{smallmatrix}\right) | \begin{bmatrix}1&2\end{bmatrix}
+        40^o | 40^\circ ; 40º | 40^\circ ; {40^\circ} | 40^\circ ; x \equiv 3 \pmod{7} | 3
+        2\pi \text{ (approximately } 6.28) | 2\pi ; r = \pi | \pi ; \operatorname{sin} 2x | \sin 2x
+        6 \text{ cm²} | 6\text{ cm}^2 ; 27 \text{ in base } 8 | 27_8 ; USD 8.50 | \$8.50
+        5/6 | 5:6 ; negative 8 | -8 ; three fifths | \frac35 ; 3 and 1/2 | \frac72
+        \text{all real numbers greater than } 2 | (2,\infty)
+        (1,2) \bigcup (3,4) | (1,2) \cup (3,4)
+        \text{The curve is a circle} | \text{circle} ; (Q) | \text{(Q)}
+        02:35 PM | \text{2:35 PM}""",
     "words": r"""
         Wednesday | \text{Wednesday} ; the circle | \text{circle} ; True | \text{Yes}
         \emptyset | \text{no solution} ; 5 : 2 | 5:2 ; 5 \text{ to } 2 | 5:2 ; point Q | Q
@@ -265,6 +280,11 @@ UNEQUAL = {
     "formulas": r"""
         \sqrt{(x-40)^2} | 40-x ; |x-1| + |x-70| | 71 - 2x + 0 ; \lfloor n/500 \rfloor | 0
         f(3) | 3f ; f(x) | g(x) ; x^2-9 = 0 | x^2-9 ; 2-3i | 2+3i ; y = 3x + 1 | y = 3x - 1""",
+    "dresses": r"""
+        \text{not } 8 | 8 ; 27_8 | 27 ; (1,2) \cap (3,4) | (1,2) \cup (3,4) ; 8 euros | \$8
+        \begin{vmatrix} 1 & 2 \\ 3 & 5 \end{vmatrix} | \begin{pmatrix} 1 & 2 \\ 3 & 5 \end{pmatrix}
+        2 \le x \le 3 | 2, 3 ; 2894.857 | 398\sqrt{2} + 2332 ; 6:5 | \frac56 ; 10:12 | 5:6
+        (x+2)(x+3)1 | (x+2)(x+3)""",
     "words": r"ellipse | \text{circle} ; 2:5 | 5:2 ; \text{(C) and (D)} | \text{(D)} ; No | True",
 }
 
@@ -382,6 +402,14 @@ def test_functions_of_a_and_b_are_no_options() -> None:
     question = "Let w(a) = 3*a. Let r(b) = 2*b. What is w(r(b))?"
     assert not is_equal("a", "b", "mixed", question)
     assert is_equal("6*b", "b*6", "mixed", question)
+
+
+def test_numbers_in_order_may_be_a_chain_of_inequalities() -> None:
+    question = "Sort 5, -1, 2 in descending order."
+    assert is_equal("5 > 2 > -1", "5, 2, -1", "mixed", question)
+    assert not is_equal("5 > -1 > 2", "5, 2, -1", "mixed", question)
+    assert is_equal("1/2 0.1 -2/3", "1/2, 0.1, -2/3", "mixed", question)
+    assert not is_equal("2269", "2, 269", "mixed", "List the prime factors of 538.")
 
 
 def test_order_counts_where_it_is_asked_for() -> None:
@@ -539,31 +567,6 @@ def test_judging_imports_neither_torch_nor_sympy() -> None:
         "assert not {'torch', 'sympy', 'math_verify'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize("name", ["eval/gsm8k.jsonl", "eval/svamp.jsonl", "eval/numglue.jsonl"])
-def test_near_misses_of_gold_answers_are_wrong(name: str) -> None:
-    kind: Kind = "numglue" if "numglue" in name else "number"
-    for line in real(name).open(encoding="utf-8"):
-        row = json.loads(line)
-        question, reference = row["question"], str(row["answer"])
-        if not re.fullmatch(r"-?[0-9.]+", reference):
-            continue
-        value = Fraction(reference)
-        for printed in (repr(float(value)), f"[{float(value)}]", f"{{x: {float(value)}}}"):
-            assert prints(printed, reference, kind, question), printed
-        for near in {
-            value + 1,
-            value - 1,
-            value * 10,
-            value / 10,
-            -value,
-            value + Fraction(1, 100),
-        }:
-            if near != value:
-                text = str(near) if near.denominator == 1 else repr(float(near))
-                assert not is_right(f"The answer is {text}", reference, kind, question), text
 
 
 @pytest.mark.real_data

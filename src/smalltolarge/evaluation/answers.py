@@ -14,10 +14,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from smalltolarge.evaluation.choices import chosen, lettered, named, options
+from smalltolarge.evaluation.choices import lettered, named, options
 from smalltolarge.evaluation.equivalence import Kind
 from smalltolarge.evaluation.forms import words
 from smalltolarge.evaluation.numerals import (
+    COMPOUND,
     Number,
     find_numbers,
     find_worded,
@@ -49,14 +50,17 @@ _FORMULA = re.compile(
     r"\\begin\{(?P<name>[A-Za-z]{1,12}\*?)\}.{0,1500}?\\end\{(?P=name)\}"
     r"|\$\$(?:[^$\\]|\\.){1,1500}\$\$"
     # "$5 and $6", "$18 every day": a dollar sign before prose or a digit is money.
-    r"|(?<!\\)\$(?!\s?[0-9][0-9.,]*\s+[A-Za-z]{2})(?:[^$\\]|\\.){1,600}\$(?![0-9])"
+    r"|(?<!\\)\$(?!\s?[0-9][0-9.,]*\s+[A-Za-z]{2}(?![A-Za-z ]{0,30}(?<=[a-z])\$(?![0-9])))"
+    r"(?:[^$\\]|\\.){1,600}\$(?![0-9])"
     r"|\\\(.{1,600}?\\\)|\\\[.{1,1500}?\\\]",
     re.DOTALL,
 )
 _ROWS = re.compile(
-    r"\\begin\{((?:align|gather|eqnarray|split|equation|multline)(?:ed|at)?\*?)\}(.*?)\\end\{\1\}",
+    r"\\begin\{((?:align|gather|eqnarray|split|equation|multline)(?:ed|at)?\*?)\}(.*?)[\s\\]*"
+    r"\\end\{\1\}",
     re.DOTALL,
 )
+_ROW_END = re.compile(r"\\\\(?:\[.{1,9}\])?\s*")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}(?:\{|(?P<bare>[0-9]+|[A-Za-z]))")
 _BOXES = (
     rf"{_B}(?:[ \t]*(?:[,;$ \t]|and|or|\\text\{{ ?(?:and|or)[^}}]{{0,3}}\}}|\\q?quad|\\[,;: ]"
@@ -81,9 +85,14 @@ _ASIDE = re.compile(
     r"<<[^<>\n]{0,200}>>|\[asy\](?:(?!\[asy\]).){0,5000}?\[/asy\]|</answer>", re.DOTALL
 )
 _REMARK = _pattern(r"\W*(?:please )?(?:note|notice|check|confidence|equality)\b")
+_GIVES_UP = _pattern(
+    r"\b(?:I|we)(?:'m| am| are| was| were)? (?:cannot|can't|can not|could not|couldn't|unable to"
+    r"|not able to) (?:\w+ )?(?:solve|answer|determine|complete|help)"
+    r"|\b(?:I|we) (?:do not|don't) know"
+)
 _TABLE_ROW = re.compile(r"^\|[ \t]+(.{1,300}?)[ \t]+\|[ \t]*$", re.MULTILINE)
 _DOUBLED = re.compile(
-    r"(?<!\\)\\\\(?:(\\)\\(?!\\)|(?=[A-Za-z]{3}|(?:pi|pm|le|ge|ne|in)(?![A-Za-z])|[%$(\[)\]]))"
+    r"(?<!\\)\\\\(?:(\\)\\(?!\\)|(?=[A-Za-z]{3}|(?:pi|pm|le|ge|ne|in)(?![A-Za-z])|[%$(\[)\]{},!]))"
 )
 """Backslashes out of a JSON text. Two before a letter or two start a row."""
 _SENTENCE = re.compile(
@@ -107,9 +116,6 @@ _SO = _pattern(
     r"(?:^|[\s,;])(?:so|thus|hence|therefore|giving|yielding"
     r"|which (?:means|gives|implies|simplifies to|yields))(?![A-Za-z])"
 )
-_PREMISE = _pattern(
-    r"\W*(?:because|since|if|when|as|for|given|from|with|using)(?![A-Za-z])[^,]{1,200},\s"
-)
 _REASON = _pattern(
     r"(?:\s{0,2}[,;(–—]|\s)\s?(?:(?:and |but )?not|rather than|instead of|because|since|which|but"
     r"|(?<=, )as(?! (?:above|before|desired))|where|when|so|if|given that|i\.e\.|that is"
@@ -122,10 +128,11 @@ _CIRCUMSTANCE = _pattern(
 _COMPARED = _pattern(r"\s*(?:more|less|fewer|times|of)(?![A-Za-z])")
 _SUM = re.compile(r"[0-9.]+(?:\s?[*×+]\s?[0-9.]+)+(?![0-9])")
 _TIME = r"[0-9]{1,2}:[0-9]{2}\b(?:\s?[apAP]\.?[mM]\b\.?)?"
-_NONE = re.compile(
-    _TIME + r"|\$?[0-9][0-9.,]*(?<![.,])(?:-|–|\s(?:to|or|and)\s)\$?[0-9][0-9.,]*(?<![.,])"
+_AMOUNT = r"-?\$?[0-9][0-9.,/]*(?<![.,/])"
+_WHOLE = re.compile(
+    rf"{COMPOUND}|{_TIME}|{_AMOUNT}(?:(?:-|–|\s(?:to|or|and)\s){_AMOUNT}|\s?(?:\^|\*\*)[{{(]?-?[0-9]+[)}}]?)"
 )
-"""What is no number though it has some: a time, a range, one of two."""
+"""Numbers that say one thing together: a time, a range, one of two, a power, hours and minutes."""
 _DENIED = _pattern(r"(?:\bnot|n't|\bthan|\binstead of|\bwrong|\bincorrect)\s{1,2}[$\\(\[]{0,2}$")
 _NOT_BUT = _pattern(
     r"(?:not|n't)\s+[^,;.\n]{1,60}(?:,?\s+but\s+(?:rather\s+)?|[,;]\s*(?:it is|it's)\s+)"
@@ -142,7 +149,7 @@ _CORRECTION = _pattern(
 )
 _MATH = re.compile(
     rf"(?:{_TIME}|{_F}(?!-[a-z])|{_B}|\\(?:text|mathrm|textbf|mbox)\s?\{{[^{{}}]{{0,200}}\}}|\s"
-    r"|\\[A-Za-z]+|\\[^A-Za-z\s]|[0-9a-f]*[0-9][0-9a-f]+(?![A-Za-z])|\$(?=[0-9])"
+    r"|\\[A-Za-z]+|\\[^A-Za-z\s]|[0-9a-f]*[0-9][0-9a-f]*(?![A-Za-z])|\$(?=[0-9])"
     r"|(?<![A-Za-z])(?:[A-Za-z]|sqrt|sin|cos|tan|log|ln|exp|pi|oo|or|and|[xyzw]{2,3})(?![A-Za-z'])"
     r"|[-0-9+*/^_=<>()\[\]{}|!:%&,;.±√∞π°·×÷≤≥≠∪∈≈²³])+"
 )
@@ -160,15 +167,15 @@ _PROSE = re.compile(r"[A-Za-z]{2,} (?!and|or)(?:\S+ ){0,2}[A-Za-z]{2,}(?![A-Za-z
 def find_answer(completion: str, kind: Kind, question: str) -> str | None:
     """Give the last answer that a text states; None: it has none."""
     reader = _Reader(completion[-_TAIL:], kind, question)
-    found = reader.stated() or reader.concluded()
-    # One of two is no answer, though an unknown of two is.
-    return None if found and kind == "unknowns" and " or " in found else found
+    return reader.stated() or reader.concluded()
 
 
 def find_printed(printed: str, kind: Kind, question: str) -> str | None:
     """Give the answer that a program printed last."""
     lines = [line.strip() for line in printed[-_TAIL:].split("\n")]
     lines = [line for line in lines if line and line not in ("None", "nan", "inf", "-inf")]
+    if kind in ("number", "unknowns"):
+        lines = [line for line in lines if re.search("[0-9]", line)] or lines
     if not lines:
         return None
     first = len(lines) - 1
@@ -176,12 +183,14 @@ def find_printed(printed: str, kind: Kind, question: str) -> str | None:
     while first and "".join(lines[first:]).count("[") < "".join(lines[first:]).count("]"):
         first -= 1
     shown = _short(_LABEL.sub("", " ".join(lines[first:])))
-    if kind == "unknowns" or _PROSE.search(shown):
+    numbers = list(find_numbers(without_latex(shown)))
+    # "3 hens and 4 eggs" says two values.
+    is_prose = _PROSE.search(shown) and (" and " not in shown or _EQUALITY.search(shown))
+    if kind == "unknowns" or is_prose:
         return find_answer("\n".join(lines), kind, question) or shown
-    if kind in ("number", "numglue"):
-        numbers = list(find_numbers(without_latex(shown)))
-        if len(numbers) == 1 and not re.search(r"[A-Za-z)]\s*[-+*/^]|[-+*/^]\s*[A-Za-z(]", shown):
-            return _written(without_latex(shown), numbers[0])
+    is_sum = re.search(r"[A-Za-z)]\s*[-+*/^]|[-+*/^]\s*[A-Za-z(]", shown)
+    if kind in ("number", "numglue") and len(numbers) == 1 and not is_sum:
+        return _written(without_latex(shown), numbers[0])
     return shown or None
 
 
@@ -226,7 +235,8 @@ class _Reader:
         if not self.is_math:
             return match[0]
         inner = re.sub(r"^(?:\$\$?|\\[(\[])|(?:\$\$?|\\[)\]])$", "", match[0])
-        inner = _ROWS.sub(lambda rows: _last_rows(rows[2]), inner)
+        # Of a derivation in rows the last one counts.
+        inner = _ROWS.sub(lambda rows: _ROW_END.split(rows[2])[-1].lstrip("&= "), inner)
         inner = re.split(r"\\(?:Rightarrow|Longrightarrow|implies)(?![A-Za-z])", inner)[-1].strip()
         ended = inner.rstrip(".,;")
         self.formulas.append(ended.strip())
@@ -243,7 +253,8 @@ class _Reader:
         """Give the answer of the last statement, before a next question."""
         text = self.text
         statements = list(_STATEMENT.finditer(text))
-        first = next((one for one in statements[:_MOST] if self._says(one) is not None), None)
+        real = [one for one in statements if not one["so"]]
+        first = next((one for one in real[:_MOST] if self._says(one) is not None), None)
         if first and (following := _NEXT_QUESTION.search(text, first.end())):
             self.text = text = text[: following.start()]
         # A conclusion ("So there are 2") and an answer in words ("This answer is unique") count
@@ -266,11 +277,11 @@ class _Reader:
     def concluded(self) -> str | None:
         """Give the value of the last sentence that has one."""
         sentences = list(_sentences(self.text))[-_MOST:] or [""]
-        if self.offered:
-            last = self._whole(sentences[-1])
-            if letter := chosen(self.text, self.offered) or named(last, self.offered):
-                return letter
+        if letter := named(self._whole(sentences[-1]), self.offered):
+            return letter
         sentences = [one for one in sentences if not _REMARK.match(one)] or sentences
+        if _GIVES_UP.search(sentences[-1]):
+            return None
         for place in reversed(range(len(sentences))):
             sentence = self._corrected(sentences[place])
             before = sentences[max(0, place - 1) : place]
@@ -342,19 +353,15 @@ class _Reader:
             return day[0]
         if found := self._mathematics(phrase, is_stated):
             return found
-        is_verbal = self.is_math or self.kind == "numglue"
         parts = _VERB.split(phrase)
-        if is_stated or (is_last and (len(parts) > 1 or phrase == self.text.strip(" .*\n"))):
-            return (
-                self._words(_after(_FILLER, parts[-1]), 8 if is_stated else 4)
-                if is_verbal
-                else None
-            )
+        is_all = is_last and (len(parts) > 1 or phrase == self.text.strip(" .*\n"))
+        if (is_stated or is_all) and (self.is_math or self.kind == "numglue"):
+            return self._words(_after(_FILLER, parts[-1]), 8 if is_stated else 4)
         return None
 
     def _mathematics(self, phrase: str, is_stated: bool) -> str | None:
         """Give the value that follows the last verb, or else the last value."""
-        text = phrase if self.is_math else _without_bold(without_latex(self._whole(phrase)))
+        text = phrase if self.is_math else without_latex(self._whole(phrase))
         verbs = list((_VERB if self.is_math else _EQUALITY).finditer(text))
         for verb, start in reversed(
             [("=", 0)] * is_stated + [(one[0], one.end()) for one in verbs]
@@ -401,10 +408,7 @@ class _Reader:
         run = re.sub(r"^(?:[\s*_,;:=)\]]|and\s|or\s)+|(?:[\s*_.,;:]|\sand|\sor)+$", "", run)
         if not _VALUE.search(run) and not (is_all and re.search("[A-Za-z]", run)):
             return None
-        found = self._whole(run)
-        if found.count("=") > 1 and not re.search(r",|\b(?:and|or)\b", found):
-            found = found.rsplit("=", 1)[1].strip() or found
-        return found or None
+        return self._whole(run) or None
 
     def _words(self, phrase: str, most: int) -> str | None:
         phrase = self._whole(phrase).strip(" *_`.,;:!\"'")
@@ -418,14 +422,9 @@ class _Reader:
         numbers = list(find_numbers(phrase))
         if len(numbers) > 2:
             numbers = [one for one in numbers if not self._is_given(_written(phrase, one))]
-        if len(numbers) == 2 and not re.search(r"[0-9)]\s*[+*/×÷-]\s*\$?[0-9(]", phrase):
+        if len(numbers) == 2 and not re.search(r"[0-9)]\s*[+*/×÷^-]\s*\$?[0-9(]", phrase):
             is_hedge = re.search(r"\bor\b", phrase[numbers[0].end : numbers[1].start])
-            values = [_written(phrase, number) for number in numbers]
-            return (
-                values[0]
-                if is_hedge and " or " in values[0]
-                else (" or " if is_hedge else ", ").join(values)
-            )
+            return (" or " if is_hedge else ", ").join(_written(phrase, one) for one in numbers)
         values = [value for one in sentences[-2:] if (value := _labelled(self._whole(one)))]
         return ", ".join(values) if len(values) == 2 else None
 
@@ -447,8 +446,6 @@ def _without_reason(phrase: str, is_stated: bool) -> str:
             if _VALUE.search(phrase, so.end()):
                 phrase = phrase[so.end() :]
                 break
-        if (premise := _PREMISE.match(phrase)) and _VALUE.search(phrase, premise.end()):
-            phrase = phrase[premise.end() :]
     if not (reason := _REASON.search(phrase)):
         return phrase
     said, after = phrase[: reason.start()], phrase[reason.start() :]
@@ -460,10 +457,6 @@ def _without_reason(phrase: str, is_stated: bool) -> str:
         if is_said and (is_stated or _SAYS.search(said) or not _EQUALITY.search(after))
         else phrase
     )
-
-
-def _without_bold(text: str) -> str:
-    return re.sub(r"(?<![0-9A-Za-z)])\*\*|\*\*(?![0-9A-Za-z(])", " ", text).strip()
 
 
 def _leading(text: str, verb: str) -> str | None:
@@ -488,22 +481,8 @@ def _labelled(sentence: str) -> str | None:
     return _leading(_after(_FILLER, re.split("=", text[verb.end() :])[-1]), "=")
 
 
-def _last_rows(text: str) -> str:
-    """Give the last equation of a derivation in rows, or the last ones if each is an unknown's."""
-    rows = [row.replace("&", "").strip() for row in re.split(r"\\\\(?:\[.{1,9}\])?", text)]
-    solved: dict[str, str] = {}
-    for row in reversed(rows := [row for row in rows if row]):
-        unknown = re.fullmatch(r"([A-Za-z](?:_\w)?)\s*=[^=]*", row)
-        if not unknown or unknown[1] in solved:
-            break
-        solved[unknown[1]] = row.rstrip(".,;")
-    return (
-        ", ".join(reversed(solved.values())) if len(solved) > 1 else "".join(rows[-1:]).lstrip("= ")
-    )
-
-
 def _written(text: str, number: Number) -> str:
-    for match in _NONE.finditer(text):
+    for match in _WHOLE.finditer(text):
         is_inside = match.start() <= number.start and number.end <= match.end()
         if is_inside and len(match[0]) > number.end - number.start:
             return _short(match[0])

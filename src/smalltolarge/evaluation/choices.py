@@ -9,9 +9,12 @@ from smalltolarge.evaluation.forms import words
 
 _OPTION = re.compile(r"(?<![A-Za-z0-9*])\(\s*([A-Fa-f])\s*\)")
 _LETTER = re.compile(
-    r"(?:option|choice|answer)?\s*\(?\s*([A-Za-z])\s*(?:[).:]\s*(.{0,200})|$)",
-    re.IGNORECASE | re.DOTALL,
+    r"(?:[*_ \t\"'`$]|\\[(\[]|\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{)*(?:option|choice)?[\s:]*"
+    r"(?:\(\s?([A-F])\s?(?:\)|$)|(?<=[ne][\s:])([A-F])(?![A-Za-z0-9])"
+    r"|([A-F])(?:[*_}\"'`$\\]{0,4}\s*(?:$|[).:,;])|\s+[(\[–—]))",
+    re.IGNORECASE,
 )
+_SEVERAL = re.compile(r"\W*[A-F]\b(?:.{0,40}\W)?(?:or\b|and\b|,)\W*[A-F](?!\w)")
 
 
 @lru_cache(maxsize=1024)
@@ -31,29 +34,11 @@ def options(question: str) -> dict[str, str]:
     return found if len(found) > 1 else {}
 
 
-def chosen(text: str, offered: dict[str, str]) -> str | None:
-    """Give the letter of the option that a text states by its letter: ``B``, ``(B) web``."""
-    match = _LETTER.fullmatch(text.strip().strip("*$ ").rstrip("."))
-    if match is None or match[1].upper() not in offered:
-        return None
-    return match[1].upper()
-
-
 def lettered(text: str, offered: dict[str, str]) -> str | None:
     """Give the letter that a text starts with, if it is one of the options."""
-    text = re.sub(r"^\\[(\[]", "", text.lstrip("*_ \t\"'`$")).lstrip()
-    text = re.sub(r"^\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{\s*", "", text)
-    match = re.match(r"(?:option|choice)?\s*\(\s?([A-Fa-f])\s?\)", text, re.IGNORECASE)
-    if match is None:
-        match = re.match(r"(?:option|choice)\s*:?\s*([A-Fa-f])(?![A-Za-z0-9])", text, re.IGNORECASE)
-    if match is None:
-        match = re.match(r"([A-Fa-f])(?:[*_}\"'`$\\]{0,4}\s*(?:$|[).:,;]))", text)
-    if match is None and (worded := re.match(r"([A-F])\s+(.{1,80})", text)):
-        stated = named(re.split(r"\.\s|\.$", worded[2])[0], offered)
-        match = worded if stated == worded[1] or worded[2][:1] in "([–—-" else None
-    if match is None:
-        return None
-    return match[1].upper() if match[1].upper() in offered else None
+    match = None if _SEVERAL.match(text) else _LETTER.match(text)
+    letter = next(filter(None, match.groups()), "").upper() if match else ""
+    return letter if letter in offered else None
 
 
 def named(text: str, offered: dict[str, str]) -> str | None:

@@ -35,6 +35,8 @@ _MARK = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
+_LONGEST = 500_000
+"""Characters of a completion that are read."""
 
 
 def spoken(completion: str) -> str:
@@ -43,8 +45,8 @@ def spoken(completion: str) -> str:
     All up to the last end of a thought is dropped (a template may have begun it in the prompt),
     and a thought that never ends is dropped to the end. Markers in quotes mark nothing.
     """
-    begin, thought = 0, -1
-    end = len(completion)
+    completion = completion[:_LONGEST]
+    begin, thought, end = 0, -1, len(completion)
     for mark in _MARK.finditer(completion):
         kind = (mark.lastgroup or "").partition("_")[0]
         if kind == "opens" and thought < begin:
@@ -61,7 +63,7 @@ def spoken(completion: str) -> str:
 
 _MOST = 64 << 10
 """Characters of a completion that is looked through for Python; no longer program is run."""
-_MOST_BLOCKS, _MOST_PARSES = 64, 300
+_MOST_BLOCKS, _MOST_PARSES, _MOST_STATEMENTS = 64, 300, 1500
 _NEXT = re.compile(
     r"\s*(?:#{2,}\s*|\*\*)?(?:instruction|question|problem|input|response|user|human|q)\b[^\n:]{0,20}:",
     re.IGNORECASE,
@@ -108,12 +110,13 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Statement:
-    """A statement at the top of a program, with the names that it gives, changes and reads."""
+    """A statement at the top of a program, and the names it gives, changes, reads and calls."""
 
     node: ast.stmt
     gives: frozenset[str]
     changes: frozenset[str]
     reads: frozenset[str]
+    calls: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -200,29 +203,32 @@ def _opened(rest: str) -> _Block:
 
 
 def _programs(blocks: Iterable[_Block]) -> list[_Program]:
-    """Give all of some blocks that is Python, in order."""
+    """Give all of some blocks that is Python, in order; none of it where that is too much."""
     found: list[_Program] = []
+    count = 0
     for block in blocks:
         lines = block.lines
         if any(_PROMPT.match(line) for line in lines):
             lines = [line[mark.end() :] for line in lines if (mark := _PROMPT.match(line))]
         known = set().union(*(one.gives for program in found for one in program.body))
-        for text in _python(lines, is_fenced=block.label != "prose"):
-            program = _trimmed(text, known)
+        for text, body in _python(lines, is_fenced=block.label != "prose"):
+            if (count := count + len(body)) > _MOST_STATEMENTS:
+                return []
+            program = _trimmed(text, [_statement(node) for node in body], known)
             if program.body:
                 found.append(program)
                 known = known.union(*(one.gives for one in program.body))
     return found
 
 
-def _python(lines: list[str], *, is_fenced: bool) -> Iterator[str]:
-    """Give what is Python among lines: all of them, or what stands between prose."""
+def _python(lines: list[str], *, is_fenced: bool) -> Iterator[tuple[str, list[ast.stmt]]]:
+    """Give what is Python among lines, parsed: all of them, or what stands between prose."""
     text = "\n".join(lines).strip("\n")
     if text[:1] in {" ", "\t"}:
         text = textwrap.dedent(text)
     for whole in (text, text.lstrip()):
-        if isinstance(_parsed(whole), list):
-            yield whole
+        if isinstance(body := _parsed(whole), list):
+            yield whole, body
             return
     begin, parses = 0, 0
     while begin < len(lines) and parses < _MOST_PARSES:
@@ -232,15 +238,12 @@ def _python(lines: list[str], *, is_fenced: bool) -> Iterator[str]:
         indent = lines[begin][: -len(lines[begin].lstrip())]
         own = [line.removeprefix(indent) for line in lines[begin:]]
         count = len(own)
-        while count and parses < _MOST_PARSES:
-            tried = _parsed("\n".join(own[:count]))
+        while isinstance(body := _parsed("\n".join(own[:count])), int):
             parses += 1
-            if not isinstance(tried, int):
-                break
-            count = max(0, min(count, tried) - 1)
+            count = max(0, min(count, body) - 1) if parses < _MOST_PARSES else 0
         after = next((line for line in own[count:] if line.strip()), "")
-        if count and not after[:1].isspace() and not _CODE.match(after):
-            yield "\n".join(own[:count])
+        if body and not after[:1].isspace() and not _CODE.match(after):
+            yield "\n".join(own[:count]), body
             begin += count
         elif is_fenced:  # Code that was cut or is wrong is no program, nor is a part of it.
             return
@@ -264,17 +267,15 @@ def _parsed(text: str) -> list[ast.stmt] | int:
     return next((one.lineno for one in body if isinstance(one, ast.Return)), body)
 
 
-def _trimmed(text: str, known: set[str]) -> _Program:
+def _trimmed(text: str, body: list[_Statement], known: set[str]) -> _Program:
     """Leave out, at both ends, words that are Python by chance, and numbers that were printed."""
-    parsed = _parsed(text)
-    body = [_statement(node) for node in parsed] if isinstance(parsed, list) else []
     known = known.union(_KNOWN, *(one.gives for one in body))
 
     def is_word(one: _Statement) -> bool:
         is_bare = isinstance(one.node, ast.AnnAssign) and one.node.value is None
         if not is_bare and not isinstance(one.node, ast.Expr):
             return False
-        return "*" not in known and not one.reads <= known and not _calls([one]) & known
+        return "*" not in known and not one.reads <= known and not one.calls & known
 
     begin, end = 0, len(body)
     while begin < end and is_word(body[begin]):
@@ -303,21 +304,24 @@ def _statement(node: ast.stmt) -> _Statement:
         table = tables.pop()
         tables += table.get_children()
         reads |= {one.get_name() for one in table.get_symbols() if one.is_global()}
-    changes = set()
-    if not isinstance(node, _SCOPES):
-        for one in ast.walk(node):
-            match one:
-                case ast.AugAssign(target=target):
-                    changes.add(_root(target))
-                case ast.Subscript(ctx=ast.Store()) | ast.Attribute(ctx=ast.Store()):
-                    changes.add(_root(one))
-                case ast.Expr(value=ast.Call(func=ast.Attribute() as method)):
-                    changes.add(_root(method))
+    changes, calls = set[str](), set[str]()
+    for one in ast.walk(node):
+        match one:
+            case ast.Call(func=called):
+                calls.add(getattr(called, "id", getattr(called, "attr", "")))
+            case ast.AugAssign(target=target):
+                changes.add(_root(target))
+            case ast.Subscript(ctx=ast.Store()) | ast.Attribute(ctx=ast.Store()):
+                changes.add(_root(one))
+            case ast.Expr(value=ast.Call(func=ast.Attribute() as method)):
+                changes.add(_root(method))
+    if isinstance(node, _SCOPES):
+        changes.clear()
     if not isinstance(node, ast.Assign | ast.AnnAssign):  # else what is read was there before
         reads -= gives
     if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
         gives.add("*")
-    return _Statement(node, frozenset(gives), frozenset(changes), frozenset(reads | changes))
+    return _Statement(node, *map(frozenset, (gives, changes, reads | changes, calls)))
 
 
 def _root(node: ast.expr) -> str:
@@ -370,14 +374,4 @@ def _prints(statements: Sequence[_Statement], body: Sequence[_Statement]) -> boo
         return True
     if flow and isinstance(flow[-1].node, ast.Expr) and flow[-1].reads:
         return True
-    return bool(_calls(flow)) and bool(_calls(statements) & _PRINTING)
-
-
-def _calls(statements: Iterable[_Statement]) -> set[str]:
-    """Name the functions and methods that are called."""
-    return {
-        getattr(one.func, "id", getattr(one.func, "attr", ""))
-        for statement in statements
-        for one in ast.walk(statement.node)
-        if isinstance(one, ast.Call)
-    }
+    return any(one.calls for one in flow) and any(one.calls & _PRINTING for one in statements)

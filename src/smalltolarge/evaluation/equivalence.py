@@ -23,11 +23,12 @@ from fractions import Fraction
 from typing import Literal
 
 from smalltolarge.evaluation import algebra, expressions, forms
-from smalltolarge.evaluation.choices import chosen, lettered, options
+from smalltolarge.evaluation.choices import lettered, options
 from smalltolarge.evaluation.expressions import Tree, Unreadable
 from smalltolarge.evaluation.forms import Form, words
 from smalltolarge.evaluation.numerals import (
     SCALES,
+    UNITS,
     Number,
     find_numbers,
     find_worded,
@@ -39,7 +40,7 @@ Kind = Literal["number", "latex", "mixed", "numglue", "unknowns"]
 
 LONGEST = 2000
 """Characters of an answer that is read; a longer one only equals the same text."""
-_NOISE, _MOST_NOISE, _DOUBLE = (Fraction(1, 10**places) for places in (9, 6, 15))
+_NOISE, _MOST_NOISE, _DOUBLE, _CLOSE = (Fraction(1, 10**places) for places in (9, 6, 15, 11))
 """What a printed float may be off: relative; absolute, so that a large whole number never equals
 its neighbour; relative, what double precision cannot hold at all."""
 
@@ -57,12 +58,10 @@ _CONVERTED = re.compile(
     r"\b(?:convert|express|write|simplif|fraction|decimal|mixed number|terms)", re.IGNORECASE
 )
 _DECIMAL = re.compile(r"[+-]?[0-9]*\.([0-9]+)([eE][-+]?[0-9]{1,3})?")
-_SAME_WORDS = {
-    "true": "yes", "false": "no", "none": "no solution", "no solutions": "no solution",
-    "no real solution": "no solution", "no real solutions": "no solution",
-    "empty set": "no solution",
-}  # fmt: skip
-_NOUN = re.compile(r"^(?:point|option|choice|graph|figure|statement|line|segment) (?=\S)")
+_NOTHING = re.compile(r"^(?:none|no (?:real )?solutions?|empty set)$")
+_NOUN = re.compile(
+    r"^(?:.* is|point|option|choice|graph|figure|statement|line|segment) (?=\S)| function$"
+)
 
 
 def is_equal(found: str, reference: str, kind: Kind, question: str) -> bool:
@@ -97,10 +96,10 @@ def _bare(text: str) -> str:
 
 def _letter(text: str, offered: dict[str, str]) -> str | None:
     """Give the one option that a text states by its letter: ``B``, ``(B) web``."""
-    offered, text = offered or dict.fromkeys("ABCDEF", ""), without_latex(text)
+    offered, text = offered or dict.fromkeys("ABCDEF", ""), without_latex(text).strip(" {}")
     if len(re.findall(r"\(\s*[A-Fa-f]\s*\)", text)) > 1:
         return None
-    return chosen(text, offered) or (lettered(text, offered) if "(" in text else None)
+    return lettered(text, offered)
 
 
 def _one_of_two(found: str, reference: str, question: str) -> bool:
@@ -108,7 +107,7 @@ def _one_of_two(found: str, reference: str, question: str) -> bool:
     if wanted is None:
         return words(found) == words(reference) != ""
     text = without_latex(found)
-    if re.search(r"\bor\b|\^|\*\*|!", text):
+    if re.search(r"\bor\b|\^|\*\*|!|sqrt", text):
         # One or the other, or something that is still to be calculated.
         return False
     single = None if "=" in found else read_number(found)
@@ -130,7 +129,8 @@ def _is_near(found: Number, reference: Number, kind: Kind, question: str = "") -
         is_asked = re.search("%|per ?cent", question or "%", re.IGNORECASE)
         candidates = [found.value / 100] if is_part else candidates if is_asked else []
     if found.scale and re.search(rf"\b{found.scale}s?\b", question, re.IGNORECASE):
-        candidates.append(found.value / SCALES[found.scale])
+        times = SCALES.get(found.scale) or UNITS[found.scale][0]
+        candidates.append(found.value / times)
     return any(_rounds_to(value, found, reference, kind) for value in candidates)
 
 
@@ -208,11 +208,13 @@ class _Comparison:
     def _same(self, found: Form, reference: Form) -> bool:
         if "relation" in (found.kind, reference.kind):
             return self._same_relation(found, reference)
-        found, reference = _whole(found, reference), _whole(reference, found)
+        found = _whole(found, reference)
+        # "2, 269" are two numbers where digits are not grouped.
+        reference = reference if self.kind == "mixed" else _whole(reference, found)
         match reference.kind, found.kind:
             case ("list" | "set", "list" | "set" | "matrix"):
                 return self._same_list(found.parts, reference.parts)
-            case ("list" | "set", "tuple") if found.text in ("()", "[]"):
+            case ("list" | "set", "tuple") if found.text in ("()", "[]") and not found.unit:
                 return self._same_list(found.parts, reference.parts)
             case ("tuple", "tuple") | ("matrix", "matrix"):
                 same_brackets = self._same_brackets(found, reference)
@@ -271,6 +273,10 @@ class _Comparison:
                 return self._same(found.parts[1], reference.parts[1])
             same_sides = self._all_same(found.parts, reference.parts)
             return same_sides or self._same_up_to_factor(found, reference)
+        if found.kind == "relation" and reference.kind == "list" and set(found.text) <= set("< ="):
+            # "1 < 5 < 8" and "8 > 5 > 1" are in order.
+            one, other = reference.parts, reference.parts[::-1]
+            return any(self._all_same(found.parts, order) for order in (one, other))
         if found.kind == "relation":
             return found.text == "=" and self._same(_stated(found), reference)
         is_named = reference.text == "=" and forms.is_name(reference.parts[0])
@@ -295,12 +301,15 @@ class _Comparison:
             return bool(one)
         if "oo" in (one.strip("+-"), other.strip("+-")):
             return False
+        if ":" in one and ":" in other:
+            return False
         based = [forms.BASED.fullmatch(text) for text in (one, other)]
         if any(based):
             digits = {text.partition("_")[0] for text in (one, other)}
-            return len(digits) == 1 and not all(based)
+            is_base = based[1] or one.endswith("_10") or re.search(r"\bbases?\b", self.question)
+            return len(digits) == 1 and not all(based) and bool(is_base)
         try:
-            trees = [self._tree(form.text) for form in (found, reference)]
+            trees = [self._tree(form.text.replace(":", "/")) for form in (found, reference)]
             if algebra.names(trees[0]) or algebra.names(trees[1]):
                 return algebra.are_equal(trees[0], trees[1])
             value, wanted = map(algebra.constant, trees)
@@ -308,6 +317,8 @@ class _Comparison:
             return _same_words(found.text, reference.text)
         real, wanted_real = algebra.real(value), algebra.real(wanted)
         if algebra.are_close(value, wanted):
+            if real and isinstance(wanted, complex) and abs(real / wanted_real - 1) > _CLOSE:
+                return False
             real = wanted_real
         if real is None or wanted_real is None:
             return algebra.are_close(value, wanted)
@@ -329,7 +340,8 @@ def _number(form: Form, value: Fraction) -> Number:
 
 def _stated(equation: Form) -> Form:
     """Give what an equation says of its name: ``5`` for ``x = 5``, and for ``5 = x``."""
-    return equation.parts[0 if forms.is_name(equation.parts[1]) else 1]
+    is_first = list(map(forms.is_name, equation.parts)) == [False, True]
+    return equation.parts[0 if is_first else 1]
 
 
 def _whole(form: Form, other: Form) -> Form:
@@ -371,4 +383,5 @@ def _same_words(found: str, reference: str) -> bool:
 
 
 def _meant(text: str) -> str:
-    return _SAME_WORDS.get(words(text), words(text))
+    said = _NOTHING.sub("no solution", words(text))
+    return {"true": "yes", "false": "no"}.get(said, said)

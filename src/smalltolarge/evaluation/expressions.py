@@ -38,13 +38,7 @@ FUNCTIONS: Mapping[str, Callable[[complex], complex]] = {
 _NUMBERS = {"Rational", "Fraction", "Integer", "Float"}
 _EXACT = {"floor", "ceil", "ceiling", "abs", "Abs", "factorial", "sqrt", "cbrt", "binomial"}
 _EXACT |= _NUMBERS
-_PAIRS = {
-    "frac": "/",
-    "cfrac": "/",
-    "binom": "binomial",
-    "dbinom": "binomial",
-    "tbinom": "binomial",
-}
+_PAIRS = {"frac": "/", "binom": "binomial"}
 _DECORATED = {"overline", "bar", "vec", "hat", "overrightarrow"}
 _GREEK = re.compile(
     "alpha|beta|gamma|delta|(?:var)?epsilon|zeta|eta|(?:var)?theta|iota|kappa|lambda|mu|nu|xi|rho"
@@ -123,7 +117,8 @@ class _Reader:
 
     def next_to(self, found: Tree) -> Tree:
         r"""Two factors side by side: a product, but ``2\frac{1}{2}`` and ``2 1/2`` are mixed."""
-        before = self.tokens[self.place - 1][0]
+        place = self.place
+        before = self.tokens[place - 1][0]
         after_digits = before == "number" and found[0] == "number"
         is_number, is_fraction = self.kind() == "number", self.peek() == "\\frac"
         second = self.power()
@@ -133,9 +128,9 @@ class _Reader:
             up, down = second[1], second[2]
             if up[0] == down[0] == "number" and 0 < up[1] < down[1]:
                 return ("+", found, second)
-        if is_number and (after_digits or before == "word"):
+        if is_number and (after_digits or before == "word" or self.tokens[place - 1][1] == ")"):
             # "3 4" is no product, and "a0" a numeral or a name.
-            raise Unreadable("a number after another, or after a letter")
+            raise Unreadable("a number after another, or after a letter or a bracket")
         return ("*", found, second)
 
     def starts_factor(self) -> bool:
@@ -236,11 +231,6 @@ class _Reader:
             self.need("]")
             is_cube = root == ("number", Fraction(3))
             return ("cbrt" if is_cube else "^", self.group(), ("/", _ONE, root))
-        if name in ("mathrm", "text", "operatorname", "mathbf") and self.take("{"):
-            name = self.next()
-            self.need("}")
-            if len(name) == 1 and name.isalpha():
-                return self.named(name)
         if name in FUNCTIONS:
             return self.applied(name)
         if name in _DECORATED:

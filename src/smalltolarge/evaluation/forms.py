@@ -23,7 +23,7 @@ _MOST_PARTS = 40
 _DEEPEST = 8
 
 _MATRIX = re.compile(
-    r"\\begin\{([pbvVB]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.DOTALL
+    r"\\begin\{([pbvVB]?(?:small)?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.DOTALL
 )
 _CALL = re.compile(r"(?:sympy\.|sp\.|np\.)?([A-Z][A-Za-z0-9.]{1,24}|array)\((.*)\)", re.DOTALL)
 _BRACKETS = {
@@ -36,10 +36,14 @@ BASED = re.compile(
 )
 """A number in a base: ``1011_2``."""
 _COMMA = re.compile("[,;]")
-_SEPARATORS = [re.compile(r"\bor\b"), re.compile(r"[,;]|\band\b")]
+_SEPARATORS = [re.compile(r"\bor\b"), re.compile(r"[,;∩]|\band\b")]
 _RELATION = re.compile(r"\\in(?![A-Za-z])|[<>!]=|[<>=]")
 _NUMBER = r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+][0-9]+)?"
-_SIDE_BY_SIDE = re.compile(rf"{_NUMBER}(?:\s+{_NUMBER})+")
+_SIDE_BY_SIDE = re.compile(
+    rf"(?!-?[0-9]+\s+[0-9]+/[0-9]+$){_NUMBER}(?:/[0-9]+)?(?:\s+{_NUMBER}(?:/[0-9]+)?)+"
+)
+_SAID = rf"(?!\S+\s*\{{(?:[^{{}}]*\b(?:not|no|non)\b|\w\}})){TEXT}"
+_LABEL = re.compile(rf"{_SAID}\s*[:=]?\s*(?=[-(\[0-9.¤]|\\[bfs{{])")
 _GROUPED = re.compile(r"[+-]?¤?[0-9]{1,3}(?:,\s?[0-9]{3})+(?:\.[0-9]+)?")
 
 _UNITS = {
@@ -49,7 +53,7 @@ _UNITS = {
         "km kilometer kilometre", "in inch inche", "ft foot feet", "yd yard", "mi mile",
         "s sec second", "min minute", "h hr hour", "day", "week", "month", "year yr",
         "g gram gm", "kg kilogram", "lb pound", "oz ounce", "ton", "l liter litre", "rad radian",
-        "% percent", "° degree", "¤ dollar usd", "cent ¢", "unit", "am", "pm",
+        "% percent", "° degree", "¤ dollar usd", "€ euro", "cent ¢", "unit", "am", "pm",
     )
     for name in names.split()
 }  # fmt: skip
@@ -94,11 +98,14 @@ def _form(text: str, depth: int) -> Form:
     if match := _MATRIX.fullmatch(text):
         lines = [line for line in re.split(r"\\\\(?:\[[^\]]*\])?", match[2]) if line.strip()]
         cells = [tuple(again(cell) for cell in line.split("&")) for line in lines[:_MOST_PARTS]]
-        return Form("matrix", tuple(Form("tuple", row, "()") for row in cells))
+        rows = tuple(Form("tuple", row, "()") for row in cells)
+        return Form("matrix", rows, match[1][0] if match[1][0] in "vV" else "")
+    if match := _LABEL.match(text):
+        return again(text[match.end() :])
     if match := re.fullmatch(TEXT, text):
         inner = again(match[1])
-        is_said = inner.kind == "value" and not re.search(r"[0-9]", inner.text)
-        return Form("words", text=match[1]) if is_said else inner
+        is_said = inner.kind == "value" and not re.search(r"[0-9=+*^(]", inner.text)
+        return Form("words", text=match[1].strip(" ()")) if is_said else inner
     match = _CALL.fullmatch(text)
     is_call = match and _closing(text, match.start(2) - 1) == len(text) - 1
     if match and is_call and (form := _called(match[1], match[2], again)):
@@ -114,10 +121,14 @@ def _form(text: str, depth: int) -> Form:
             return again(parts[0])
         if len(parts) > 1:
             forms = [again(part) for part in parts]
-            if set(separators) == {"and"} and all(map(_intervals, forms)):
+            if set(separators) in ({"and"}, {"∩"}) and all(map(_intervals, forms)):
                 left = functools.reduce(_intersection, map(_intervals, forms))
                 return left[0] if len(left) == 1 else Form("list", tuple(left))
+            if "∩" in separators:
+                raise Unreadable("an intersection")
             grouped = re.sub(r"[, ¤]", "", text) if _GROUPED.fullmatch(text) else ""
+            if re.fullmatch(r"-?[0-9]+ and [0-9]+/[0-9]+", text):
+                grouped = text.replace(" and", "")
             return Form("list", tuple(part for form in forms for part in _each(form)), grouped)
     sides, signs = _split(text, _RELATION)
     if signs and len(sides) == len(signs) + 1:
@@ -253,13 +264,13 @@ def _value(text: str) -> Form:
         )
         is_name = match[2] and len(said.strip()) == 1 and said.strip() not in _UNITS
         is_angle = match["sign"] == "°" and _TRIGONOMETRY.search(text)
-        if not is_unit or is_name or is_angle or not text[: match.start()].strip():
+        if not is_unit or is_name or is_angle or not text[: match.start()].strip(" +-"):
             break
         tails.insert(0, f"{said} {match['power'] or ''}")
         text = text[: match.start()]
     tails += re.findall("¤", text)
     text = text.replace("¤", "")
-    rest = re.sub(rf"^(?:{TEXT}\s*:?|[A-Za-z][A-Za-z ]{{2,40}}:(?=\s))", "", text).strip()
+    rest = re.sub(rf"^(?:{_SAID}\s*:?|[A-Za-z][A-Za-z ]{{2,40}}:(?=\s))", "", text).strip()
     text = re.sub(TEXT, lambda match: f" {match[1].strip()} ", rest or text).strip()
     if re.fullmatch(r"[0-9.]+(?:\s*(?::|to)\s*[0-9.]+)+", text):
         text = re.sub(r"\s*(?::|to)\s*", ":", text)

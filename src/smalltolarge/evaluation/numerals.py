@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 _MOST_DIGITS = 3000
 _MOST_EXPONENT = 400
@@ -25,7 +26,17 @@ _TENS = {word: 10 * value for value, word in enumerate((
     "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=2
 )}  # fmt: skip
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
-_PARTS = {"hal": Fraction(1, 2), "thi": Fraction(1, 3), "qua": Fraction(1, 4)}
+UNITS = {
+    "year": (12, "month"), "week": (7, "day"), "day": (24, "hour"), "hour": (60, "minute"),
+    "minute": (60, "second"), "foot": (12, "inch"), "feet": (12, "inch"), "pound": (16, "ounce"),
+    "dollar": (100, "cent"),
+}  # fmt: skip
+"""Units, each with how many of a smaller one it has."""
+_BOTH = (rf"{unit}s?(?:,? and|,)? [0-9]+ {part}" for unit, (_, part) in UNITS.items())
+COMPOUND = rf"[0-9]+ (?:{'|'.join(_BOTH)})(?:e?s)?(?![A-Za-z])"
+_PARTS = {name: Fraction(1, size) for size, name in enumerate(
+    ("hal", "thi", "fou", "fif", "six", "sev", "eig", "nin", "ten"), start=2
+)} | {"qua": Fraction(1, 4)}  # fmt: skip
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u2212\ufe63\uff0d\u2011\u2010", "-"),
@@ -68,35 +79,46 @@ _LEADING = _pattern(rf"{_SPACED}|{_DIGITS}")
 _WORD = r"(?:" + "|".join([*_SMALL, *_TENS, *SCALES]) + r")"
 _WORDS = re.compile(
     rf"(?<![\w-])(?:(?P<minus>negative|minus)\s+)?(?P<words>{_WORD}(?:(?:[\s-]|\s+and\s+){_WORD})"
-    r"{0,12})(?P<part>(?:\s+and\s+(?:a|one))?[\s-](?:hal(?:f|ves)|thirds?|quarters?))?(?![\w-])",
+    r"{0,12})(?P<part>(?:\s+and\s+(?:a|one))?[\s-](?:hal(?:f|ves)|thirds?|quarters?"
+    r"|(?:four|fif|six|seven|eigh|nin|ten)ths))?(?![\w-])",
     re.IGNORECASE,
 )
 _SIGN_WORD = re.compile(r"(?:negative|minus)\s{1,4}(?=[$€£]?\s?\.?[0-9])", re.IGNORECASE)
 
 _DOTS = r"[0-9.,]{1,40}"
-_PRINTED = [
-    (re.compile(pattern), instead)
-    for pattern, instead in (
-        (r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)", r"\1/\2"),
-        (r"(?:(?:np|numpy)\.\w{3,8}|Decimal|Float|Integer|mpf)\('?([^()']{1,40})'?\)", r"\1"),
-    )
-]
-_LATEX = [
-    (re.compile(pattern), instead)
-    for pattern, instead in (
-        (r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b", ""),
-        (rf"(-?[0-9]{{0,12}})\s{{0,4}}\\[dtc]?frac\s*\{{\s*(-?{_DOTS})\s*\}}\s*\{{\s*({_DOTS})\s*\}}",
-         r"\1 \2/\3"),
-        (r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*([0-9])\s*([0-9])", r"\1 \2/\3"),
-        (r"\{,\}|,\\!", ","),
-        (r"\\(?:times|cdot)\b", " × "),
-        (r"\\(?:text|textbf|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]{0,200})\}", r" \1 "),
-        (r"\\[()\[\]]", " "),
-        (r"\\[,;:! ~]", ""),
-        (r"\\([$%])", r"\1"),
-        (r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b", " degrees"),
-    )
-]  # fmt: skip
+Rules = list[tuple[re.Pattern[str], Any]]
+
+
+def compiled(*rules: tuple[str, Any]) -> Rules:
+    """Compile rules of what is written instead of a pattern."""
+    return [(re.compile(pattern), instead) for pattern, instead in rules]
+
+
+def rewritten(text: str, rules: Rules) -> str:
+    """Apply rules to a text, one after the other."""
+    for pattern, instead in rules:
+        text = pattern.sub(instead, text)
+    return text
+
+
+_PRINTED = compiled(
+    (r"(?:Fraction|Rational)\((-?[0-9]{1,40}),\s?([0-9]{1,40})\)", r"\1/\2"),
+    (r"(?:(?:np|numpy)\.\w{3,8}|Decimal|Float|Integer|mpf)\('?([^()']{1,40})'?\)", r"\1"),
+)
+_LATEX = compiled(
+    (r"\{\s*([0-9.,]{1,40})\s*\\over\s*([0-9.,]{1,40})\s*\}", r"\\frac{\1}{\2}"),
+    (r"\\boxed\s*(?=\{)|\\(?:left|right|displaystyle|quad|qquad)\b", ""),
+    (rf"(-?[0-9]{{0,12}})\s{{0,4}}\\[dtc]?frac\s*\{{\s*(-?{_DOTS})\s*\}}\s*\{{\s*({_DOTS})\s*\}}",
+     r"\1 \2/\3"),
+    (r"(-?[0-9]{0,12})\s{0,4}\\[dtc]?frac\s*([0-9])\s*([0-9])", r"\1 \2/\3"),
+    (r"\{,\}|,\\!", ","),
+    (r"\\(?:times|cdot)\b", " × "),
+    (r"\\(?:text[a-z]{0,2}|math(?:rm|bf|sf|it)|mbox|operatorname)\s*\{([^{}]{0,200})\}", r" \1 "),
+    (r"\\[()\[\]]", " "),
+    (r"\\[,;:! ~]", ""),
+    (r"\\([$%])", r"\1"),
+    (r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b", " degrees"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,7 +132,7 @@ class Number:
     """Written with a point or an exponent, as programs print floats."""
     is_percent: bool = False
     scale: str = ""
-    """``million`` and its like, already in the value; empty: none."""
+    """``million``, or ``hour`` where the value is in minutes; empty: none."""
     start: int = 0
     end: int = 0
 
@@ -122,19 +144,13 @@ def plain(text: str) -> str:
 
 def unprinted(text: str) -> str:
     """Write Python's numbers as plain text: ``np.float64(2.0)``, ``Fraction(1, 2)``."""
-    if "(" in text:
-        for pattern, instead in _PRINTED:
-            text = pattern.sub(instead, text)
-    return text
+    return rewritten(text, _PRINTED) if "(" in text else text
 
 
 def without_latex(text: str) -> str:
     """Write numbers in LaTeX, and in Python's types, as plain text."""
     text = unprinted(plain(text))
-    if "\\" in text or "{" in text:
-        for pattern, instead in _LATEX:
-            text = pattern.sub(instead, text)
-    return text
+    return rewritten(text, _LATEX) if "\\" in text or "{" in text else text
 
 
 def find_numbers(text: str) -> Iterator[Number]:
@@ -162,6 +178,10 @@ def read_number(text: str) -> Number | None:
     """Read a text that is one number, and perhaps what it counts: ``$12.50``, ``18 dollars``."""
     text = without_latex(text).strip().strip("$*_`\"'").strip()
     text = re.sub(r"^(?:=|≈|~|about|approximately|exactly|only)\s*", "", text, flags=re.IGNORECASE)
+    if re.fullmatch(COMPOUND, text):
+        unit = next(one for one in UNITS if one in text)
+        ones, parts = map(int, re.findall("[0-9]+", text)[:2])
+        return Number(Fraction(UNITS[unit][0] * ones + parts), scale=unit)
     number = leading_number(text)
     if number is None:
         return None
