@@ -241,13 +241,10 @@ class _Comparison:
                 return False
 
     def _same_brackets(self, found: Form, reference: Form) -> bool:
-        if found.unit and reference.unit and found.unit != reference.unit:
-            return False
-        if found.text == reference.text:
-            return True
         # Python writes points as lists.
-        is_list = (found.text, reference.text) == ("[]", "()")
-        return is_list and not _INTERVALS.search(self.question)
+        is_list = found.text == "[]" and not _INTERVALS.search(self.question)
+        is_named = not found.unit or not reference.unit or found.unit == reference.unit
+        return is_named and reference.text in (found.text, "()" if is_list else found.text)
 
     def _all_same(self, found: Sequence[Form], reference: Sequence[Form]) -> bool:
         return len(found) == len(reference) and all(map(self._same, found, reference))
@@ -316,12 +313,13 @@ class _Comparison:
         except Unreadable:
             return _same_words(found.text, reference.text)
         real, wanted_real = algebra.real(value), algebra.real(wanted)
-        if algebra.are_close(value, wanted):
-            if real and isinstance(wanted, complex) and abs(real / wanted_real - 1) > _CLOSE:
+        is_close = algebra.are_close(value, wanted)
+        if real is None or wanted_real is None:
+            return is_close
+        if is_close:
+            if isinstance(wanted, complex) and abs(real - wanted_real) > _CLOSE * abs(wanted_real):
                 return False
             real = wanted_real
-        if real is None or wanted_real is None:
-            return algebra.are_close(value, wanted)
         number, goal = _number(found, real), _number(reference, wanted_real)
         if goal.decimals and real != wanted_real and not isinstance(value, Fraction):
             # A root or a constant is no rounded decimal.

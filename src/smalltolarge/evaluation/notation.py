@@ -42,8 +42,7 @@ _RULES = compiled(
     (f"[{''.join(_UNICODE)}]", lambda match: _UNICODE[match[0]]),
     (r"([0-9]*\.([0-9]*))\\(?:overline|bar)\s*\{([0-9]{1,40})\}",
      lambda match: f"(0{match[1]}0+{match[3]}/{'9' * len(match[3])}{'0' * len(match[2])})"),
-    (r"\\left\s*<", "("),
-    (r"\\right\s*>", ")"),
+    (r"\\(?:left\s*<|(right)\s*>)", lambda match: ")" if match[1] else "("),
     (r"\\(?:operatorname|mathrm|text)\s*\{((?:a|arc)?(?:sin|cos|tan)h?|csc|sec|cot|ln|log|exp)\}",
      r"\\\1"),
     (r"\\(?:left|right)\s*\.|\\[bB]igg?[lrm]?(?![a-z])|\\(?:phantom|tag|[hv]space|label)\*?\s*\{[^{}]*\}|\{\}"
