@@ -33,7 +33,7 @@ _TAIL = 20_000
 """Characters at the end of a completion that are read; statements stand there."""
 _LONGEST = 300
 """Characters of an answer."""
-_MOST = 40
+_MOST = 20
 """Statements, boxes or sentences, from the last one, that are looked at."""
 
 
