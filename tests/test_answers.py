@@ -194,6 +194,10 @@ def test_a_number_is_found_in_printed_words(printed: str) -> None:
     assert is_equal(found, "12", "number", "?")
 
 
+def test_a_printed_arrow_is_no_answer() -> None:
+    assert find_printed("=>", "unknowns", "?") is None
+
+
 def test_two_printed_values_are_no_single_one() -> None:
     found = find_printed("3 hens and 4 eggs", "number", "?")
     assert found is not None

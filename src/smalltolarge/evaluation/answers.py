@@ -33,7 +33,7 @@ _TAIL = 20_000
 """Characters at the end of a completion that are read; statements stand there."""
 _LONGEST = 300
 """Characters of an answer."""
-_MOST = 40
+_MOST = 20
 """Statements, boxes or sentences, from the last one, that are looked at."""
 
 
@@ -187,7 +187,7 @@ def find_printed(printed: str, kind: Kind, question: str) -> str | None:
     # "3 hens and 4 eggs" says two values.
     is_prose = _PROSE.search(shown) and (" and " not in shown or _EQUALITY.search(shown))
     if kind == "unknowns" or is_prose:
-        return find_answer("\n".join(lines), kind, question) or shown
+        return find_answer("\n".join(lines), kind, question) or shown or None
     is_sum = re.search(r"[A-Za-z)]\s*[-+*/^]|[-+*/^]\s*[A-Za-z(]", shown)
     if kind in ("number", "numglue") and len(numbers) == 1 and not is_sum:
         return _written(without_latex(shown), numbers[0])
