@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-from smalltolarge.evaluation.answers import Kind
+from smalltolarge.evaluation.equivalence import Kind
 
 STYLES: Mapping[str, str] = {
     "boxed alone": "<boxed>",

@@ -44,9 +44,9 @@ from answer_rewrites import REWRITES, Form
 from answer_shapes import parts, split
 
 from smalltolarge import wordproblems
-from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
+from smalltolarge.evaluation.answers import find_answer, find_printed
 from smalltolarge.evaluation.completions import program_of, spoken
-from smalltolarge.evaluation.equivalence import is_equal
+from smalltolarge.evaluation.equivalence import Kind, is_equal
 from smalltolarge.jail import Jails, find_backend
 
 KINDS: Mapping[str, Kind] = {

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
-from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
+from smalltolarge.evaluation.answers import find_answer, find_printed
 from smalltolarge.evaluation.completions import program_of, spoken
-from smalltolarge.evaluation.equivalence import is_equal
+from smalltolarge.evaluation.equivalence import Kind, is_equal
 
 KINDS: tuple[Kind, ...] = ("number", "latex", "mixed", "numglue", "unknowns")
 REFERENCES = (r"\frac{1}{2}", "18", "x^2 + 2x + 1", "1, 2, 3", r"(-\infty, 3] \cup [5, 7)")

@@ -20,9 +20,9 @@ import pytest
 import smalltolarge
 from smalltolarge import wordproblems
 from smalltolarge.errors import S2LError
-from smalltolarge.evaluation.answers import Kind, find_answer
+from smalltolarge.evaluation.answers import find_answer
 from smalltolarge.evaluation.completions import spoken
-from smalltolarge.evaluation.equivalence import is_equal
+from smalltolarge.evaluation.equivalence import Kind, is_equal
 from smalltolarge.runs.recipe import RecordRecipe, SelectRecipe
 from smalltolarge.selection import S2L, SELECTORS
 from smalltolarge.settings import ProxySettings, ReadingSettings, describe

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
-from smalltolarge.evaluation.equivalence import is_equal
+from smalltolarge.evaluation.answers import find_answer, find_printed
+from smalltolarge.evaluation.equivalence import Kind, is_equal
 
 from .conftest import real
 

@@ -92,8 +92,8 @@ def _applied(operation: str, *values: Value) -> Value:
         case "sqrt":
             return _power(first, Fraction(1, 2))
         case "cbrt":
-            is_negative = isinstance(first, Fraction) and first < 0
-            return -_power(-first, Fraction(1, 3)) if is_negative else _power(first, Fraction(1, 3))
+            sign = -1 if isinstance(first, Fraction) and first < 0 else 1
+            return sign * _power(sign * first, Fraction(1, 3))
         case "abs":
             return abs(first) if isinstance(first, Fraction) else complex(abs(first))
         case "floor" | "ceil" | "ceiling":

@@ -27,8 +27,6 @@ from smalltolarge.evaluation.numerals import (
     without_latex,
 )
 
-__all__ = ["Kind", "find_answer", "find_printed", "find_reference"]
-
 _TAIL = 20_000
 """Characters at the end of a completion that are read; statements stand there."""
 _LONGEST = 300
@@ -84,7 +82,6 @@ _NEXT_QUESTION = _pattern(
 _ASIDE = re.compile(
     r"<<[^<>\n]{0,200}>>|\[asy\](?:(?!\[asy\]).){0,5000}?\[/asy\]|</answer>", re.DOTALL
 )
-_REMARK = _pattern(r"\W*(?:please )?(?:note|notice|check|confidence|equality)\b")
 _GIVES_UP = _pattern(
     r"\b(?:I|we)(?:'m| am| are| was| were)? (?:cannot|can't|can not|could not|couldn't|unable to"
     r"|not able to) (?:\w+ )?(?:solve|answer|determine|complete|help)"
@@ -279,15 +276,13 @@ class _Reader:
         sentences = list(_sentences(self.text))[-_MOST:] or [""]
         if letter := named(self._whole(sentences[-1]), self.offered):
             return letter
-        sentences = [one for one in sentences if not _REMARK.match(one)] or sentences
         if _GIVES_UP.search(sentences[-1]):
             return None
         for place in reversed(range(len(sentences))):
             sentence = self._corrected(sentences[place])
             before = sentences[max(0, place - 1) : place]
-            is_last = place == len(sentences) - 1
             both = self._unknowns([*before, sentence]) if self.kind == "unknowns" else None
-            if found := both or self._value(sentence, is_stated=False, is_last=is_last):
+            if found := both or self._value(sentence, is_last=place == len(sentences) - 1):
                 return found
         return None
 
@@ -315,16 +310,10 @@ class _Reader:
 
     def _starts_with_value(self, text: str) -> bool:
         text = _after(_FILLER, text)
-        is_math = (match := _MATH.match(text)) and (
-            _VALUE.search(match[0]) or match.end() == len(text)
-        )
-        return bool(
-            is_math
-            or _TRUTH.match(text)
-            or _DAY.match(text)
-            or leading_number(text)
-            or lettered(text, self.offered)
-        )
+        match = _MATH.match(text)
+        is_math = match and (_VALUE.search(match[0]) or match.end() == len(text))
+        is_word = _TRUTH.match(text) or _DAY.match(text) or lettered(text, self.offered)
+        return bool(is_math or is_word or leading_number(text))
 
     def _corrected(self, line: str) -> str:
         """Give what follows the last correction that states a value."""
@@ -363,9 +352,8 @@ class _Reader:
         """Give the value that follows the last verb, or else the last value."""
         text = phrase if self.is_math else without_latex(self._whole(phrase))
         verbs = list((_VERB if self.is_math else _EQUALITY).finditer(text))
-        for verb, start in reversed(
-            [("=", 0)] * is_stated + [(one[0], one.end()) for one in verbs]
-        ):
+        starts = [("=", 0)] * is_stated + [(one[0], one.end()) for one in verbs]
+        for verb, start in reversed(starts):
             part = _after(_FILLER, text[start:])
             if found := self._run(_MATH.match(part)) if self.is_math else _leading(part, verb):
                 return found
@@ -379,8 +367,6 @@ class _Reader:
         else:
             numbers = list(find_numbers(text)) or (find_worded(text) if is_stated else [])
             runs = [(number.start, _written(text, number)) for number in numbers]
-            if not numbers and (number := leading_number(text)) and number.end == len(text):
-                return text
 
         def weight(run: tuple[int, str]) -> tuple[bool, bool, bool, int]:
             start, found = run
@@ -403,8 +389,6 @@ class _Reader:
         is_all = not rest.strip() and not match.string[: match.start()].strip()
         if rest.strip():
             run = re.sub(r"(?:\s(?:and|or|[A-Za-z])|[\s(\[,=:*<>/-])+$", "", run)
-            if scale := re.match(r"\s*(?:hundred|thousand|million|billion)\b", rest):
-                run += f" {scale[0].strip()}"
         run = re.sub(r"^(?:[\s*_,;:=)\]]|and\s|or\s)+|(?:[\s*_.,;:]|\sand|\sor)+$", "", run)
         if not _VALUE.search(run) and not (is_all and re.search("[A-Za-z]", run)):
             return None
@@ -451,12 +435,10 @@ def _without_reason(phrase: str, is_stated: bool) -> str:
     said, after = phrase[: reason.start()], phrase[reason.start() :]
     if re.match(r"\W*which", after) and len(_VALUE.findall(said)) > 1 and _VERB.search(after):
         return phrase
-    is_said = said.strip() if is_stated else _VALUE.search(said)
-    return (
-        said
-        if is_said and (is_stated or _SAYS.search(said) or not _EQUALITY.search(after))
-        else phrase
-    )
+    if is_stated:
+        return said if said.strip() else phrase
+    says = _VALUE.search(said) and (_SAYS.search(said) or not _EQUALITY.search(after))
+    return said if says else phrase
 
 
 def _leading(text: str, verb: str) -> str | None:
@@ -476,9 +458,8 @@ def _labelled(sentence: str) -> str | None:
     if not (verb := _EQUALITY.search(text)):
         number = leading_number(text)
         return text if number and number.end == len(text) else None
-    if re.search("[0-9]", text[: verb.start()]):
-        return None
-    return _leading(_after(_FILLER, re.split("=", text[verb.end() :])[-1]), "=")
+    said = _leading(_after(_FILLER, re.split("=", text[verb.end() :])[-1]), "=")
+    return None if re.search("[0-9]", text[: verb.start()]) else said
 
 
 def _written(text: str, number: Number) -> str:

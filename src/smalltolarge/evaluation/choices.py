@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import takewhile
 
 from smalltolarge.evaluation.forms import words
 
@@ -20,17 +21,12 @@ _SEVERAL = re.compile(r"\W*[A-F]\b(?:.{0,40}\W)?(?:or\b|and\b|,)\W*[A-F](?!\w)")
 @lru_cache(maxsize=1024)
 def options(question: str) -> dict[str, str]:
     """Give the options that a question offers, by capital letter: ``(A) web (B) tree``."""
-    marks = list(_OPTION.finditer(question[-4000:]))
-    starts = [place for place, mark in enumerate(marks) if mark[1].upper() == "A"]
-    found: dict[str, str] = {}
-    if not starts:
-        return found
-    marks = marks[starts[-1] :]
-    ends = [mark.start() for mark in marks[1:]] + [len(question[-4000:])]
-    for mark, end, letter in zip(marks, ends, "ABCDEF", strict=False):
-        if mark[1].upper() != letter:
-            break
-        found[letter] = question[-4000:][mark.end() : end].strip().split("\n")[0].strip(" ,;")
+    text = question[-4000:]
+    starts = [mark.start() for mark in _OPTION.finditer(text) if mark[1] in "Aa"]
+    parts = _OPTION.split(text[starts[-1] :] if starts else "")
+    marked = zip(parts[1::2], parts[2::2], "ABCDEF", strict=False)
+    in_order = takewhile(lambda part: part[0].upper() == part[2], marked)
+    found = {letter: said.strip().split("\n")[0].strip(" ,;") for _, said, letter in in_order}
     return found if len(found) > 1 else {}
 
 
@@ -46,10 +42,6 @@ def named(text: str, offered: dict[str, str]) -> str | None:
     said = f" {words(text)} "
     found = {letter for letter, option in offered.items() if f" {words(option)} " in said}
     # "brick wall" names (A) wall too.
-    for letter in set(found):
-        if any(
-            f" {words(offered[letter])} " in f" {words(offered[other])} "
-            for other in found - {letter}
-        ):
-            found.discard(letter)
+    texts = {letter: f" {words(offered[letter])} " for letter in found}
+    found = {one for one in found if sum(texts[one] in text for text in texts.values()) == 1}
     return found.pop() if len(found) == 1 else None

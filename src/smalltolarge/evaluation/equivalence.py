@@ -3,15 +3,11 @@ r"""Tell whether an answer found in a completion is the reference: by meaning, n
 Both are taken apart (``forms``), and the form of the reference says what counts. What a question
 asks for (``Kind``) sets the rest:
 
-* ``number``: what is said beside a number is dropped; a reference with two decimals or more is
-  taken as rounded: it equals what rounds to it, and a decimal of at least two places that it rounds
-  to. A float that a program prints may be off by what double precision loses.
-* ``latex``: ``e`` and ``i`` are constants; a reference of two decimals or more is also the fraction
-  that rounds to it. A formula copied out of the question is no answer.
+* ``number``: a reference with two decimals or more is taken as rounded.
+* ``latex``: ``e`` and ``i`` are constants; a formula copied out of the question is no answer.
 * ``mixed``: ``e`` and ``i`` are names, square brackets make a list, decimals are exact.
 * ``numglue``: as ``number``, or a letter among the question's options, or words.
-* ``unknowns``: the reference is one of at most two numbers stated. Of three or more, those that
-  the question gives are dropped; if three or more are left, only the last counts.
+* ``unknowns``: the reference is one of at most two numbers stated.
 """
 
 from __future__ import annotations
@@ -212,9 +208,9 @@ class _Comparison:
         # "2, 269" are two numbers where digits are not grouped.
         reference = reference if self.kind == "mixed" else _whole(reference, found)
         match reference.kind, found.kind:
-            case ("list" | "set", "list" | "set" | "matrix"):
-                return self._same_list(found.parts, reference.parts)
-            case ("list" | "set", "tuple") if found.text in ("()", "[]") and not found.unit:
+            case ("list" | "set", "list" | "set" | "matrix" | "tuple") if found.kind != "tuple" or (
+                found.text in ("()", "[]") and not found.unit
+            ):
                 return self._same_list(found.parts, reference.parts)
             case ("tuple", "tuple") | ("matrix", "matrix"):
                 same_brackets = self._same_brackets(found, reference)
@@ -296,9 +292,7 @@ class _Comparison:
         one, other = (re.sub(r"\s", "", form.text) for form in (found, reference))
         if one == other and "%" not in (found.unit, reference.unit):
             return bool(one)
-        if "oo" in (one.strip("+-"), other.strip("+-")):
-            return False
-        if ":" in one and ":" in other:
+        if "oo" in (one.strip("+-"), other.strip("+-")) or (":" in one and ":" in other):
             return False
         based = [forms.BASED.fullmatch(text) for text in (one, other)]
         if any(based):

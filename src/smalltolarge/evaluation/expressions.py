@@ -37,7 +37,6 @@ FUNCTIONS: Mapping[str, Callable[[complex], complex]] = {
 }  # fmt: skip
 _NUMBERS = {"Rational", "Fraction", "Integer", "Float"}
 _EXACT = {"floor", "ceil", "ceiling", "abs", "Abs", "factorial", "sqrt", "cbrt", "binomial"}
-_EXACT |= _NUMBERS
 _PAIRS = {"frac": "/", "binom": "binomial"}
 _DECORATED = {"overline", "bar", "vec", "hat", "overrightarrow"}
 _GREEK = re.compile(
@@ -52,8 +51,7 @@ _TOKEN = re.compile(
     r"(?P<number>[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?|\.[0-9]+)"
     r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+)|(?P<sign>\*\*|\S)"
 )
-_ZERO = ("number", Fraction(0))
-_ONE = ("number", Fraction(1))
+_ZERO, _ONE = ("number", Fraction(0)), ("number", Fraction(1))
 
 
 @lru_cache(maxsize=4096)
@@ -192,9 +190,8 @@ class _Reader:
         raise Unreadable(f"{text or 'the end'} is not expected")
 
     def word(self, text: str) -> Tree:
-        if self.peek() == "(" and (
-            text in FUNCTIONS or text in _EXACT or (self.is_latex and text in ("f", "g"))
-        ):
+        is_function = text in {*FUNCTIONS, *_EXACT, *_NUMBERS} or (self.is_latex and text in "fg")
+        if is_function and self.peek() == "(":
             return self.call(text)
         if len(text) > 1 and text not in ("pi", "oo"):
             if len(text) > 3:
@@ -229,8 +226,8 @@ class _Reader:
                 return ("sqrt", self.group())
             root = self.sum()
             self.need("]")
-            is_cube = root == ("number", Fraction(3))
-            return ("cbrt" if is_cube else "^", self.group(), ("/", _ONE, root))
+            kind = "cbrt" if root == ("number", Fraction(3)) else "^"
+            return (kind, self.group(), ("/", _ONE, root))
         if name in FUNCTIONS:
             return self.applied(name)
         if name in _DECORATED:

@@ -115,9 +115,8 @@ def clean(text: str) -> str:
             if match := wrapped.fullmatch(text):
                 text = match[1].strip()
     text = re.sub(r"^(-?)\s*\$(?=\s*[0-9.])(?!.*\$)", r"\1¤", text).replace("$", "")
-    text = re.sub(
-        r"^(?:(?:\\approx|=)\s*|(?:either|both|approximately|about|exactly)\s+)", "", text
-    ).strip()
+    lead = r"^(?:(?:\\approx|=)\s*|(?:either|both|approximately|about|exactly)\s+)"
+    text = re.sub(lead, "", text).strip()
     # "7/9 \approx 0.78" states the first, "x \approx 11" the second.
     exact = text.partition(r"\approx")[0].strip()
     return exact if exact and not NAME.fullmatch(exact) else text.replace(r"\approx", "=")

@@ -219,15 +219,11 @@ def _number(match: re.Match[str], text: str) -> Number | None:
     if (match["sign"].strip() in ("-", "–")) != bool(match["inner"]):
         value = -value
     scale = "thousand" if match["k"] else (match["scale"] or "").lower()
-    return Number(
-        value * SCALES.get(scale, 1),
-        len(decimals[0]) - 1 if decimals and match["over"] is None else None,
-        bool(decimals or exponent or match["e"]) and match["over"] is None,
-        match["percent"] is not None,
-        scale,
-        match.start(),
-        match.end(),
-    )
+    value *= SCALES.get(scale, 1)
+    is_plain = match["over"] is None
+    n_decimals = len(decimals[0]) - 1 if decimals and is_plain else None
+    is_float = is_plain and bool(decimals or exponent or match["e"])
+    return Number(value, n_decimals, is_float, match["percent"] is not None, scale, *match.span())
 
 
 def _from_words(match: re.Match[str]) -> Number | None:
@@ -247,5 +243,4 @@ def _from_words(match: re.Match[str]) -> Number | None:
     if match["part"]:
         part = _PARTS[re.split(r"[\s-]", match["part"].lower())[-1][:3]]
         value = value + part if " and " in match["part"].lower() else value * part
-    value = -value if match["minus"] else value
-    return Number(value, start=match.start(), end=match.end())
+    return Number(-value if match["minus"] else value, start=match.start(), end=match.end())

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from smalltolarge.errors import MissingArtifact, RecipeError, printable
-from smalltolarge.evaluation.answers import Kind, find_answer, find_printed
+from smalltolarge.evaluation.answers import find_answer, find_printed
 from smalltolarge.evaluation.completions import spoken
-from smalltolarge.evaluation.equivalence import is_equal
+from smalltolarge.evaluation.equivalence import Kind, is_equal
 from smalltolarge.evaluation.questions import (
     DATA_OPTION,
     SUFFIXES,
