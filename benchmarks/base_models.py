@@ -28,7 +28,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from smalltolarge.examples import Message
 from smalltolarge.lm import models as lm_models
 from smalltolarge.lm.device import fixed
-from smalltolarge.lm.memory import Freed
+from smalltolarge.lm.fast.memory import Freed
 from smalltolarge.lm.models import Model, scratch_model, shape_of
 from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.recording import find_losses

@@ -24,11 +24,11 @@ import workload
 
 from smalltolarge.lm import models
 from smalltolarge.lm.device import find_device, fixed
+from smalltolarge.lm.fast.units import Unit
 from smalltolarge.lm.losses import Losses
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.lm.scoring import Collected
 from smalltolarge.lm.tokens import Prepared
-from smalltolarge.lm.units import Unit
 
 
 def score(prepared: Prepared, losses: Losses, device: torch.device) -> np.ndarray:

@@ -19,8 +19,8 @@ import torch
 
 from smalltolarge import wordproblems
 from smalltolarge.examples import load
-from smalltolarge.lm import products
 from smalltolarge.lm.device import unit_tokens, uses_bfloat16
+from smalltolarge.lm.fast import products
 from smalltolarge.lm.models import Model, scratch_model, shape_of
 from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.tokenized import Tokenized

@@ -62,7 +62,7 @@ def test_a_second_recording_has_the_same_bytes(family: str, precision: str, tmp_
 def test_attention_is_one_kernel_of_variable_lengths(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from smalltolarge.lm import attention
+    from smalltolarge.lm.fast import attention
 
     calls: list[torch.dtype] = []
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from smalltolarge.lm import head, layers, products
-from smalltolarge.lm.head import token_losses
+from smalltolarge.lm.fast import head, layers, products
+from smalltolarge.lm.fast.head import token_losses
 
 
 def case(

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from smalltolarge.lm import layers, products
+from smalltolarge.lm.fast import layers, products
 
 from .lm_samples import SMALL
 

@@ -13,8 +13,9 @@ import torch
 import transformers
 
 from smalltolarge.errors import DataError, OutOfSpace
-from smalltolarge.lm import Prepared, attention, prepare, products, record
-from smalltolarge.lm.units import Unit
+from smalltolarge.lm import Prepared, prepare, record
+from smalltolarge.lm.fast import attention, products
+from smalltolarge.lm.fast.units import Unit
 from smalltolarge.settings import ProxySettings
 
 from . import lm_samples
@@ -146,7 +147,7 @@ def test_an_encoder_made_as_a_decoder_is_recorded(config: str, tmp_path: Path) -
 def test_a_packed_way_that_looks_ahead_is_refused(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from smalltolarge.lm import attention
+    from smalltolarge.lm.fast import attention
 
     def bidirectional(*parts: Any, is_causal: bool, **how: Any) -> torch.Tensor:
         return torch.nn.functional.scaled_dot_product_attention(*parts, **how)
@@ -172,8 +173,8 @@ def test_logits_in_tiles_give_the_same_training(
 ) -> None:
     prepared = prepared_for(folders["llama"], epochs=1, learning_rate=1e-3)
     whole = record(prepared).trajectories.losses
-    monkeypatch.setattr("smalltolarge.lm.head._ROWS", 10)
-    monkeypatch.setattr("smalltolarge.lm.head._COLUMNS", 100)
+    monkeypatch.setattr("smalltolarge.lm.fast.head._ROWS", 10)
+    monkeypatch.setattr("smalltolarge.lm.fast.head._COLUMNS", 100)
     np.testing.assert_allclose(record(prepared).trajectories.losses, whole, 1e-5, 1e-6)
 
 

@@ -350,7 +350,7 @@ def test_facts_say_what_it_took() -> None:
 def test_freed_memory_is_given_back_when_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
     import ctypes
 
-    from smalltolarge.lm import memory
+    from smalltolarge.lm.fast import memory
 
     if not hasattr(ctypes.CDLL(None), "malloc_trim"):
         pytest.skip("no glibc")

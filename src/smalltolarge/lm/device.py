@@ -12,9 +12,9 @@ from typing import Literal, TypeVar
 import torch
 
 from smalltolarge.errors import RecipeError, printable
-from smalltolarge.lm import memory
+from smalltolarge.lm.fast import memory
+from smalltolarge.lm.fast.products import bfloat16_gain
 from smalltolarge.lm.plan import Shape
-from smalltolarge.lm.products import bfloat16_gain
 from smalltolarge.settings import ModelSettings, TrainingSettings, cores
 
 log = logging.getLogger("smalltolarge")

@@ -10,11 +10,11 @@ import torch
 
 from smalltolarge.lm import models
 from smalltolarge.lm.device import Machine
+from smalltolarge.lm.fast.units import Unit
 from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.lm.scoring import score
 from smalltolarge.lm.training import load_weights
-from smalltolarge.lm.units import Unit
 from smalltolarge.progress import LOADING, Progress
 
 if TYPE_CHECKING:

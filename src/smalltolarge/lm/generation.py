@@ -19,10 +19,11 @@ from tokenizers import Tokenizer
 from smalltolarge import store
 from smalltolarge.errors import DataError, OutOfSpace, RecipeError, printable
 from smalltolarge.examples.table import Message
-from smalltolarge.lm import attention, models
+from smalltolarge.lm import models
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.ending import stop_tokens
-from smalltolarge.lm.memory import giving_back
+from smalltolarge.lm.fast import attention
+from smalltolarge.lm.fast.memory import giving_back
 from smalltolarge.lm.models import Model
 from smalltolarge.lm.rendering import alpaca
 from smalltolarge.lm.tokenizer import ModelTokenizer, check_ids, given_tokenizer, which_template

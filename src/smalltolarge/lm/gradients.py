@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from smalltolarge.lm.device import Machine
+from smalltolarge.lm.fast.units import Unit
 from smalltolarge.lm.features import trained_losses
 from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.plan import keyed_number
-from smalltolarge.lm.units import Unit
 from smalltolarge.progress import Progress, Step
 
 if TYPE_CHECKING:

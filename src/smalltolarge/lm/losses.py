@@ -15,9 +15,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from smalltolarge.errors import DataError, OutOfSpace, printable
-from smalltolarge.lm import attention, layers
-from smalltolarge.lm.head import TokenLosses, token_losses
-from smalltolarge.lm.units import Unit
+from smalltolarge.lm.fast import attention, layers
+from smalltolarge.lm.fast.head import TokenLosses, token_losses
+from smalltolarge.lm.fast.units import Unit
 
 if TYPE_CHECKING:
     from smalltolarge.lm.tokens import Prepared

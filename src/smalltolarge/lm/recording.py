@@ -19,13 +19,13 @@ import torch
 from smalltolarge.errors import DataError, Interrupted
 from smalltolarge.lm import models
 from smalltolarge.lm.device import Machine
+from smalltolarge.lm.fast.memory import Freed
+from smalltolarge.lm.fast.units import Unit
 from smalltolarge.lm.losses import Losses, naming_memory
-from smalltolarge.lm.memory import Freed
 from smalltolarge.lm.scoring import Collected, score
 from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import ByUnit, Training
-from smalltolarge.lm.units import Unit
 from smalltolarge.progress import LOADING, Progress
 from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories

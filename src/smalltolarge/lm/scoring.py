@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from smalltolarge.lm.fast.units import Unit
 from smalltolarge.lm.losses import Losses, mean_per_example, naming_memory
-from smalltolarge.lm.units import Unit
 
 if TYPE_CHECKING:
     from smalltolarge.lm.tokens import Prepared

@@ -26,8 +26,9 @@ import numpy as np
 import torch
 
 from smalltolarge.errors import IntegrityError, Interrupted, OutOfSpace, RecipeError, printable
-from smalltolarge.lm import attention, models
+from smalltolarge.lm import models
 from smalltolarge.lm.device import Machine
+from smalltolarge.lm.fast import attention
 from smalltolarge.lm.losses import is_memory
 from smalltolarge.lm.plan import keyed_number
 from smalltolarge.lm.recording import find_losses, fingerprint_of_training

@@ -16,10 +16,11 @@ from tokenizers import Tokenizer
 
 from smalltolarge import store
 from smalltolarge.errors import Interrupted
-from smalltolarge.lm import attention, ending, models
+from smalltolarge.lm import ending, models
 from smalltolarge.lm.device import Machine
+from smalltolarge.lm.fast import attention
+from smalltolarge.lm.fast.memory import giving_back
 from smalltolarge.lm.generation import Answerer
-from smalltolarge.lm.memory import giving_back
 from smalltolarge.lm.models import locate
 from smalltolarge.lm.recording import find_losses, fingerprint_of_training
 from smalltolarge.lm.scoring import score

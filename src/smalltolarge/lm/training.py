@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from smalltolarge.errors import DataError, IntegrityError
+from smalltolarge.lm.fast.units import Unit
 from smalltolarge.lm.losses import Losses, naming_memory
 from smalltolarge.lm.plan import keyed_number
-from smalltolarge.lm.units import Unit
 from smalltolarge.progress import Step
 
 if TYPE_CHECKING:

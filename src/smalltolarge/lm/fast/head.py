@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from smalltolarge.lm.products import product
+from smalltolarge.lm.fast.products import product
 
 log = logging.getLogger("smalltolarge")
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from smalltolarge.lm.products import product
+from smalltolarge.lm.fast.products import product
 
 _ROTARY = "apply_rotary_pos_emb"
 """What transformers calls the function that turns queries and keys by their places."""

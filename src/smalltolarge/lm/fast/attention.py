@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from smalltolarge.lm.units import Group, Unit
+from smalltolarge.lm.fast.units import Group, Unit
 
 NAME = "packed_examples"
 _unit: ContextVar[Unit] = ContextVar("unit")
