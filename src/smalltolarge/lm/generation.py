@@ -159,27 +159,7 @@ class Answerer:
         bar: Step | None = None,
         folder: Path | None = None,
     ) -> list[Completion]:
-        """Answer conversations that end before an answer; see ``prompts`` and ``continuations``."""
-        return self.continuations(
-            self.prompts(conversations),
-            max_new_tokens=max_new_tokens,
-            batch_size=batch_size,
-            check=check,
-            bar=bar,
-            folder=folder,
-        )
-
-    def continuations(
-        self,
-        prompts: Sequence[np.ndarray],
-        *,
-        max_new_tokens: int,
-        batch_size: int | Literal["auto"],
-        check: Callable[[], None] = lambda: None,
-        bar: Step | None = None,
-        folder: Path | None = None,
-    ) -> list[Completion]:
-        """Go on with prompts, int32 (l,) each, by the likeliest token at each place.
+        """Answer conversations that end before an answer, by the likeliest token at each place.
 
         Prompts of like length share a batch, padded on the left; "auto" makes batches smaller when
         memory runs out. A prompt that leaves no room for ``max_new_tokens`` is not answered: its
@@ -189,9 +169,12 @@ class Answerer:
 
         Raises
         ------
+        DataError
+            The chat template does not take a conversation.
         OutOfSpace
             The memory does not suffice for a batch.
         """
+        prompts = self.prompts(conversations)
         check, bar = giving_back(check), bar or Step()
         device = find_device(self.settings.device)
         bfloat16 = uses_bfloat16(self.settings.precision, device)
