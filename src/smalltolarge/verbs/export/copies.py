@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -171,11 +170,6 @@ class Work:
         ]
         text = "".join(f"# {line}\n" for line in head)
         return {file: text.encode() + yaml.safe_dump(dict(settings), sort_keys=False).encode()}
-
-
-def lines(rows: list[Any]) -> bytes:
-    """Write rows as JSON Lines."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
 def _neighbours(one: Written) -> Iterator[tuple[int, bool, bool]]:
