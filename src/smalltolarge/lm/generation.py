@@ -20,14 +20,14 @@ from smalltolarge import store
 from smalltolarge.errors import DataError, OutOfSpace, RecipeError, printable
 from smalltolarge.examples.table import Message
 from smalltolarge.lm import attention, models
-from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
+from smalltolarge.lm.device import Machine, find_device
 from smalltolarge.lm.ending import stop_tokens
 from smalltolarge.lm.memory import giving_back
 from smalltolarge.lm.models import Model
 from smalltolarge.lm.rendering import alpaca
 from smalltolarge.lm.tokenizer import ModelTokenizer, check_ids, given_tokenizer, which_template
 from smalltolarge.progress import Step
-from smalltolarge.settings import ModelSettings, cores
+from smalltolarge.settings import ModelSettings
 
 log = logging.getLogger("smalltolarge")
 
@@ -176,8 +176,8 @@ class Answerer:
         """
         prompts = self.prompts(conversations)
         check, bar = giving_back(check), bar or Step()
-        device = find_device(self.settings.device)
-        bfloat16 = uses_bfloat16(self.settings.precision, device)
+        machine = Machine.of(self.settings)
+        device = machine.device
         answers = [Completion("", True)] * len(prompts)
         rows = self._with_room(prompts, max_new_tokens)
         bar.advance(len(prompts) - len(rows))
@@ -186,10 +186,10 @@ class Answerer:
             size = _USUAL_BATCH.get(device.type, _SMALL_BATCH)
         done = 0
         with (
-            fixed(self.settings.threads or cores(), device),
+            machine.fixed(),
             _answering(self.model),
             torch.inference_mode(),
-            torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16),
+            torch.autocast(device.type, dtype=torch.bfloat16, enabled=machine.bfloat16),
         ):
             while done < len(rows):
                 kept = None if folder is None else folder / f"{done:08d}.json"

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smalltolarge.errors import printable
+from smalltolarge.examples.sniff import stem_of
 from smalltolarge.runs.outcomes import Arm
 from smalltolarge.runs.recipe import FULL, OF_A_PROXY, DataRecipe, Recipe, SelectRecipe
 from smalltolarge.runs.results import Run, reasons
@@ -280,8 +281,8 @@ def _settings(values: Mapping[str, Any], kind: type[Any]) -> str:
 
 def _beside(out: Path, word: str) -> str:
     """Another file name beside ``out``, as typed."""
-    suffix = "".join(out.suffixes[-2:]) if out.suffix in {".gz", ".zst"} else out.suffix
-    return shlex.quote(str(out.with_name(f"{out.name.removesuffix(suffix)}-{word}{suffix}")))
+    stem = stem_of(out)
+    return shlex.quote(str(out.with_name(f"{stem}-{word}{out.name.removeprefix(stem)}")))
 
 
 def _next(why: str, command: str) -> Text:

@@ -12,6 +12,7 @@ import yaml
 
 from smalltolarge.errors import DataError
 from smalltolarge.examples import Examples, jinja
+from smalltolarge.examples.sniff import stem_of
 from smalltolarge.settings import TargetSettings
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ class Work:
     @property
     def stem(self) -> str:
         """The subset's name without its suffixes."""
-        packed = self.subset.suffix in (".gz", ".zst")
-        return (self.subset.with_suffix("") if packed else self.subset).stem
+        return stem_of(self.subset)
 
     def beside(self, ending: str) -> Path:
         """Name a file beside the subset."""
