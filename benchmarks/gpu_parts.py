@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -322,22 +322,27 @@ def generate(run: Run) -> None:
     try:
         answerer = Answerer.load(run.model, settings)
         rows = wordproblems.training_rows(max(sizes), seed=0)
-        prompts = answerer.prompts([[Message("user", row["instruction"])] for row in rows])
+        asked: Sequence[Any] = [[Message("user", row["instruction"])] for row in rows]
     except (S2LError, OSError, ImportError) as error:
-        answerer, prompts = _random_answerer(run, settings, max(sizes))
+        answerer, asked = _random_answerer(run, settings, max(sizes))
         kind = f"random weights, {answerer.described.name}"
         reason = " ".join(str(error).split())[:300]
         run.add("model", note=f"{run.model} cannot be had, so {kind}: {reason}")
     new = run.sized(256, 8)
-    answerer.continuations(prompts[:8], max_new_tokens=8, batch_size=8)
+    answerer.answers(asked[:8], max_new_tokens=8, batch_size=8)
     for size in sizes:
         with run.trying(f"batches of {size}"):
-            work = partial(
-                answerer.continuations, prompts[:size], max_new_tokens=new, batch_size=size
-            )
+            work = partial(answerer.answers, asked[:size], max_new_tokens=new, batch_size=size)
             took = run.seconds(work)
             run.add(f"batches of {size}", size / took, unit="answers/s",
                     note=f"{kind}; up to {new} tokens; {_memory(run)}")  # fmt: skip
+
+
+class _OfTokens(Answerer):
+    """Is asked by tokens, for its tokenizer knows no words."""
+
+    def prompts(self, conversations: Sequence[Any]) -> list[np.ndarray]:
+        return list(conversations)
 
 
 def _random_answerer(
@@ -349,7 +354,7 @@ def _random_answerer(
 
     prepared = run.rows(n, SHAPES[run.tiny][-1])
     words = Tokenizer(WordLevel({"<unk>": 0}, unk_token="<unk>")).to_str()
-    answerer = Answerer(
+    answerer = _OfTokens(
         models.load(prepared.model, 0).to(run.device),
         prepared.model,
         replace(prepared.tokenizer, text=words),

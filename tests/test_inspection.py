@@ -26,7 +26,7 @@ from smalltolarge.runs.results import Run
 from smalltolarge.selection import S2L, Pool
 from smalltolarge.selection.diagnostics import adjusted_rand, cosines
 from smalltolarge.settings import ProxySettings
-from smalltolarge.verbs.inspect import inspect, read_inspection
+from smalltolarge.verbs.inspect import inspect
 from smalltolarge.verbs.record import run_record
 from smalltolarge.verbs.select import run_select
 from smalltolarge.verbs.verify import verify
@@ -145,7 +145,8 @@ def test_the_clusters_looked_at_are_those_of_the_run(here: Path) -> None:
     assert other is not None
     assert found.clusters.over_seeds == adjusted_rand(table["cluster"].to_numpy(), other)
     assert found.gradients is None
-    assert read_inspection(run)["clusters"]["seeds"] == [0, 1]
+    kept = json.loads((run.path / "inspection.json").read_bytes())
+    assert kept["clusters"]["seeds"] == [0, 1]
 
 
 def test_without_gradients_neither_data_nor_proxy_is_needed(here: Path) -> None:

@@ -61,10 +61,10 @@ def test_a_question_without_room_for_an_answer_is_unanswered_and_the_others_are_
     answerer.check_room(prompts, 8, "mine")
     assert "1 of 2 prompts do not fit: they count as unanswered and truncated" in caplog.text
     told = (
-        r"--max-new-tokens is 600, but .*model[0-9]+ has room for 256 tokens, a prompt and its "
-        r"answer together. That leaves 0 for the prompt, and those of mine have "
-        rf"{len(prompts[0])} to {len(prompts[0])}. "
-        rf"Give {256 - len(prompts[0])} or less, and all of them fit"
+        r"--max-new-tokens is 600, but .*model[0-9]+ has room for 256 tokens, a prompt and "
+        rf"its answer together. That leaves 0 for the prompt, and those of mine have "
+        rf"{len(prompts[0])} to {len(prompts[0])}. Give {256 - len(prompts[0])} or less, and all "
+        rf"of them fit"
     )
     with pytest.raises(RecipeError, match=told):
         answerer.check_room(prompts[:1], 600, "mine")

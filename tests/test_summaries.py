@@ -18,14 +18,8 @@ from hypothesis import strategies as st
 
 from smalltolarge import examples
 from smalltolarge.errors import DataError, RecipeError
-from smalltolarge.evaluation.summaries import (
-    SECTIONS,
-    bleu,
-    load_pairs,
-    plain,
-    rouge,
-    score_summaries,
-)
+from smalltolarge.evaluation import TASKS, Question
+from smalltolarge.evaluation.summaries import SECTIONS, bleu, load_pairs, plain, rouge
 from tests.conftest import real
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=60)
@@ -115,29 +109,28 @@ def test_a_leading_header_and_line_ends_are_no_part_of_a_summary() -> None:
     )
     with_header = ["IMPRESSION : no acute bony disease", "edema of both the lungs"]
     without = ["no acute bony\ndisease", "impression: edema of both the lungs"]
-    found = score_summaries(with_header, without)
-    assert found.rouge_l == found.rouge_1 == found.rouge_2 == [1.0, 1.0]
-    assert found.bleu == 100.0
+    for pair in zip(with_header, without, strict=True):
+        assert set(rouge(*pair).values()) == {1.0}
+    assert bleu(with_header, without)[0] == 100.0
 
 
-def test_scores_are_in_the_order_of_the_summaries() -> None:
-    summaries = ["no acute disease", "edema", ""]
-    references = ["disease acute no", "edema", "normal"]
-    found = score_summaries(summaries, references)
-    assert found.rouge_l == pytest.approx([1 / 3, 1, 0])
-    assert found.rouge_1 == pytest.approx([1, 1, 0])
-    assert found.rouge_2 == [0, 0, 0]  # a single word has no neighbours
-    assert (found.bleu, found.bleu_signature) == bleu(summaries, references)
+def test_measures_are_means_over_the_summaries() -> None:
+    found, wanted = ["no acute disease", "edema", None], ["disease acute no", "edema", "normal"]
+    each = [rouge(text or "", reference) for text, reference in zip(found, wanted, strict=True)]
+    assert [one["rougeL"] for one in each] == pytest.approx([1 / 3, 1, 0])
+    measures = TASKS["mts_dialog"].measures(found, [Question("", one) for one in wanted])
+    assert measures["rouge1"] == pytest.approx(2 / 3)
+    assert measures["rouge2"] == 0  # a single word has no neighbours
+    told = bleu([text or "" for text in found], wanted)
+    assert (measures["bleu"], measures["bleu_signature"]) == told
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(any_text, any_text), min_size=1, max_size=4))
 def test_scores_of_any_text_are_in_range(pairs: list[tuple[str, str]]) -> None:
     summaries, references = ([pair[side] for pair in pairs] for side in (0, 1))
-    found = score_summaries(summaries, references)
-    for scores in (found.rouge_l, found.rouge_1, found.rouge_2):
-        assert len(scores) == len(pairs) and all(0 <= score <= 1 for score in scores)
-    assert 0 <= found.bleu <= 100
+    assert all(0 <= score <= 1 for pair in pairs for score in rouge(*pair).values())
+    assert 0 <= bleu(summaries, references)[0] <= 100
 
 
 @settings(deadline=None)
@@ -157,15 +150,14 @@ def test_an_empty_summary_scores_nothing(reference: str) -> None:
 
 
 def test_lone_surrogates_are_scored() -> None:
-    found = score_summaries(["\ud800 no acute bone disease"], ["\udfff no acute bone disease"])
-    assert found.rouge_l == [1.0] and 0 < found.bleu < 100
+    summary, reference = "\ud800 no acute bone disease", "\udfff no acute bone disease"
+    assert rouge(summary, reference)["rougeL"] == 1.0
+    assert 0 < bleu([summary], [reference])[0] < 100
 
 
 def test_summaries_without_their_references_are_refused() -> None:
     with pytest.raises(DataError, match="2 summaries and 1 references"):
-        score_summaries(["a", "b"], ["a"])
-    with pytest.raises(DataError, match="no summaries"):
-        score_summaries([], [])
+        bleu(["a", "b"], ["a"])
     with pytest.raises(DataError, match="no summaries"):
         bleu([], [])
 

@@ -96,7 +96,7 @@ def test_a_budget_that_cannot_be_met_is_refused_before_training(
     def trained(*_: object, **__: object) -> None:
         raise AssertionError("the proxy was trained")
 
-    monkeypatch.setattr("smalltolarge.runs.stages.record", trained)
+    monkeypatch.setattr("smalltolarge.lm.record", trained)
     with pytest.raises(BudgetError):
         smalltolarge.select(data, budget=budget, **SMALL)
 

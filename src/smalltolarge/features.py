@@ -16,6 +16,8 @@ from smalltolarge.errors import DataError, MissingArtifact, printable
 
 EMBEDDING = "embedding"
 LOSS_ALONE = "loss_alone"
+COLUMNS = {"embeddings": EMBEDDING, "losses_alone": LOSS_ALONE}
+"""By the kind of evidence, the column of its file."""
 
 
 def write_features(path: Path, name: str, ids: np.ndarray, values: np.ndarray) -> None:

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -111,6 +111,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     finally:
         if aside is not None:
             remove_folder(aside)
+
+
+def json_lines(rows: Iterable[Any]) -> bytes:
+    """Write rows as JSON Lines; half of a surrogate pair stays what it is."""
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(lines).encode("utf-8", "surrogatepass")
 
 
 @contextmanager

@@ -27,28 +27,23 @@ from smalltolarge.cli.verify import verify
 from smalltolarge.errors import OutOfSpace, RecipeError, S2LError, printable
 
 
-class _Command(TyperCommand):
-    """A command whose flags are shown without a value, for they take none."""
+class _PlainFlags:
+    """Flags are shown without a value, for they take none."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        params: list[Any] = super().get_params(ctx)
-        _hide_values_of_flags(params)
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
         return params
 
 
-class _Group(TyperGroup):
-    """The same for the options before a command."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        params: list[Any] = super().get_params(ctx)
-        _hide_values_of_flags(params)
-        return params
+class _Command(_PlainFlags, TyperCommand):
+    """A command of ours."""
 
 
-def _hide_values_of_flags(params: list[Any]) -> None:
-    for param in params:
-        if getattr(param, "is_flag", False):
-            param.metavar = ""
+class _Group(_PlainFlags, TyperGroup):
+    """All commands, and the options before one."""
 
 
 app = typer.Typer(

@@ -8,10 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from smalltolarge.cli.given import with_mappings
-from smalltolarge.cli.options import (
-    Overwrite,
-    with_settings,
-)
+from smalltolarge.cli.options import Overwrite, with_settings
 from smalltolarge.cli.session import watching
 from smalltolarge.settings import OURS_ALONE, ReadingSettings, TargetSettings
 

@@ -7,16 +7,13 @@ from typing import Annotated
 
 import typer
 
-from smalltolarge.cli.options import (
-    NoProgress,
-)
+from smalltolarge.cli.options import NoProgress
 from smalltolarge.cli.session import watching
 
 
 def inspect(
     run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="Folder of a run that trained a proxy."),
+        Path, typer.Argument(metavar="RUN", help="Folder of a run that trained a proxy.")
     ],
     target: Annotated[
         Path | None,

@@ -8,12 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from smalltolarge.cli.given import read_recipe
-from smalltolarge.cli.options import (
-    Data,
-    NoProgress,
-    Overwrite,
-    with_settings,
-)
+from smalltolarge.cli.options import Data, NoProgress, Overwrite, with_settings
 from smalltolarge.cli.session import watching
 from smalltolarge.settings import ReadingSettings
 

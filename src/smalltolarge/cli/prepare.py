@@ -7,10 +7,7 @@ from typing import Annotated
 
 import typer
 
-from smalltolarge.cli.options import (
-    NoProgress,
-    Overwrite,
-)
+from smalltolarge.cli.options import NoProgress, Overwrite
 from smalltolarge.cli.session import watching
 from smalltolarge.errors import RecipeError, printable
 

@@ -7,11 +7,7 @@ from typing import Annotated
 
 import typer
 
-from smalltolarge.cli.options import (
-    Assignments,
-    NoProgress,
-    Unconfined,
-)
+from smalltolarge.cli.options import Assignments, NoProgress, Unconfined
 from smalltolarge.cli.session import watching
 
 

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from smalltolarge.cli.options import (
-    Overwrite,
-)
+from smalltolarge.cli.options import Overwrite
 from smalltolarge.cli.session import watching
 
 

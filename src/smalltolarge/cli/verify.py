@@ -10,9 +10,7 @@ import typer
 from smalltolarge.cli.session import watching
 
 
-def verify(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
-) -> None:
+def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]) -> None:
     """Check a finished run: every digest, and the selection made again from its trajectories."""
     from smalltolarge.verbs.verify import verify as check_run
 

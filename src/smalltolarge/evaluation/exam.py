@@ -15,6 +15,7 @@ from smalltolarge.errors import DataError, MissingArtifact
 from smalltolarge.evaluation.completions import program_of
 from smalltolarge.evaluation.task import Answer, Form, Question, Score, Task
 from smalltolarge.evaluation.tasks import find_tasks
+from smalltolarge.examples.overlap import Questions
 from smalltolarge.examples.table import Message
 from smalltolarge.jail import Jails, Ran, find_backend
 from smalltolarge.progress import Progress
@@ -89,6 +90,13 @@ class Exam:
                 content = json.dumps([asdict(one) for one in told]).encode()
                 add(task.name, "questions", len(content), hashlib.sha256(content).hexdigest())
         return found
+
+    def texts(self) -> dict[str, list[Questions]]:
+        """Give the questions of each task as they are looked for in training rows."""
+        return {
+            name: [[(name, [question.text]) for question in questions]]
+            for name, questions in self.questions.items()
+        }
 
     def check_room(self, model: Answerer) -> None:
         """See to it, before anything is asked, that prompts and answers fit a model together.

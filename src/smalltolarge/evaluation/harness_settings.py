@@ -85,8 +85,10 @@ def read_settings(task: str, metadata: Mapping[str, Any]) -> HarnessSettings:
 def _model_arguments() -> set[str]:
     """Give the names in lm-eval's ``--model_args``.
 
-    lm-eval mixes them into the metadata and does not tell which is which, but its own call is on
-    the stack. Where it is not, tasks are loaded by hand, and all metadata is meant for them.
+    lm-eval mixes them into the metadata before a task is made and gives neither them nor the model
+    to one later, and a model may take any name, so that they cannot be told from misspelt keys. But
+    its own call is on the stack. Where it is not, tasks are loaded by hand, and all metadata is
+    meant for them.
     """
     from lm_eval.utils import simple_parse_args_string
 

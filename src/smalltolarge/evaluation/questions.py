@@ -114,7 +114,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     for line, _, _, row in rows:
         where = place(str(path), kind, line, -1)
         if isinstance(row, Flaw):
-            raise DataError(f"{where}: {row.reason}; found {row.found}; needed: {row.wanted}")
+            raise DataError(row.told(where))
         yield where, row
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,22 +61,6 @@ _LAYOUTS: Mapping[frozenset[str], Layout] = {
 """Which columns make which pairs."""
 
 
-@dataclass(frozen=True)
-class SummaryScores:
-    """What n summaries are worth against their references."""
-
-    rouge_l: list[float]
-    """F-measure of the longest common subsequence, of each summary, 0 to 1."""
-    rouge_1: list[float]
-    """F-measure of the words, of each summary, 0 to 1."""
-    rouge_2: list[float]
-    """F-measure of the pairs of neighbouring words, of each summary, 0 to 1."""
-    bleu: float
-    """Corpus BLEU, 0 to 100; not the mean of a score for each."""
-    bleu_signature: str
-    """How sacrebleu computed it."""
-
-
 def plain(text: str) -> str:
     """Give a text as it is scored: without a leading "IMPRESSION:", with single blanks.
 
@@ -85,28 +68,6 @@ def plain(text: str) -> str:
     texts that are scored by other means (BERTScore) should too.
     """
     return " ".join(_HEADER.sub("", text, count=1).split() if _HEADER.match(text) else text.split())
-
-
-def score_summaries(summaries: Sequence[str], references: Sequence[str]) -> SummaryScores:
-    """Score n summaries against their n references by ROUGE and BLEU.
-
-    Raises
-    ------
-    DataError
-        There are none, or not as many summaries as references.
-    RecipeError
-        rouge-score or sacrebleu is not installed.
-    """
-    pairs = _paired(summaries, references)
-    found = [rouge(summary, reference) for summary, reference in pairs]
-    score, signature = bleu(summaries, references)
-    return SummaryScores(
-        rouge_l=[each["rougeL"] for each in found],
-        rouge_1=[each["rouge1"] for each in found],
-        rouge_2=[each["rouge2"] for each in found],
-        bleu=score,
-        bleu_signature=signature,
-    )
 
 
 def rouge(summary: str, reference: str) -> dict[str, float]:
@@ -138,19 +99,6 @@ def bleu(summaries: Sequence[str], references: Sequence[str]) -> tuple[float, st
     RecipeError
         sacrebleu is not installed.
     """
-    pairs = _paired(summaries, references)
-    try:
-        from sacrebleu.metrics import BLEU
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from error
-    # force: radiology data comes with blanks before full stops, of which sacrebleu would warn
-    metric = BLEU(force=True)
-    texts = [[plain(text) for text in side] for side in zip(*pairs, strict=True)]
-    score = float(metric.corpus_score(texts[0], [texts[1]]).score)
-    return min(score, 100.0), str(metric.get_signature())  # 100.00000000000004 where all is right
-
-
-def _paired(summaries: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
     if len(summaries) != len(references):
         raise DataError(
             f"{len(summaries):,} summaries and {len(references):,} references: every summary needs "
@@ -158,7 +106,15 @@ def _paired(summaries: Sequence[str], references: Sequence[str]) -> list[tuple[s
         )
     if not summaries:
         raise DataError("there are no summaries to score")
-    return list(zip(summaries, references, strict=True))
+    try:
+        from sacrebleu.metrics import BLEU
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from error
+    # force: radiology data comes with blanks before full stops, of which sacrebleu would warn
+    metric = BLEU(force=True)
+    found, wanted = ([plain(text) for text in side] for side in (summaries, references))
+    score = float(metric.corpus_score(found, [wanted]).score)
+    return min(score, 100.0), str(metric.get_signature())  # 100.00000000000004 where all is right
 
 
 @cache
@@ -205,12 +161,7 @@ def load_pairs(path: Path) -> list[tuple[str, str]]:
                 columns = _recognised(row, name)
             pairs.append(_pair(row, columns))
         except Refused as refused:
-            flaw = refused.flaw
-            field = f", {printable(flaw.field)}" if flaw.field else ""
-            raise DataError(
-                f"{place(name, kind, line, start)}{field}: {flaw.reason}; found {flaw.found}; "
-                f"needed: {flaw.wanted}"
-            ) from refused
+            raise DataError(refused.flaw.told(place(name, kind, line, start))) from refused
     if not pairs:
         raise DataError(f"{printable(name, 200)} holds no rows. Pairs to summarise are needed.")
     return pairs

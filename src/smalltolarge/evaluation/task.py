@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -180,12 +179,6 @@ class Score:
         """Read what ``to_plain`` gave."""
         error = math.nan if plain["error"] is None else plain["error"]
         return cls(**{**plain, "error": error})
-
-
-def to_lines(answers: Sequence[Answer]) -> bytes:
-    """Write answers as JSON Lines."""
-    lines = (json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in answers)
-    return "".join(lines).encode("utf-8", "surrogatepass")
 
 
 def count_failures(answers: Sequence[Answer]) -> dict[str, int]:

@@ -22,7 +22,7 @@ from smalltolarge.evaluation.questions import (
     read_hub,
     train_beside,
 )
-from smalltolarge.evaluation.summaries import load_pairs, rouge, score_summaries
+from smalltolarge.evaluation.summaries import bleu, load_pairs, rouge
 from smalltolarge.evaluation.task import Form, Question, Task
 from smalltolarge.settings import find_class
 from smalltolarge.wordproblems import IN_DOMAIN, OUT_OF_DOMAIN, PROGRAM_REQUEST
@@ -151,13 +151,11 @@ class Summaries(Task):
         self, found: Sequence[str | None], questions: Sequence[Question]
     ) -> Mapping[str, Any]:
         """Give ROUGE-1 and ROUGE-2, 0 to 1, and BLEU, 0 to 100, with its signature."""
-        scores = score_summaries([text or "" for text in found], [q.reference for q in questions])
-        return {
-            "rouge1": sum(scores.rouge_1) / len(found),
-            "rouge2": sum(scores.rouge_2) / len(found),
-            "bleu": scores.bleu,
-            "bleu_signature": scores.bleu_signature,
-        }
+        texts, references = [text or "" for text in found], [one.reference for one in questions]
+        each = [rouge(*pair) for pair in zip(texts, references, strict=True)]
+        means = {name: sum(one[name] for one in each) / len(each) for name in ("rouge1", "rouge2")}
+        score, signature = bleu(texts, references)
+        return {**means, "bleu": score, "bleu_signature": signature}
 
 
 _MATHS = (

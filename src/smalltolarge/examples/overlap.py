@@ -370,7 +370,7 @@ def read_questions(
         for line, _, _, row in one.rows(settings, Shapes(settings), lambda _: check(), None):
             where = place(one.name, one.kind, line, -1)
             if isinstance(row, Flaw):
-                raise DataError(f"{where}: {row.reason}; found {row.found}; needed: {row.wanted}")
+                raise DataError(row.told(where))
             turns = _asked(row)
             if not turns:
                 raise DataError(

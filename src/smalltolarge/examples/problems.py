@@ -52,6 +52,11 @@ class Flaw:
     wanted: str
     """What is allowed there."""
 
+    def told(self, where: str) -> str:
+        """Say what is wrong with the row that stands there."""
+        field = f", {printable(self.field)}" if self.field else ""
+        return f"{where}{field}: {self.reason}; found {self.found}; needed: {self.wanted}"
+
 
 class Refused(Exception):
     """Carries a ``Flaw`` from the depth of a row to the loop over the rows."""
@@ -118,11 +123,7 @@ class BadRows:
         self.counts[flaw.reason] += 1
         first = self._first.setdefault(flaw.reason, [])
         if len(first) < MOST_SHOWN:
-            field = f", {printable(flaw.field)}" if flaw.field else ""
-            first.append(
-                f"  {place(name, kind, row, start)}{field}: {flaw.reason}; found {flaw.found}; "
-                f"needed: {flaw.wanted}"
-            )
+            first.append(f"  {flaw.told(place(name, kind, row, start))}")
         if self.exclude:
             values = (file, row, flaw.field, flaw.reason, flaw.found)
             self._set_aside.append(dict(zip(EXCLUDED_SCHEMA.names, values, strict=True)))

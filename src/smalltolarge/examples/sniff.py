@@ -41,6 +41,11 @@ _HTML = re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml|<!--)", re.IGNOREC
 _ARRAY = re.compile(rb"\s*\[\s*(\{|\]|\Z)")
 
 
+def stem_of(path: Path) -> str:
+    """Give a file's name without its suffix, and without that of packing."""
+    return (path.with_suffix("") if path.suffix in PACKED else path).stem
+
+
 def suffix_of(path: Path) -> tuple[str, str]:
     """Split a name's end: (".jsonl", ".gz"); empty where unknown."""
     packed = path.suffix.lower() if path.suffix.lower() in PACKED else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import selectors
 import threading
 from collections import deque
@@ -13,8 +12,9 @@ from typing import Self
 
 from smalltolarge.errors import RecipeError
 from smalltolarge.jail import backends
-from smalltolarge.jail.backends import BACKENDS
+from smalltolarge.jail.backends import BACKENDS, Backend
 from smalltolarge.jail.worker import OUTPUT_KB, Lost, Ran, Worker
+from smalltolarge.settings import cores
 
 _MOST_WORKERS = 8
 _TRIES = 2
@@ -56,9 +56,8 @@ class Jails:
         for name, value in (("workers", workers), ("seconds", seconds), ("megabytes", megabytes)):
             if value is not None and not 0 < value < float("inf"):
                 raise RecipeError(f"{name} is {value}: a number above 0 is needed")
-        self.backend: str = found
-        self._backend = found
-        self._n = workers or min(_cores(), _MOST_WORKERS)
+        self.backend: Backend = found
+        self._n = workers or min(cores(), _MOST_WORKERS)
         self._seconds, self._megabytes = seconds, megabytes
         self._folders = backends.library_folders()
         self._workers: list[Worker] = []
@@ -165,7 +164,7 @@ class Jails:
         while len(self._workers) < min(self._n, needed):
             self._workers.append(
                 Worker(
-                    self._backend,
+                    self.backend,
                     seconds=self._seconds,
                     megabytes=self._megabytes,
                     folders=self._folders,
@@ -179,12 +178,6 @@ def _readable(workers: Sequence[Worker]) -> list[Worker]:
         for worker in workers:
             selector.register(worker.socket, selectors.EVENT_READ, worker)
         return [key.data for key, _ in selector.select(0.1)]
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _checked(program: str) -> tuple[bytes, str | None]:

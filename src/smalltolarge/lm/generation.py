@@ -20,7 +20,7 @@ from smalltolarge import store
 from smalltolarge.errors import DataError, OutOfSpace, RecipeError, printable
 from smalltolarge.examples.table import Message
 from smalltolarge.lm import models
-from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
+from smalltolarge.lm.device import Machine, find_device
 from smalltolarge.lm.ending import stop_tokens
 from smalltolarge.lm.fast import attention
 from smalltolarge.lm.fast.memory import giving_back
@@ -28,7 +28,7 @@ from smalltolarge.lm.models import Model
 from smalltolarge.lm.rendering import alpaca
 from smalltolarge.lm.tokenizer import ModelTokenizer, check_ids, given_tokenizer, which_template
 from smalltolarge.progress import Step
-from smalltolarge.settings import ModelSettings, cores
+from smalltolarge.settings import ModelSettings
 
 log = logging.getLogger("smalltolarge")
 
@@ -160,27 +160,7 @@ class Answerer:
         bar: Step | None = None,
         folder: Path | None = None,
     ) -> list[Completion]:
-        """Answer conversations that end before an answer; see ``prompts`` and ``continuations``."""
-        return self.continuations(
-            self.prompts(conversations),
-            max_new_tokens=max_new_tokens,
-            batch_size=batch_size,
-            check=check,
-            bar=bar,
-            folder=folder,
-        )
-
-    def continuations(
-        self,
-        prompts: Sequence[np.ndarray],
-        *,
-        max_new_tokens: int,
-        batch_size: int | Literal["auto"],
-        check: Callable[[], None] = lambda: None,
-        bar: Step | None = None,
-        folder: Path | None = None,
-    ) -> list[Completion]:
-        """Go on with prompts, int32 (l,) each, by the likeliest token at each place.
+        """Answer conversations that end before an answer, by the likeliest token at each place.
 
         Prompts of like length share a batch, padded on the left; "auto" makes batches smaller when
         memory runs out. A prompt that leaves no room for ``max_new_tokens`` is not answered: its
@@ -190,12 +170,15 @@ class Answerer:
 
         Raises
         ------
+        DataError
+            The chat template does not take a conversation.
         OutOfSpace
             The memory does not suffice for a batch.
         """
+        prompts = self.prompts(conversations)
         check, bar = giving_back(check), bar or Step()
-        device = find_device(self.settings.device)
-        bfloat16 = uses_bfloat16(self.settings.precision, device)
+        machine = Machine.of(self.settings)
+        device = machine.device
         answers = [Completion("", True)] * len(prompts)
         rows = self._with_room(prompts, max_new_tokens)
         bar.advance(len(prompts) - len(rows))
@@ -204,10 +187,10 @@ class Answerer:
             size = _USUAL_BATCH.get(device.type, _SMALL_BATCH)
         done = 0
         with (
-            fixed(self.settings.threads or cores(), device),
+            machine.fixed(),
             _answering(self.model),
             torch.inference_mode(),
-            torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16),
+            torch.autocast(device.type, dtype=torch.bfloat16, enabled=machine.bfloat16),
         ):
             while done < len(rows):
                 kept = None if folder is None else folder / f"{done:08d}.json"

@@ -66,7 +66,6 @@ def train_with_trl(
     folder: Path | None,
     progress: Progress,
     check: Callable[[], None],
-    label: str,
 ) -> tuple[Any, dict[str, Any], Adapter | None]:
     """Give the trained model, with the adapters merged into it, the facts, and the adapters.
 
@@ -108,7 +107,7 @@ def train_with_trl(
                 run = _Run(prepared, settings, shelf, arguments, model, check)
             run.restore()
             shown = progress if arguments.process_index == 0 else Progress()
-            with shown.step(label, prepared.order.steps, "steps", done=run.done) as bar:
+            with shown.step("training", prepared.order.steps, "steps", done=run.done) as bar:
                 run.run(bar)
             adapter = run.merge()
         model.config.use_cache = use_cache

@@ -97,7 +97,6 @@ def train(
     folder: Path | None = None,
     progress: Progress | None = None,
     check: Callable[[], None] = lambda: None,
-    label: str = "training",
 ) -> Target:
     """Fine-tune the target on what was prepared with ``TargetSettings``.
 
@@ -122,9 +121,9 @@ def train(
     if settings.trainer == "trl":
         from smalltolarge.lm.sft import train_with_trl
 
-        model, spent, adapter = train_with_trl(prepared, settings, folder, progress, check, label)
+        model, spent, adapter = train_with_trl(prepared, settings, folder, progress, check)
     else:
-        model, spent = _train(prepared, settings, folder, progress, check, label)
+        model, spent = _train(prepared, settings, folder, progress, check)
         adapter = None
     ending.add_ends(
         model.generation_config, [*ending.learned_ends(prepared), prepared.tokenizer.eos]
@@ -147,7 +146,6 @@ def _train(
     folder: Path | None,
     progress: Progress,
     check: Callable[[], None],
-    label: str,
 ) -> tuple[Any, dict[str, Any]]:
     """Train all weights by the loop that also trains proxies."""
     machine = Machine.of(settings)
@@ -184,7 +182,7 @@ def _train(
                     save()
                 raise
 
-        with progress.step(label, order.steps, "steps", done=training.step) as bar:
+        with progress.step("training", order.steps, "steps", done=training.step) as bar:
 
             def done(by_unit: ByUnit) -> None:
                 if folder is not None and training.step % settings.save_every == 0:

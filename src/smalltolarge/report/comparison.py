@@ -101,7 +101,7 @@ def show_comparison(run: Run, table: Table, console: Console) -> None:
         for row in rows:
             cells = [
                 row.method,
-                _estimate(row.main, scale, digits),
+                tell(row.main, scale, digits),
                 _with_half(row.to_random, scale, digits),
                 _MARKS.get(row.verdict, ""),
                 "" if row.to_full is None else f"{row.to_full.mean * scale:+.{digits}f}",
@@ -177,10 +177,10 @@ def _score_cells(table: Table, row: Row) -> list[str]:
     percent = table.measure == "accuracy"
     scale, digits = (100.0, 1) if percent else (1.0, 3)
     if percent:
-        cells += [_estimate(one, scale, digits) for one in row.accuracies.values()]
+        cells += [tell(one, scale, digits) for one in row.accuracies.values()]
     else:
-        cells += [_estimate(row.losses[f"{name} (all)"], 1.0, 3) for name in table.held_out]
-    cells.append(_estimate(row.main, scale, digits))
+        cells += [tell(row.losses[f"{name} (all)"], 1.0, 3) for name in table.held_out]
+    cells.append(tell(row.main, scale, digits))
     if percent and table.held_out:
         means = [row.losses[f"{name} (balanced)"].mean for name in table.held_out]
         cells.append(f"{sum(means) / len(means):.3f}")
@@ -215,7 +215,8 @@ def _trainings(count: float | None) -> str:
     return "no proxy" if count == 0 else f"{count:,.2f}"
 
 
-def _estimate(estimate: Estimate, scale: float, digits: int) -> str:
+def tell(estimate: Estimate, scale: float, digits: int) -> str:
+    """Write a mean with its interval, or else with its standard error, where there is one."""
     mean = f"{estimate.mean * scale:.{digits}f}"
     if not math.isnan(estimate.low):
         low, high = estimate.low * scale, estimate.high * scale

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from rich.table import Table as Grid
 from smalltolarge.errors import printable
 from smalltolarge.evaluation import Score
 from smalltolarge.evaluation.tasks import GROUPS, LM_EVAL, TASKS
-from smalltolarge.runs.outcomes import wilson
+from smalltolarge.report.comparison import tell
+from smalltolarge.runs.outcomes import Estimate, wilson
 
 _HEADINGS = (
     "task", "score", "questions", "unanswered", "truncated", "failed programs", "overlap",
@@ -68,12 +68,8 @@ def _kinds(failures: Mapping[str, int]) -> str:
 
 def cells(score: Score) -> list[str]:
     """Write a score as the cells of a row."""
-    told = f"{100 * score.value:.1f}"
-    if score.measure == "accuracy":
-        low, high = wilson(score.value, score.questions)
-        told += f" [{100 * low:.1f}, {100 * high:.1f}]"
-    elif not math.isnan(score.error):
-        told += f" ± {100 * score.error:.1f}"
+    share = wilson(score.value, score.questions) if score.measure == "accuracy" else ()
+    told = tell(Estimate(score.value, score.error, *share), 100, 1)
     if score.measure == "rougeL":
         told += " ROUGE-L"
     overlap = "" if score.overlap is None else f"{score.overlap:,}"

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from smalltolarge.errors import printable
+from smalltolarge.examples.sniff import stem_of
 from smalltolarge.runs.outcomes import Arm
 from smalltolarge.runs.recipe import FULL, OF_A_PROXY, DataRecipe, Recipe, SelectRecipe
 from smalltolarge.runs.results import Run, reasons
@@ -98,9 +99,7 @@ def show_examples(examples: Examples, console: Console) -> None:
 
 def show_training(facts: Mapping[str, Any], console: Console) -> None:
     """Print what a ``train`` run took, and where the model is."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column(justify="right")
+    table = _facts()
     table.add_row("Rows", f"{facts['rows']:,}")
     for reason, count in facts["left_out"].items():
         table.add_row(Text(f"  left out: {printable(reason)}"), f"{count:,}")
@@ -141,18 +140,11 @@ def show_methods(name: str | None, console: Console) -> None:
 
 def show_arms(examples: Examples, arms: Sequence[Arm], console: Console) -> None:
     """Print what a comparison would do."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column(justify="right")
+    table = _facts()
     table.add_row("Rows that can be used", f"{len(examples):,}")
-    for word, name in {
-        "Methods": "method",
-        "Budgets": "budget",
-        "Seeds": "seed",
-        "Equal": "equal",
-    }.items():
-        values = dict.fromkeys(str(getattr(arm, name)) for arm in arms)
-        table.add_row(word, ", ".join(values))
+    words = {"Methods": "method", "Budgets": "budget", "Seeds": "seed", "Equal": "equal"}
+    for word, name in words.items():
+        table.add_row(word, ", ".join(dict.fromkeys(str(getattr(arm, name)) for arm in arms)))
     table.add_row("Arms, a target each", f"{len(arms):,}")
     console.print(table)
     console.print("No target was trained (--dry-run).")
@@ -160,9 +152,7 @@ def show_arms(examples: Examples, arms: Sequence[Arm], console: Console) -> None
 
 def show_plan(examples: Examples, plan: Any | None, console: Console) -> None:
     """Print what a run would do."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column(justify="right")
+    table = _facts()
     table.add_row("Rows read", f"{examples.n_read:,}")
     table.add_row("Rows that can be used", f"{len(examples) if plan is None else plan.rows:,}")
     if plan is None:
@@ -179,11 +169,16 @@ def show_plan(examples: Examples, plan: Any | None, console: Console) -> None:
     console.print("Nothing was trained or written (--dry-run).")
 
 
-def _rows(load: Mapping[str, Any], selected: Mapping[str, Any]) -> Table:
+def _facts(*more: Literal["left", "right"]) -> Table:
+    """A table of words and numbers, and of columns that have this place each."""
     table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column()
+    for place in ("left", "right", *more):
+        table.add_column(justify=place)
+    return table
+
+
+def _rows(load: Mapping[str, Any], selected: Mapping[str, Any]) -> Table:
+    table = _facts("left")
     excluded = selected["excluded"]
     table.add_row("Rows read", f"{load['read']:,}")
     for reason, count in excluded.items():
@@ -232,10 +227,7 @@ def _sources(selected: Mapping[str, Any]) -> RenderableType:
 
 
 def _spent(run: Run) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(justify="right")
+    table = _facts("right")
     words = {"load": "reading", "record": "recording", "select": "selecting", "write": "writing"}
     for stage, word in words.items():
         if stage not in run.stages:
@@ -289,8 +281,8 @@ def _settings(values: Mapping[str, Any], kind: type[Any]) -> str:
 
 def _beside(out: Path, word: str) -> str:
     """Another file name beside ``out``, as typed."""
-    suffix = "".join(out.suffixes[-2:]) if out.suffix in {".gz", ".zst"} else out.suffix
-    return shlex.quote(str(out.with_name(f"{out.name.removesuffix(suffix)}-{word}{suffix}")))
+    stem = stem_of(out)
+    return shlex.quote(str(out.with_name(f"{stem}-{word}{out.name.removeprefix(stem)}")))
 
 
 def _next(why: str, command: str) -> Text:

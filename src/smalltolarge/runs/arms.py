@@ -13,7 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ from smalltolarge import examples as reading
 from smalltolarge import store
 from smalltolarge.errors import MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation import Answer, Exam, Score
-from smalltolarge.evaluation.task import to_lines
 from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import Questions, questions_of
 from smalltolarge.progress import NotedProgress, Watch
@@ -148,7 +147,7 @@ class Arms:
         store.write_json(path / files[0], result.to_plain())
         if answers:
             files.append(f"answers-{arm.name}.jsonl")
-            store.write_bytes(path / files[1], to_lines(answers))
+            store.write_bytes(path / files[1], store.json_lines(map(asdict, answers)))
         if self.recipe.keep_targets and not (path / "targets" / arm.name).exists():
             target.save(path / "targets" / arm.name)
         self.run.commit(f"arm {arm.name}", files, facts)
@@ -234,10 +233,7 @@ class Scorer:
 
     def asked(self) -> dict[str, list[Questions]]:
         """Give the questions of every task, and the prompts of held-out data, by name."""
-        found: dict[str, list[Questions]] = {
-            name: [[(name, [question.text]) for question in questions]]
-            for name, questions in self.exam.questions.items()
-        }
+        found = self.exam.texts()
         for name, examples in self.held_out.items():
             if name not in self.solved:
                 label = f"{name} (held out)" if name in found else name

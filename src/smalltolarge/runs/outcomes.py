@@ -218,7 +218,7 @@ def tabulate(
                 **{name: _mean(group, name) for name in _MEANS},
                 accuracies={task: _accuracy(group, task) for task in tasks},
                 losses={
-                    f"{name} {kind}": _over_seeds([r.losses[name][kind] for r in group])
+                    f"{name} {kind}": _estimate([r.losses[name][kind] for r in group])
                     for name in held_out
                     for kind in ("(all)", "(balanced)")
                 },
@@ -244,12 +244,10 @@ def _mean(group: Sequence[ArmResult], name: str) -> float:
 
 def _accuracy(group: Sequence[ArmResult], task: str) -> Estimate:
     questions = np.mean([result.scores[task] for result in group], axis=0)
-    n = len(questions)
-    error = float(np.std(questions, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    mean = float(questions.mean())
+    found = _estimate(questions)
     if not _is_share(group, task):
-        return Estimate(mean, error)
-    return Estimate(mean, error, *wilson(mean, n))
+        return found
+    return Estimate(found.mean, found.error, *wilson(found.mean, len(questions)))
 
 
 def _is_share(group: Sequence[ArmResult], task: str) -> bool:
@@ -257,7 +255,7 @@ def _is_share(group: Sequence[ArmResult], task: str) -> bool:
     return all(score in (0, 1) for result in group for score in result.scores[task])
 
 
-def _over_seeds(values: Sequence[float]) -> Estimate:
+def _estimate(values: Sequence[float] | np.ndarray) -> Estimate:
     n = len(values)
     error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
     return Estimate(float(np.mean(values)), error)
@@ -267,7 +265,7 @@ def _main(
     group: Sequence[ArmResult], tasks: Sequence[str], measure: Literal["accuracy", "loss"]
 ) -> Estimate:
     if measure == "loss":
-        return _over_seeds([_measured(result, measure) for result in group])
+        return _estimate([_measured(result, measure) for result in group])
     found = [_accuracy(group, task) for task in tasks]
     error = math.sqrt(sum(one.error**2 for one in found)) / len(found)
     mean = float(np.mean([one.mean for one in found]))
@@ -285,9 +283,7 @@ def _measured(result: ArmResult, measure: Literal["accuracy", "loss"]) -> float:
 
 
 def _difference(
-    group: Sequence[ArmResult],
-    others: Sequence[ArmResult],
-    measure: Literal["accuracy", "loss"],
+    group: Sequence[ArmResult], others: Sequence[ArmResult], measure: Literal["accuracy", "loss"]
 ) -> Difference | None:
     """Compare by pairs of one seed; None where there are none."""
     there = {result.arm.seed: _measured(result, measure) for result in others}

@@ -14,6 +14,7 @@ from typing import Any
 from smalltolarge import examples as reading
 from smalltolarge import store
 from smalltolarge.errors import RecipeError, StaleArtifact
+from smalltolarge.examples.sniff import stem_of
 from smalltolarge.runs.folder import RunFolder
 from smalltolarge.runs.recipe import RecordRecipe
 
@@ -22,8 +23,7 @@ log = logging.getLogger("smalltolarge")
 
 def default_folder(out: Path) -> Path:
     """Name a run after its output, so that different outputs have different runs."""
-    packed = out.with_suffix("") if out.suffix in {".gz", ".zst"} else out
-    stem = packed.stem
+    stem = stem_of(out)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:80]
     if name != stem:
         name = f"{name or 'run'}-{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:6]}"

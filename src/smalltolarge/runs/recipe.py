@@ -1,6 +1,6 @@
 """What a person may ask for, as plain data, read strictly. The only user of pydantic.
 
-The command line, a YAML file and the Python verbs all end in one of the two recipes here, by way of
+The command line, a YAML file and the Python verbs all end in one of the recipes here, by way of
 the same reader, so that a misspelt or impossible setting gets the same answer everywhere.
 """
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from smalltolarge.errors import IntegrityError, MissingArtifact
-from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features
+from smalltolarge.features import COLUMNS, EMBEDDING, read_features
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.folder import read_manifest
 from smalltolarge.trajectories import Trajectories
@@ -83,10 +83,9 @@ class Run:
         given = getattr(self.recipe, "embeddings", None)
         if given is not None:
             return {"embeddings": read_features(Path(given), EMBEDDING, ids)}
-        names = {"embeddings": EMBEDDING, "losses_alone": LOSS_ALONE}
         return {
             field: read_features(self.path / f"{field}.parquet", name, ids)
-            for field, name in names.items()
+            for field, name in COLUMNS.items()
             if field in self.stages
         }
 
@@ -98,6 +97,11 @@ class Run:
             raise MissingArtifact(f"{self.path}: nothing is selected yet")
         return pq.ParquetFile(self.path / "selection.parquet").read()
 
+    def ranked(self) -> pa.Table:
+        """Read the rows of ``selection.parquet`` that the method put in order."""
+        table = self.selection()
+        return table.filter(table["id"].is_valid())
+
     def selected(self, examples: Examples) -> Selection:
         """Give the selection that this run made of ``examples``.
 
@@ -108,8 +112,7 @@ class Run:
         """
         from smalltolarge.selection import Selection
 
-        table = self.selection()
-        table = table.filter(table["id"].is_valid())
+        table = self.ranked()
         if not np.array_equal(np.array(table["id"].to_pylist(), dtype="S32"), examples.ids):
             raise IntegrityError(f"{self.path}/selection.parquet is of other rows than the data")
         recipe = self.recipe

@@ -10,14 +10,13 @@ scratch proxy, ``embeddings.parquet`` and ``losses_alone.parquet`` where a metho
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import os
 import platform
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -28,14 +27,9 @@ import numpy as np
 
 from smalltolarge import examples as reading
 from smalltolarge import store
-from smalltolarge.errors import (
-    BudgetError,
-    DataError,
-    RecipeError,
-    StaleArtifact,
-)
+from smalltolarge.errors import BudgetError, DataError, RecipeError, StaleArtifact
 from smalltolarge.examples import Examples
-from smalltolarge.features import EMBEDDING, LOSS_ALONE, read_features, write_features
+from smalltolarge.features import COLUMNS, EMBEDDING, read_features, write_features
 from smalltolarge.progress import Watch
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.folder import RunFolder, kept_losses
@@ -47,13 +41,7 @@ from smalltolarge.runs.recipe import (
     SelectRecipe,
     TrainRecipe,
 )
-from smalltolarge.runs.results import (
-    Run,
-    cluster_table,
-    reasons,
-    selection_facts,
-    selection_table,
-)
+from smalltolarge.runs.results import Run, cluster_table, reasons, selection_facts, selection_table
 from smalltolarge.selection import Budget, Evidence, Pool, Selection
 from smalltolarge.settings import TrainingSettings, cores
 from smalltolarge.trajectories import Trajectories
@@ -154,34 +142,38 @@ def inputs(recipe: DataRecipe, examples: Examples) -> list[dict[str, Any]]:
     given += [("kept out", name) for name in recipe.reading.exclude_overlap]
     if isinstance(recipe, CompareRecipe | TrainRecipe):
         given.append(("target", recipe.target.target))
-    return [asdict(entry) for entry in examples.inputs] + [
-        input_of(kind, name) for kind, name in given if name and Path(name).expanduser().exists()
-    ]
+    return [asdict(entry) for entry in examples.inputs] + inputs_here(given)
 
 
-def input_of(kind: str, name: str) -> dict[str, Any]:
-    """Say of a file or folder that is read what it is, how large it is, and its digest."""
-    path = Path(name).expanduser()
-    size = 0 if path.is_dir() else path.stat().st_size
-    return {"path": name, "kind": kind, "size": size, "sha256": store.digest(path)}
+def inputs_here(given: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]:
+    """Say of the (kind, name) that are files or folders here how large they are, and their digest.
+
+    The others come from a hub, or are none.
+    """
+    found = []
+    for kind, name in given:
+        if name and (path := Path(name).expanduser()).exists():
+            size = 0 if path.is_dir() else path.stat().st_size
+            found.append({"path": name, "kind": kind, "size": size, "sha256": store.digest(path)})
+    return found
 
 
 def begin(run: RunFolder, recipe: Recipe, examples: Examples, facts: Mapping[str, Any]) -> None:
     """Lay down what the run is, now that its data and its budget are known to be good."""
-    lines = [json.dumps(row, ensure_ascii=False) for row in examples.excluded.to_pylist()]
-    lay_down(run, recipe, facts, {"excluded.jsonl": "".join(f"{line}\n" for line in lines)})
+    excluded = store.json_lines(examples.excluded.to_pylist())
+    lay_down(run, recipe, facts, {"excluded.jsonl": excluded})
 
 
 def lay_down(
-    run: RunFolder, recipe: Recipe, facts: Mapping[str, Any], files: Mapping[str, str]
+    run: RunFolder, recipe: Recipe, facts: Mapping[str, Any], files: Mapping[str, bytes]
 ) -> None:
     """Write the recipe and the machine of a run that begins, and ``files``; once."""
     if run.is_done("load"):
         return
     store.write_bytes(run.path / "recipe.yaml", recipes.to_yaml(recipe).encode())
     store.write_json(run.path / "environment.json", _environment())
-    for name, text in files.items():
-        store.write_bytes(run.path / name, text.encode())
+    for name, content in files.items():
+        store.write_bytes(run.path / name, content)
     run.commit("load", list(files), facts)
 
 
@@ -274,28 +266,6 @@ def check_budget(budget: Budget, rows: int, n_tokens: np.ndarray | None) -> None
         budget.rows(shortest_first, n_tokens)
 
 
-def record(
-    examples: Examples, prepared: Prepared, folder: Path | None, watch: Watch
-) -> tuple[Trajectories, Mapping[str, Any], dict[str, Any]]:
-    """Record what was prepared: trajectories, weights of the proxy, and facts.
-
-    The trajectories remember which examples were left out, and why.
-    """
-    from smalltolarge import lm
-
-    recording = lm.record(prepared, folder=folder, progress=watch.progress, check=watch.check)
-    left_out: dict[str, str] = {
-        examples.ids[row].decode(): reason for row, reason in prepared.left_out
-    }
-    trajectories = recording.trajectories
-    facts = dict(recording.facts) | {
-        "left_out": dict(sorted(Counter(left_out.values()).items())),
-        "truncated": prepared.tokenized.n_truncated,
-    }
-    origin = {**trajectories.origin, "left_out": left_out}
-    return replace(trajectories, origin=origin), recording.weights, facts
-
-
 def record_once(
     run: RunFolder,
     recipe: RecordRecipe,
@@ -304,7 +274,10 @@ def record_once(
     watch: Watch,
     budget: Budget,
 ) -> Trajectories:
-    """Train the proxy of a recipe and keep its losses, or read those kept earlier."""
+    """Train the proxy of a recipe and keep its losses, or read those kept earlier.
+
+    The trajectories remember which examples were left out, and why.
+    """
     file = run.path / "trajectories.parquet"
     if run.is_done("record"):
         begin(run, recipe, examples, read_facts)
@@ -318,19 +291,24 @@ def record_once(
         preparing = time.monotonic() - began
         from smalltolarge import lm
 
-        trajectories, weights, facts = record(examples, prepared, kept, watch)
-        trajectories.to_parquet(file)
-        lm.write_weights(run.path / PROXY_WEIGHTS, weights)
+        found = lm.record(prepared, folder=kept, progress=watch.progress, check=watch.check)
+        left_out = {examples.ids[row].decode(): reason for row, reason in prepared.left_out}
+        origin = {**found.trajectories.origin, "left_out": left_out}
+        replace(found.trajectories, origin=origin).to_parquet(file)
+        lm.write_weights(run.path / PROXY_WEIGHTS, found.weights)
         files = [file.name, PROXY_WEIGHTS]
         if recipe.proxy.is_scratch:
             tokenizer = run.path / "tokenizer.json"
             store.write_bytes(tokenizer, prepared.tokenizer.text.encode())
             files.append(tokenizer.name)
-        seconds = {
+        facts = {
+            **found.facts,
+            "left_out": dict(sorted(Counter(left_out.values()).items())),
+            "truncated": prepared.tokenized.n_truncated,
             "seconds": round(time.monotonic() - began, 3),
             "seconds_preparing": round(preparing, 3),
         }
-        run.commit("record", files, facts | seconds)
+        run.commit("record", files, facts)
     store.remove_folder(run.path / "proxy")
     return Trajectories.from_parquet(file)
 
@@ -356,13 +334,11 @@ def find_features(
         found["embeddings"] = np.asarray(embeddings, np.float32)[np.isin(read.ids, used.ids)]
     elif Evidence.EMBEDDINGS in needs and given is not None:
         found["embeddings"] = read_features(Path(given), EMBEDDING, used.ids)
-    missing = [kind for kind in (Evidence.EMBEDDINGS, Evidence.LOSSES_ALONE) if kind in needs]
-    missing = [kind for kind in missing if kind not in found]
-    if recipe.proxy is None or not missing:
-        return found
-    names = {Evidence.EMBEDDINGS: EMBEDDING, Evidence.LOSSES_ALONE: LOSS_ALONE}
+    makers = {Evidence.EMBEDDINGS: "embed", Evidence.LOSSES_ALONE: "score_alone"}
     prepared: Prepared | None = None
-    for kind in missing:
+    for kind, maker in makers.items():
+        if recipe.proxy is None or kind not in needs or kind in found:
+            continue
         file = run.path / f"{kind}.parquet"
         if not run.is_done(kind):
             from smalltolarge import lm
@@ -370,27 +346,14 @@ def find_features(
             began = time.monotonic()
             prepared = prepared or prepare(read, recipe.proxy, recipe.seed, watch)
             weights = lm.read_weights(run.path / PROXY_WEIGHTS)
-            values = make_features(prepared, weights, frozenset({kind}), watch)[kind]
-            write_features(file, names[kind], prepared.ids, values)
+            make = getattr(lm, maker)
+            values = make(prepared, weights, progress=watch.progress, check=watch.check)
+            write_features(file, COLUMNS[kind], prepared.ids, values)
             seconds = round(time.monotonic() - began, 3)
             costs = {"seconds": seconds, "flops": prepared.forward_flops}
             run.commit(kind, [file.name], costs)
-        found[kind.value] = read_features(file, names[kind], used.ids)
+        found[kind.value] = read_features(file, COLUMNS[kind], used.ids)
     return found
-
-
-def make_features(
-    prepared: Prepared, weights: Mapping[str, Any], kinds: frozenset[Evidence], watch: Watch
-) -> dict[Evidence, np.ndarray]:
-    """Make embeddings, losses without prompts, or both, with the weights of a recording."""
-    from smalltolarge import lm
-
-    makers = {Evidence.EMBEDDINGS: lm.embed, Evidence.LOSSES_ALONE: lm.score_alone}
-    return {
-        kind: make(prepared, weights, progress=watch.progress, check=watch.check)
-        for kind, make in makers.items()
-        if kind in kinds
-    }
 
 
 def select_once(

@@ -19,7 +19,6 @@ from smalltolarge import store
 from smalltolarge.errors import MissingArtifact
 from smalltolarge.evaluation import Answer, Exam, Score
 from smalltolarge.evaluation.summaries import plain
-from smalltolarge.evaluation.task import to_lines
 from smalltolarge.examples.overlap import overlaps_by_name
 from smalltolarge.progress import LOADING, Progress, Watch
 from smalltolarge.report.evaluation import to_markdown
@@ -106,7 +105,7 @@ def _evaluate(
             measures = {**score.measures, **_bertscore(recipe, score, answers, watch)}
             score = replace(score, measures=measures, overlap=overlaps.get(task.name))
             file = f"answers-{task.name}.jsonl"
-            store.write_bytes(run.path / file, to_lines(answers))
+            store.write_bytes(run.path / file, store.json_lines(map(asdict, answers)))
             jail = exam.backend if "pot" in task.forms(recipe.evaluation.form) else None
             run.commit(stage_of[task.name], [file], {"score": score.to_plain(), "jail": jail})
     store.remove_folder(kept)
@@ -124,17 +123,11 @@ def _read(
     recipe: EvaluateRecipe, exam: Exam, watch: Watch
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Say what is read, and count the training rows that overlap with each task."""
-    inputs = exam.inputs()
-    if Path(recipe.model).expanduser().exists():
-        inputs.append(stages.input_of("model", recipe.model))
+    inputs = [*exam.inputs(), *stages.inputs_here([("model", recipe.model)])]
     if not recipe.trained_on:
         return inputs, {}
     rows = reading.load(list(recipe.trained_on), progress=watch.progress, check=watch.check)
-    asked = {
-        name: [[(name, [question.text]) for question in questions]]
-        for name, questions in exam.questions.items()
-    }
-    found = overlaps_by_name(rows, asked, recipe.overlap_words, watch.check)
+    found = overlaps_by_name(rows, exam.texts(), recipe.overlap_words, watch.check)
     for name, which in found.items():
         log.info(
             "%s of the %s training rows overlap with %s", f"{len(which):,}", f"{len(rows):,}", name

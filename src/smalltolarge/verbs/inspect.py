@@ -6,9 +6,7 @@ It is no stage of the run: nothing follows from it, and it may be made again at 
 from __future__ import annotations
 
 import itertools
-import json
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -50,6 +48,7 @@ from smalltolarge.selection.diagnostics import (
     spearman,
 )
 from smalltolarge.selection.sampling import order_by_key, random_keys
+from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories
 
 __all__ = ["Inspection", "inspect"]
@@ -68,10 +67,10 @@ class _Looked:
     """A recording as it is looked at: n examples in one order."""
 
     run: Run
-    recipe: RecordRecipe
+    proxy: ProxySettings
+    seed: int
     pool: Pool
-    losses: np.ndarray
-    """float32 (n, t)."""
+    trajectories: Trajectories
     selector: S2L
     labels: np.ndarray
     """int32 (n,): the clusters of S2L."""
@@ -121,14 +120,14 @@ def inspect(
     larger = None if target is None else _read_target(Path(target))
     found = Inspection(
         run=str(looked.run.path),
-        proxy=_proxy(looked.recipe),
+        proxy=looked.proxy.proxy,
         examples=len(looked.pool),
-        checkpoints=looked.losses.shape[1],
+        checkpoints=looked.trajectories.losses.shape[1],
         method=looked.method,
         given=looked.given,
         settings=asdict(looked.selector),
-        learning=Learning.of(looked.losses, _steps(looked)),
-        shapes=Shapes.of(looked.losses),
+        learning=Learning.of(looked.trajectories.losses, looked.trajectories.steps),
+        shapes=Shapes.of(looked.trajectories.losses),
         clusters=_clusters(looked, seeds, watch),
         origins=_origins(looked),
         agreement=None if larger is None else _agreement(looked, str(target), larger),
@@ -145,8 +144,7 @@ def _look(run: Run, gradients: bool, watch: Watch) -> _Looked:
     examples = None if selected and not gradients else _read(run, recipe, watch)
     trajectories = run.trajectories()
     if selected:
-        table = run.selection()
-        table = table.filter(table["id"].is_valid())
+        table = run.ranked()
         ids = np.array(table["id"].to_pylist(), dtype="S")
         sources = table["source"].to_pylist()
         if examples is not None and not np.isin(ids, examples.ids).all():
@@ -157,11 +155,12 @@ def _look(run: Run, gradients: bool, watch: Watch) -> _Looked:
             raise StaleArtifact(_other_data(run))
         used, trajectories = stages.join(examples, trajectories)
         ids, sources = used.ids, used.sources()
-    pool = Pool(ids=ids, trajectories=trajectories.align(ids), sources=sources)
-    own = selected and isinstance(recipe, SelectRecipe) and recipe.method == "s2l"
-    found = recipe.selector() if own and isinstance(recipe, SelectRecipe) else S2L()
+    trajectories = trajectories.align(ids)
+    pool = Pool(ids=ids, trajectories=trajectories, sources=sources)
+    made = recipe if selected and isinstance(recipe, SelectRecipe) else None
+    found = made.selector() if made is not None and made.method == "s2l" else S2L()
     assert isinstance(found, S2L)
-    selector = found if found.stratify else replace(found, clusters=min(found.clusters, len(pool)))
+    selector = _for_rows(found, len(pool))
     if selected:
         labels = _labels(selector, pool, recipe.seed)
         chosen = np.flatnonzero(table["selected"].to_numpy(zero_copy_only=False))
@@ -169,16 +168,17 @@ def _look(run: Run, gradients: bool, watch: Watch) -> _Looked:
         selection = selector.select(pool, _BUDGET, recipe.seed)
         assert selection.labels is not None
         labels, chosen = selection.labels, selection.indices
-    assert pool.trajectories is not None
+    assert recipe.proxy is not None
     return _Looked(
         run=run,
-        recipe=recipe,
+        proxy=recipe.proxy,
+        seed=recipe.seed,
         pool=pool,
-        losses=pool.trajectories.losses,
+        trajectories=trajectories,
         selector=selector,
         labels=labels,
         chosen=chosen,
-        method=recipe.method if isinstance(recipe, SelectRecipe) and selected else "s2l",
+        method="s2l" if made is None else made.method,
         given=selected,
         examples=examples,
     )
@@ -229,14 +229,11 @@ def _other_data(run: Run) -> str:
     )
 
 
-def _proxy(recipe: RecordRecipe) -> str:
-    assert recipe.proxy is not None
-    return recipe.proxy.proxy
-
-
-def _steps(looked: _Looked) -> np.ndarray:
-    assert looked.pool.trajectories is not None
-    return looked.pool.trajectories.steps
+def _for_rows(selector: S2L, n: int) -> S2L:
+    """Give a selector that makes no more clusters than there are rows."""
+    if selector.stratify:
+        return selector
+    return replace(selector, clusters=min(selector.clusters, n))
 
 
 def _labels(selector: Selector, pool: Pool, seed: int) -> np.ndarray:
@@ -252,7 +249,7 @@ def _other_seeds(seed: int, count: int) -> list[int]:
 
 def _clusters(looked: _Looked, seeds: int, watch: Watch) -> Clusters:
     """Cluster again, with other seeds and other numbers of clusters."""
-    selector, n, seed = looked.selector, len(looked.pool), looked.recipe.seed
+    selector, n, seed = looked.selector, len(looked.pool), looked.seed
     k = selector.clusters
     numbers = [other for other in (k // 2, 2 * k) if 2 <= other <= n]
     others = _other_seeds(seed, seeds - 1)
@@ -285,12 +282,10 @@ def _clusters(looked: _Looked, seeds: int, watch: Watch) -> Clusters:
 
 def _origins(looked: _Looked) -> Origins:
     """Compare clusters with lengths and sources."""
-    trajectories, sources = looked.pool.trajectories, looked.pool.sources
-    assert trajectories is not None and sources is not None
     n, k = len(looked.pool), int(looked.labels.max()) + 1
-    names, length = number(list(sources)), None
-    if trajectories.n_tokens is not None:
-        length = eta_squared(looked.labels, np.log(trajectories.n_tokens))
+    names, length = number(list(looked.pool.sources or ())), None
+    if looked.trajectories.n_tokens is not None:
+        length = eta_squared(looked.labels, np.log(looked.trajectories.n_tokens))
     return Origins(
         length=length,
         length_by_chance=(k - 1) / (n - 1) if n > 1 else 1.0,
@@ -303,11 +298,12 @@ def _gradients(
     looked: _Looked, sample: int, threads: int | None, device: str | None, watch: Watch
 ) -> GradientFacts:
     """Compare gradients of the proxy: of examples with each other, of subsets with all."""
-    assert looked.examples is not None and looked.recipe.proxy is not None
-    proxy = looked.recipe.proxy
+    assert looked.examples is not None
     changes: dict[str, Any] = {"threads": threads, "device": device}
-    proxy = replace(proxy, **{name: value for name, value in changes.items() if value is not None})
-    prepared = stages.prepare(looked.examples, proxy, looked.recipe.seed, watch)
+    proxy = replace(
+        looked.proxy, **{name: value for name, value in changes.items() if value is not None}
+    )
+    prepared = stages.prepare(looked.examples, proxy, looked.seed, watch)
     from smalltolarge import lm
     from smalltolarge.lm.gradients import proxy_gradients
 
@@ -319,8 +315,7 @@ def _gradients(
             f"any more (first id {printable(missing[0].decode())}): the tokenizer has changed"
         )
     rows = np.array([place[name] for name in looked.pool.ids.tolist()], dtype=np.int64)
-    pool, chosen = looked.pool, looked.chosen
-    seed = looked.recipe.seed
+    pool, chosen, seed = looked.pool, looked.chosen, looked.seed
     some = np.sort(order_by_key(random_keys(pool.ids, seed), pool.ids)[:sample])
     draws = [Random().select(pool, len(chosen), other) for other in _other_seeds(seed, _DRAWS)]
     weights = lm.read_weights(looked.run.path / PROXY_WEIGHTS)
@@ -377,7 +372,6 @@ def _read_target(path: Path) -> Trajectories:
 def _agreement(looked: _Looked, name: str, larger: Trajectories) -> Agreement:
     """Compare the losses and clusters of two models on the examples that both have."""
     pool = looked.pool
-    assert pool.trajectories is not None
     both = np.isin(pool.ids, larger.ids)
     if both.sum() < 2:
         raise DataError(
@@ -388,15 +382,13 @@ def _agreement(looked: _Looked, name: str, larger: Trajectories) -> Agreement:
         log.warning("%s of %s examples are in both", f"{int(both.sum()):,}", f"{len(pool):,}")
     ids = pool.ids[both]
     sources = [of for of, there in zip(pool.sources or (), both, strict=True) if there]
-    selector, labels = looked.selector, []
-    if not selector.stratify:
-        selector = replace(selector, clusters=min(selector.clusters, len(ids)))
-    losses = [one.align(ids) for one in (pool.trajectories, larger)]
-    for one in losses:
-        labels.append(
-            _labels(selector, Pool(ids=ids, trajectories=one, sources=sources), looked.recipe.seed)
-        )
-    ours, theirs = (one.losses for one in losses)
+    selector = _for_rows(looked.selector, len(ids))
+    pools = [
+        Pool(ids=ids, trajectories=one.align(ids), sources=sources)
+        for one in (looked.trajectories, larger)
+    ]
+    labels = [_labels(selector, one, looked.seed) for one in pools]
+    ours, theirs = (one.trajectories.losses for one in pools if one.trajectories is not None)
     return Agreement(
         name=name,
         examples=len(ids),
@@ -404,18 +396,3 @@ def _agreement(looked: _Looked, name: str, larger: Trajectories) -> Agreement:
         last=spearman(ours[:, -1], theirs[:, -1]),
         clusters=adjusted_rand(*labels),
     )
-
-
-def read_inspection(run: Run) -> Mapping[str, Any]:
-    """Read what an inspection of a run found, as plain data.
-
-    Raises
-    ------
-    MissingArtifact
-        The run was not inspected.
-    """
-    file = run.path / FILE
-    if not file.is_file():
-        raise MissingArtifact(f"{run.path} was not inspected: give s2l inspect {run.path}")
-    plain: Mapping[str, Any] = json.loads(file.read_bytes())
-    return plain

@@ -51,7 +51,7 @@ def run(
     Raises
     ------
     RecipeError, DataError
-        A setting, the data or a suite does not allow it.
+        A setting, the data or a task does not allow it.
     RefusedForSafety
         The recipe names code, or a task asks for programs and there is no jail for them.
     """
@@ -98,12 +98,8 @@ def run_comparison(
     with stages.hold(recipe, folder) as (run, recipe):
         _make_sample_data(recipe)
         exam = Exam(recipe.evaluation)
-        held_out = [
-            stages.input_of("held out", name)
-            for name in recipe.evaluation.held_out
-            if Path(name).expanduser().exists()
-        ]
-        besides = [*exam.inputs(), *held_out]
+        held_out = [("held out", name) for name in recipe.evaluation.held_out]
+        besides = [*exam.inputs(), *stages.inputs_here(held_out)]
         read, facts = stages.load_once(run, recipe, watch, besides=besides)
         for budget in recipe.budgets:
             Budget.parse(budget).least_rows(len(read))

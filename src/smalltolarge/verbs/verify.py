@@ -114,8 +114,7 @@ def _same_scores(run: Run, recipe: EvaluateRecipe) -> bool:
 
 
 def _same_selection(run: Run, recipe: SelectRecipe) -> bool:
-    table = run.selection()
-    table = table.filter(table["id"].is_valid())
+    table = run.ranked()
     ids = np.array(table["id"].to_pylist(), dtype="S32")
     trajectories: Trajectories | None = None
     if recipe.trajectories is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from smalltolarge import store
@@ -27,7 +25,7 @@ def write_sample_data(
     files = {folder / "train.jsonl": list(training_rows(n, seed))}
     for name, rows in test_suites(seed).items():
         files[folder / "test" / f"{name}.jsonl"] = rows
-    contents = {path: _lines(rows) for path, rows in files.items()}
+    contents = {path: store.json_lines(rows) for path, rows in files.items()}
     taken = [path for path, content in contents.items() if _is_other(path, content)]
     if taken and not overwrite:
         raise StaleArtifact(
@@ -43,7 +41,3 @@ def _is_other(path: Path, content: bytes) -> bool:
     if not path.is_file():
         return path.exists()
     return path.stat().st_size != len(content) or path.read_bytes() != content
-
-
-def _lines(rows: Iterable[Mapping[str, str]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

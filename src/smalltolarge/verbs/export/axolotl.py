@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from smalltolarge.verbs.export.copies import Files, Work, lines
+from smalltolarge.store import json_lines
+from smalltolarge.verbs.export.copies import Files, Work
 
 
 def files(work: Work) -> Files:
@@ -78,8 +79,5 @@ def files(work: Work) -> Files:
                 else {"lora_target_modules": modules.split(",")}
             ),
         }
-    return {
-        copy: lines(rows),
-        **work.configuration("axolotl", "axolotl train", options),
-        **written,
-    }
+    configuration = work.configuration("axolotl", "axolotl train", options)
+    return {copy: json_lines(rows), **configuration, **written}

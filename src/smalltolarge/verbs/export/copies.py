@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ import yaml
 
 from smalltolarge.errors import DataError
 from smalltolarge.examples import Examples, jinja
+from smalltolarge.examples.sniff import stem_of
 from smalltolarge.settings import TargetSettings
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ class Work:
     @property
     def stem(self) -> str:
         """The subset's name without its suffixes."""
-        packed = self.subset.suffix in (".gz", ".zst")
-        return (self.subset.with_suffix("") if packed else self.subset).stem
+        return stem_of(self.subset)
 
     def beside(self, ending: str) -> Path:
         """Name a file beside the subset."""
@@ -171,11 +170,6 @@ class Work:
         ]
         text = "".join(f"# {line}\n" for line in head)
         return {file: text.encode() + yaml.safe_dump(dict(settings), sort_keys=False).encode()}
-
-
-def lines(rows: list[Any]) -> bytes:
-    """Write rows as JSON Lines."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
 def _neighbours(one: Written) -> Iterator[tuple[int, bool, bool]]:

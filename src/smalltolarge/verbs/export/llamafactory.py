@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from smalltolarge.errors import DataError, StaleArtifact, printable
-from smalltolarge.verbs.export.copies import Files, Work, lines
+from smalltolarge.store import json_lines
+from smalltolarge.verbs.export.copies import Files, Work
 
 _GIVEN, _LEARNED = "given", "learned"
 
@@ -90,7 +91,7 @@ def files(work: Work) -> Files:
         )
     entries = {**others, name: entry}
     return {
-        copy: lines(rows),
+        copy: json_lines(rows),
         known: (json.dumps(entries, indent=2, ensure_ascii=False) + "\n").encode(),
         **work.configuration("llamafactory", "llamafactory-cli train", options),
         **(work.headings() if work.template == "alpaca" else {}),

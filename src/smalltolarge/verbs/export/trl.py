@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from smalltolarge.verbs.export.copies import Files, Work, lines
+from smalltolarge.store import json_lines
+from smalltolarge.verbs.export.copies import Files, Work
 
 
 def files(work: Work) -> Files:
@@ -65,11 +66,8 @@ def files(work: Work) -> Files:
             "lora_dropout": 0.0,
             "lora_target_modules": settings.lora_modules.split(","),
         }
-    return {
-        copy: lines(rows),
-        **work.configuration("trl", "trl sft --config", options),
-        **written,
-    }
+    configuration = work.configuration("trl", "trl sft --config", options)
+    return {copy: json_lines(rows), **configuration, **written}
 
 
 def _is_one_answer(turns: list[dict[str, Any]]) -> bool:
