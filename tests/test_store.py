@@ -158,6 +158,18 @@ def test_a_missing_output_is_said_to_be_missing(
     assert "out.bin is missing" in caplog.text
 
 
+def test_a_folder_of_another_command_is_refused_without_a_list_of_settings(tmp_path: Path) -> None:
+    with hold(tmp_path / "run"):
+        pass
+    trained = {"target": {"epochs": 1.0}}
+    with (
+        pytest.raises(StaleArtifact, match="holds a run of s2l select, and s2l train") as caught,
+        hold(tmp_path / "run", trained, known=True),
+    ):
+        pass
+    assert "epochs" not in str(caught.value)
+
+
 def test_other_settings_are_refused_with_each_difference(tmp_path: Path) -> None:
     with hold(tmp_path / "run"):
         pass

@@ -25,6 +25,12 @@ SOME = Trajectories(
 )
 
 
+def test_trajectories_show_themselves_in_one_line() -> None:
+    assert repr(SOME) == "<Trajectories: 3 examples at 2 checkpoints, steps 0 to 7>"
+    named = Trajectories(SOME.losses, SOME.steps, IDS, origin={"proxy": "scratch-2m"})
+    assert repr(named).endswith(", proxy scratch-2m>")
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     losses=hnp.arrays(

@@ -75,6 +75,12 @@ class Trajectories:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        steps = f"steps {self.steps[0]} to {self.steps[-1]}"
+        proxy = f", proxy {self.origin['proxy']}" if "proxy" in self.origin else ""
+        n, t = self.losses.shape
+        return f"<Trajectories: {n:,} examples at {t} checkpoints, {steps}{proxy}>"
+
     def align(self, ids: np.ndarray) -> Trajectories:
         """Give the trajectories of ``ids``, in that order; every id must be there.
 

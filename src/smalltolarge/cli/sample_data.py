@@ -17,7 +17,7 @@ def sample_data(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the generator.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write arithmetic word problems to try things on: train.jsonl and six test suites."""
+    """Write arithmetic word problems to try things on: train.jsonl and six test files."""
     from smalltolarge.verbs.sample_data import sample_data as verb
 
     with watching(False) as (console, _):

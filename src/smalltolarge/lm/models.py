@@ -259,8 +259,7 @@ def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
         raise MissingArtifact(
             f"{printable(name)} is no folder here, and as a hub model it could not be had: "
             f"{printable(str(cause).splitlines()[0] if str(cause) else repr(cause), 200)}. Give a "
-            "folder, check the name and the network, or take a proxy that needs neither: "
-            "--proxy scratch."
+            "folder, or check the name and the network. A proxy that needs neither is scratch."
         ) from error
     return folder, folder.name if local else commit
 

@@ -29,6 +29,7 @@ from smalltolarge.store import ASIDE, changed_outputs, digest, write_json
 log = logging.getLogger("smalltolarge")
 
 MANIFEST_SCHEMA = 1
+ANOTHER = "another folder with --run (with --out for s2l evaluate and s2l run)"
 # A stage that is lost takes those with it that were made from its files.
 _LOST_WITH = {"select": ("select", "writing", "write")}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -79,8 +80,7 @@ class RunFolder:
             raise RecipeError(f"{path} cannot be a run folder: {error.strerror}") from error
         if old is None and not path_is_fresh(path):
             raise StaleArtifact(
-                f"{path} holds files but no recipe.yaml: it is not a run folder. Choose another "
-                "with --run."
+                f"{path} holds files but no recipe.yaml: it is not a run folder. Choose {ANOTHER}."
             )
         for entry in path.rglob("*"):
             if entry.is_symlink():
@@ -113,7 +113,7 @@ class RunFolder:
             os.close(handle)
             raise StaleArtifact(
                 f"{self.path} is in use by another run ({printable(holder) or 'unknown process'}). "
-                "Wait for it, or choose another folder with --run."
+                f"Wait for it, or choose {ANOTHER}."
             ) from error
         os.ftruncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
@@ -211,13 +211,19 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if schema != MANIFEST_SCHEMA:
         raise StaleArtifact(
             f"{file} has schema {printable(str(schema))}; this version reads {MANIFEST_SCHEMA}. "
-            "Use the version that wrote it, or another --run."
+            f"Use the version that wrote it, or {ANOTHER}."
         )
     return manifest
 
 
 def refuse_other_recipe(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raise ``StaleArtifact`` naming every setting in which two recipes differ."""
+    held, wanted = _command(old), _command(new)
+    if held != wanted:
+        raise StaleArtifact(
+            f"{path} holds a run of s2l {held}, and s2l {wanted} needs one of its own: give "
+            f"{ANOTHER}."
+        )
     differences = [
         f"  {printable(key)}: {_plain(old_flat.get(key))} there, {_plain(new_flat.get(key))} now"
         for old_flat, new_flat in [(_flat(old), _flat(new))]
@@ -228,7 +234,7 @@ def refuse_other_recipe(path: Path, old: Mapping[str, Any], new: Mapping[str, An
         raise StaleArtifact(
             f"{path} belongs to a run with other settings:\n"
             + "\n".join(differences)
-            + "\nGive the same settings to go on with it, or another folder with --run."
+            + f"\nGive the same settings to go on with it, or {ANOTHER}."
             + kept_losses(path)
         )
 
@@ -238,6 +244,12 @@ def kept_losses(path: Path) -> str:
     if "record" not in read_manifest(path)["stages"]:
         return ""
     return f" Its losses can be used again: --trajectories {path}/trajectories.parquet"
+
+
+def _command(recipe: Mapping[str, Any]) -> str:
+    """Name the command whose recipe this is, by the key that no other has."""
+    keys = {"model": "evaluate", "budgets": "run", "budget": "select", "target": "train"}
+    return next((keys[key] for key in keys if key in recipe), "record")
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -38,6 +38,8 @@ class Run:
             There is no run there.
         """
         path = Path(path)
+        if not path.exists():
+            raise MissingArtifact(f"there is no run folder {path}: check the spelling")
         if not (path / "recipe.yaml").is_file():
             raise MissingArtifact(f"{path} is not a run folder: it has no recipe.yaml")
         return cls(path)

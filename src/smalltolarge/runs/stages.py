@@ -32,7 +32,7 @@ from smalltolarge.examples import Examples
 from smalltolarge.features import COLUMNS, EMBEDDING, read_features, write_features
 from smalltolarge.progress import Watch
 from smalltolarge.runs import recipe as recipes
-from smalltolarge.runs.folder import RunFolder, kept_losses
+from smalltolarge.runs.folder import ANOTHER, RunFolder, kept_losses
 from smalltolarge.runs.recipe import (
     CompareRecipe,
     DataRecipe,
@@ -192,7 +192,7 @@ def refuse_changed_inputs(run: RunFolder, now: Sequence[Mapping[str, Any]]) -> N
     if changes:
         raise StaleArtifact(
             f"the input changed since the run in {run.path} began:\n" + "\n".join(changes) + "\n"
-            "Put the old input back, or begin another run with --run."
+            f"Put the old input back, or begin again in {ANOTHER}."
         )
 
 

@@ -11,7 +11,7 @@ from smalltolarge.wordproblems.files import write_sample_data
 def sample_data(
     folder: str | PathLike[str], *, rows: int = 2000, seed: int = 0, overwrite: bool = False
 ) -> dict[Path, int]:
-    """Write ``train.jsonl`` and the six test suites ``test/NAME.jsonl`` to ``folder``.
+    """Write ``train.jsonl`` and the six test files ``test/NAME.jsonl`` to ``folder``.
 
     Returns the rows of every file written.
 
