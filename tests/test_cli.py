@@ -401,7 +401,7 @@ def test_log_lines_say_how_fast_each_stage_is_and_are_asked_for(data: Path, s2l:
         (["select", "data.jsonl", "--budget", "5%", "--trajectories", "no.parquet"], 4, "no.parq"),
         (["select", "data.jsonl", "--budget", "5%", "--run", "a b"], 2, "run name"),
         (["select", "data.jsonl", "--budget", "5%", "--columns", "output"], 2, "ROLE=COLUMN"),
-        (["verify", "nowhere"], 4, "not a run folder"),
+        (["verify", "nowhere"], 4, "no run folder nowhere: check the spelling"),
         (["record", "data.jsonl", "--out", "t.csv"], 2, "t.parquet"),
     ],
 )

@@ -156,7 +156,9 @@ def test_shots_that_are_not_there_are_refused(data: Path) -> None:
     with pytest.raises(MissingArtifact, match='"program".*direct or cot'):
         prompts(load("s2l_gsm8k", data=str(data)), shots=1)
     (data / "svamp.train.jsonl").unlink()
-    with pytest.raises(MissingArtifact, match="one file svamp.train.jsonl is needed"):
+    with pytest.raises(
+        MissingArtifact, match=r"one file svamp.train.jsonl to show questions from .* is needed"
+    ):
         prompts(load("s2l_svamp", data=str(data)), shots=1)
     both = load("s2l_svamp", data=str(data), template="alpaca")
     with pytest.raises(RecipeError, match="template is alpaca.*one of the two"):

@@ -284,7 +284,9 @@ def test_unknown_names_are_answered_with_what_there_is(monkeypatch: pytest.Monke
 
 def test_a_hub_name_without_a_network_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(MissingArtifact, match="--proxy scratch"):
+    with pytest.raises(
+        MissingArtifact, match="Give a folder, .* A proxy that needs neither is scratch"
+    ):
         prepared_with(sums(3), proxy="nobody/no-such-model")
 
 

@@ -255,10 +255,10 @@ def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
             )
         )
     except Exception as error:
-        cause = reason if local else error
+        cause = str(reason if local else error) or repr(error)
         raise MissingArtifact(
             f"{printable(name)} is no folder here, and as a hub model it could not be had: "
-            f"{printable(str(cause).splitlines()[0] if str(cause) else repr(cause), 200)}. Give a "
+            f"{printable(cause.splitlines()[0].rstrip('.'), 200)}. Give a "
             "folder, or check the name and the network. A proxy that needs neither is scratch."
         ) from error
     return folder, folder.name if local else commit
