@@ -450,14 +450,17 @@ def spent(any_backend: str) -> dict[str, Ran]:
     run = [one for one in RESOURCES if any_backend != "unconfined" or one.name in REASONS]
     with_libraries = [one for one in run if "numpy" in one.text or "sympy" in one.text]
     bare = [one for one in run if one not in with_libraries]
+    # What is stopped for how much it takes may be slow to take it on a busy machine.
+    filling = [one for one in bare if "more than" in REASONS.get(one.name, "")]
+    bare = [one for one in bare if one not in filling]
     spent: dict[str, Ran] = {}
     with pytest.MonkeyPatch.context() as patch:
-        for group in (with_libraries, bare):
+        for group, seconds in ((with_libraries, SECONDS), (filling, 5.0), (bare, SECONDS)):
             began = time.monotonic()
-            with Jails(any_backend, workers=2, seconds=SECONDS, megabytes=128) as jails:
+            with Jails(any_backend, workers=2, seconds=seconds, megabytes=128) as jails:
                 found = jails.run([numbered(one.text) for one in group] + [BENIGN] * 4)
             # they are stopped; how soon is no claim on a machine that does other work
-            assert time.monotonic() - began < len(group) * (SECONDS + 2) + 20
+            assert time.monotonic() - began < len(group) * (seconds + 2) + 20
             assert [ran.printed for ran in found[-4:]] == ["42 1 []\n"] * 4
             spent |= {one.name: ran for one, ran in zip(group, found, strict=False)}
             patch.setattr(backends, "library_folders", list)
@@ -470,7 +473,7 @@ def test_no_program_ends_well_that_uses_too_much(spent: dict[str, Ran]) -> None:
 
 
 def test_no_program_runs_much_longer_than_it_may(spent: dict[str, Ran]) -> None:
-    assert [name for name, ran in spent.items() if ran.seconds > SECONDS + 3] == []
+    assert [name for name, ran in spent.items() if ran.seconds > 5 + 3] == []
 
 
 def test_no_program_prints_much_more_than_it_may(spent: dict[str, Ran]) -> None:
