@@ -24,7 +24,7 @@ LOADED = [
     "pandas",
     "peft",
     "pytest",
-    "smalltolarge.assessment",
+    "smalltolarge.verbs.evaluate",
     "smalltolarge.cli",
     "smalltolarge.runs.arms",
     "smalltolarge.lm",
