@@ -50,9 +50,9 @@ def find_file(name: str, data: str | None, *, train: bool = False) -> Path:
     )
     if len(found) != 1:
         what = "none" if not found else ", ".join(path.name for path in found)
-        shown = " to show questions from (few-shot)" if train else ""
+        purpose = " to show questions from (few-shot)" if train else ""
         raise MissingArtifact(
-            f"task {name}: one file {file}{shown} is needed in {printable(str(folder), 200)}; "
+            f"task {name}: one file {file}{purpose} is needed in {printable(str(folder), 200)}; "
             f"found {printable(what, 200)}"
         )
     return found[0]

@@ -159,7 +159,9 @@ def inputs_here(given: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]
 
 
 def begin(run: RunFolder, recipe: Recipe, examples: Examples, facts: Mapping[str, Any]) -> None:
-    """Lay down what the run is, now that its data and its budget are known to be good."""
+    """Lay down what the run is, now that its data and its budget are known to be good; once."""
+    if run.is_done("load"):
+        return
     excluded = store.json_lines(examples.excluded.to_pylist())
     lay_down(run, recipe, facts, {"excluded.jsonl": excluded})
 
@@ -167,9 +169,7 @@ def begin(run: RunFolder, recipe: Recipe, examples: Examples, facts: Mapping[str
 def lay_down(
     run: RunFolder, recipe: Recipe, facts: Mapping[str, Any], files: Mapping[str, bytes]
 ) -> None:
-    """Write the recipe and the machine of a run that begins, and ``files``; once."""
-    if run.is_done("load"):
-        return
+    """Write the recipe and the machine of a run that begins, and ``files``."""
     store.write_bytes(run.path / "recipe.yaml", recipes.to_yaml(recipe).encode())
     store.write_json(run.path / "environment.json", _environment())
     for name, content in files.items():

@@ -97,7 +97,8 @@ def _evaluate(
         answerer = _load(recipe, watch)
         exam.check_room(answerer)
         facts = {"inputs": inputs, "commit": answerer.described.commit, "overlaps": overlaps}
-        stages.lay_down(run, recipe, facts, {})
+        if not run.is_done("load"):
+            stages.lay_down(run, recipe, facts, {})
         for task in todo:
             score, answers = exam.examine(
                 task, answerer, progress=watch.progress, check=watch.check, folder=kept
