@@ -6,29 +6,32 @@ does not name does not exist: nothing is inferred from a file being there.
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import logging
 import os
 import re
-import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from smalltolarge import store
 from smalltolarge.errors import (
     IntegrityError,
+    Interrupted,
     RecipeError,
     RefusedForSafety,
     StaleArtifact,
     printable,
 )
-from smalltolarge.store import ASIDE, changed_outputs, digest, write_json
+from smalltolarge.store import Content, changed_outputs, digest
 
 log = logging.getLogger("smalltolarge")
 
 MANIFEST_SCHEMA = 1
+WORKING = ".working"
+"""The folder of all that is temporary in a run folder."""
 ANOTHER = "another folder with --run (with --out for s2l evaluate and s2l run)"
 # A stage that is lost takes those with it that were made from its files.
 _LOST_WITH = {"select": ("select", "writing", "write")}
@@ -39,7 +42,8 @@ class RunFolder:
     """One run's folder, held by one process at a time.
 
     A folder holds one recipe (plain data) for good. Stages are committed one after the other; a
-    committed stage whose files have changed is set aside, said aloud, and counts as not done.
+    committed stage whose files have changed is set aside, said aloud, and counts as not done. All
+    that is temporary is in its folder ``working``.
     """
 
     is_temporary = False
@@ -47,7 +51,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = -1
+        self.working = path / WORKING
 
     @classmethod
     @contextmanager
@@ -56,8 +60,9 @@ class RunFolder:
     ) -> Iterator[RunFolder]:
         """Make or reopen the folder for ``recipe`` and hold it until the block ends.
 
-        ``old`` is the recipe found there by the caller, None when there was none. A folder made
-        here in which nothing was written is removed again.
+        ``old`` is the recipe found there by the caller, None when there was none. What is
+        temporary in it goes when the block is done, and stays when it is stopped, to go on from. A
+        folder made here in which nothing was written is removed again.
 
         Raises
         ------
@@ -74,55 +79,52 @@ class RunFolder:
                 "'-', beginning with a letter or digit"
             )
         made = not path.exists()
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecipeError(f"{path} cannot be a run folder: {error.strerror}") from error
-        if old is None and not path_is_fresh(path):
-            raise StaleArtifact(
-                f"{path} holds files but no recipe.yaml: it is not a run folder. Choose {ANOTHER}."
-            )
-        for entry in path.rglob("*"):
-            if entry.is_symlink():
-                raise RefusedForSafety(f"{printable(str(entry), 200)} is a link; a run holds none")
-        folder = cls(path)
-        folder._take_lock()
-        try:
-            for part in path.rglob(f"*{ASIDE}"):
-                part.unlink(missing_ok=True)
-            if old is not None:
-                refuse_other_recipe(path, old, recipe)
-            yield folder
-        finally:
-            if path_is_fresh(path):
-                (path / ".lock").unlink(missing_ok=True)
+        with cls.open(path) as folder:
+            keep = False
+            try:
+                if old is not None:
+                    refuse_other_recipe(path, old, recipe)
+                yield folder
+            except BaseException as error:
+                keep = isinstance(error, Interrupted) or folder.is_begun
+                raise
+            finally:
+                if not keep:
+                    store.remove(folder.working)
                 if made:
-                    path.rmdir()
-            os.close(folder._lock)
+                    store.release(path)
+                elif path_is_fresh(path):
+                    store.remove(path / ".lock")
 
-    def _take_lock(self) -> None:
-        lock = self.path / ".lock"
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        handle = os.open(lock, flags, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not lock.exists() or not os.path.samestat(os.fstat(handle), lock.stat()):
-                raise BlockingIOError  # its holder removed it with an unused folder
-        except OSError as error:
-            holder = os.read(handle, 200).decode("utf-8", "replace").strip()
-            os.close(handle)
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[RunFolder]:
+        """Hold a folder to write to, whatever its recipe. Raises as ``hold``."""
+        with store.naming_space(path, at_start=True):
+            store.make_folder(path)
+        folder = cls(path)
+        if not path_is_fresh(path) and not folder.is_begun:
             raise StaleArtifact(
-                f"{self.path} is in use by another run ({printable(holder) or 'unknown process'}). "
-                f"Wait for it, or choose {ANOTHER}."
-            ) from error
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
-        self._lock = handle
+                f"{path} holds files but no manifest.json: it is not a run folder. Choose {ANOTHER}."
+            )
+        with ExitStack() as stack:
+            with store.naming_space(path, at_start=True):
+                stack.enter_context(store.locked(path, path, ANOTHER))
+            for entry in path.rglob("*"):
+                if entry.is_symlink():
+                    shown = printable(str(entry), 200)
+                    raise RefusedForSafety(f"{shown} is a link; a run holds none")
+            yield folder
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a run has written to it."""
+        return (self.path / "manifest.json").exists()
 
     def facts(self, name: str) -> dict[str, Any] | None:
-        """Give the facts of a committed stage, whatever has become of its files."""
+        """Give what a committed stage found and measured, whatever has become of its files."""
         entry = read_manifest(self.path)["stages"].get(name)
-        return None if entry is None else cast("dict[str, Any]", entry["facts"])
+        return None if entry is None else {**entry["facts"], **entry.get("measured", {})}
 
     def is_done(self, name: str) -> bool:
         """Say whether a stage is committed and its files are what was written.
@@ -142,7 +144,7 @@ class RunFolder:
                 made_of_it = tuple(stage for stage in manifest["stages"] if stage != "load")
             for lost in made_of_it:
                 manifest["stages"].pop(lost, None)
-            write_json(self.path / "manifest.json", manifest)
+            self._write_manifest(manifest)
         return not changed
 
     def _set_aside(self, output: str, stage: str) -> None:
@@ -161,27 +163,54 @@ class RunFolder:
         )
 
     def commit(
-        self, name: str, outputs: Sequence[str], facts: Mapping[str, Any], replaces: str = ""
+        self,
+        name: str,
+        files: Mapping[str, Content],
+        facts: Mapping[str, Any],
+        replaces: str = "",
     ) -> None:
-        """Record that stage ``name`` is done: its files (relative names) and its facts."""
+        """Write the files and folders of a stage, and record that it is done, with its facts.
+
+        ``files`` are by name. What was measured (seconds) stands apart from the facts, as it
+        differs from run to run. ``replaces`` is a stage that counts no more.
+        """
         manifest = read_manifest(self.path)
+        if not self.is_begun:
+            self._write_manifest(manifest)  # from here on the folder is a run's
+        self.write(files)
         manifest["stages"].pop(replaces, None)
         manifest["stages"][name] = {
-            "facts": dict(facts),
+            "facts": {key: value for key, value in facts.items() if not _is_measured(key)},
+            "measured": {key: value for key, value in facts.items() if _is_measured(key)},
             "outputs": {
-                output: {
-                    "sha256": digest(self.path / output),
-                    "bytes": (self.path / output).stat().st_size,
-                }
-                for output in outputs
+                file: {"sha256": digest(self.path / file), "bytes": store.size(self.path / file)}
+                for file in files
             },
         }
-        write_json(self.path / "manifest.json", manifest)
+        self._write_manifest(manifest)
+
+    def write(self, files: Mapping[str, Content]) -> None:
+        """Write files and folders, by name; each is there whole or not at all."""
+        making = self.working / "making"
+        for name, content in files.items():
+            store.fill(making / name, content)
+        for name in files:
+            store.move(making / name, self.path / name)
+        store.remove(making)
+        with contextlib.suppress(OSError):
+            self.working.rmdir()
+
+    def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        self.write({"manifest.json": store.as_json(manifest)})
+
+
+def _is_measured(fact: str) -> bool:
+    return fact.startswith("seconds") or fact.endswith(("_per_second", "_memory_bytes"))
 
 
 def path_is_fresh(path: Path) -> bool:
     """Say whether a folder holds nothing, or only what a run that never began left."""
-    return all(entry.name == ".lock" or entry.name.endswith(ASIDE) for entry in path.iterdir())
+    return all(entry.name in (".lock", WORKING) for entry in path.iterdir())
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -190,7 +219,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises
     ------
     IntegrityError
-        It is not a manifest, or names anything but plain files of its folder.
+        It is not a manifest, or names anything but plain files and targets of its folder.
     StaleArtifact
         It comes from another version.
     """
@@ -204,7 +233,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
             if not isinstance(stage["facts"], dict):
                 raise TypeError("facts that are no mapping")
             for name, written in stage["outputs"].items():
-                if not _NAME.fullmatch(name) or not isinstance(written["sha256"], str):
+                plain = _NAME.fullmatch(name.removeprefix("targets/"))
+                if not plain or not isinstance(written["sha256"], str):
                     raise ValueError(f"the output {printable(name)!r}")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{file} is not a manifest of ours: {error}") from error

@@ -64,7 +64,7 @@ class Run:
         return stages
 
     def facts(self, stage: str) -> Mapping[str, Any]:
-        """Give the facts of a finished stage.
+        """Give the facts of a finished stage, and what was measured.
 
         Raises
         ------
@@ -73,8 +73,8 @@ class Run:
         """
         if stage not in self.stages:
             raise MissingArtifact(f"{self.path}: stage {stage!r} is not done")
-        facts: Mapping[str, Any] = self.stages[stage]["facts"]
-        return facts
+        entry = self.stages[stage]
+        return {**entry["facts"], **entry.get("measured", {})}
 
     def trajectories(self) -> Trajectories:
         """Read the trajectories this run recorded."""

@@ -2,7 +2,6 @@
 
 The run folder of an evaluation holds what every run folder holds, and: ``answers-TASK.jsonl``,
 every question with what was answered, found and scored; ``table.md`` and ``table.json``.
-``answering/`` is there only while questions are asked.
 """
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ def _evaluate(
     stages.refuse_changed_inputs(run, inputs)
     stage_of = {task.name: f"task {task.name}" for task in exam.tasks}
     todo = [task for task in exam.tasks if not run.is_done(stage_of[task.name])]
-    kept = run.path / "answering"
+    kept = run.working / "answering"
     if todo:
         exam.confine(unconfined=unconfined)
         answerer = _load(recipe, watch)
@@ -105,16 +104,14 @@ def _evaluate(
             )
             measures = {**score.measures, **_bertscore(recipe, score, answers, watch)}
             score = replace(score, measures=measures, overlap=overlaps.get(task.name))
-            file = f"answers-{task.name}.jsonl"
-            store.write_bytes(run.path / file, store.json_lines(map(asdict, answers)))
+            files = {f"answers-{task.name}.jsonl": store.json_lines(map(asdict, answers))}
             jail = exam.backend if "pot" in task.forms(recipe.evaluation.form) else None
-            run.commit(stage_of[task.name], [file], {"score": score.to_plain(), "jail": jail})
-    store.remove_folder(kept)
+            run.commit(stage_of[task.name], files, {"score": score.to_plain(), "jail": jail})
     scores = [Score.from_plain(Run(run.path).facts(stage)["score"]) for stage in stage_of.values()]
     if todo or not run.is_done("table"):
-        store.write_json(run.path / "table.json", [score.to_plain() for score in scores])
-        store.write_bytes(run.path / "table.md", to_markdown(scores).encode())
-        run.commit("table", ["table.json", "table.md"], {})
+        plain = [score.to_plain() for score in scores]
+        files = {"table.json": store.as_json(plain), "table.md": to_markdown(scores).encode()}
+        run.commit("table", files, {})
     else:
         log.info("%s is done: there is nothing to do", run.path)
     return scores
