@@ -220,7 +220,8 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
         "import os, sys; from pathlib import Path; from smalltolarge import store\n"
         "from smalltolarge.runs.folder import RunFolder\n"
         "with RunFolder.hold(Path(sys.argv[1]), {}, None) as run:\n"
-        "    run.commit('load', {'recipe.yaml': lambda path: [store.write_bytes(path, b''), os.kill(os.getpid(), 9)]}, {})"
+        "    half = lambda path: [store.write_bytes(path, b''), os.kill(os.getpid(), 9)]\n"
+        "    run.commit('load', {'recipe.yaml': half}, {})"
     )
     run = subprocess.run([sys.executable, "-c", program, str(tmp_path / "run")], check=False)
     assert run.returncode == -signal.SIGKILL
