@@ -20,7 +20,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from smalltolarge.cli import app
+from smalltolarge.cli.commands import app
 from smalltolarge.examples import load
 from smalltolarge.trajectories import Trajectories
 
