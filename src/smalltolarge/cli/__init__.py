@@ -10,7 +10,7 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from smalltolarge.cli import stopping, streams
 from smalltolarge.errors import Interrupted, OutOfSpace, RecipeError, S2LError, harmless, printable
@@ -31,30 +31,37 @@ def main() -> None:
     """Run the command line; an error is one message and an exit code, no traceback."""
     streams.open_streams()
     stopping.listen()
+    code = _code(_run)
+    unwritten = _code(sys.stdout.flush)
+    sys.exit(code or unwritten)
+
+
+def _run() -> None:
+    from smalltolarge.cli.commands import app
+
+    for argument in sys.argv[1:]:
+        if any("\udc80" <= character <= "\udcff" for character in argument):
+            raise RecipeError(f"{printable(argument)}: names must be valid UTF-8")
+    app([_as_path(argument) for argument in sys.argv[1:] if argument != "--debug"])
+
+
+def _code(work: Callable[[], object]) -> int:
+    """Give the exit code of some work; what it raises is explained."""
     try:
-        code = streams.close_output(_run())
-    except OutOfSpace as error:
-        code = _fail(error)
-    sys.exit(code)
-
-
-def _run() -> int:
-    try:
-        from smalltolarge.cli.commands import app
-
-        for argument in sys.argv[1:]:
-            if any("\udc80" <= character <= "\udcff" for character in argument):
-                raise RecipeError(f"{printable(argument)}: names must be valid UTF-8")
-        app([argument for argument in sys.argv[1:] if argument != "--debug"])
+        work()
     except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):
-            return streams.UNREAD
+        if isinstance(stop.__context__, BrokenPipeError) and stop.code != streams.UNREAD:
+            return _fail(stop.__context__)
         return stop.code if isinstance(stop.code, int) else 0
     except BaseException as error:
-        if isinstance(error, BrokenPipeError) and streams.is_unread():
-            return streams.UNREAD
         return _fail(error)
     return 0
+
+
+def _as_path(argument: str) -> str:
+    """Give "~x" as a name in this folder where there is no user x."""
+    is_name = argument.startswith("~") and os.path.expanduser(argument) == argument
+    return os.path.abspath(argument) if is_name else argument
 
 
 def _fail(error: BaseException) -> int:

@@ -19,10 +19,13 @@ _SILENT = 20.0
 
 
 @contextmanager
-def watching(lines: bool, *, first_row: bool = False) -> Iterator[tuple[Console, Watch]]:
+def watching(
+    lines: bool, *, first_row: bool = False, stops: bool = True
+) -> Iterator[tuple[Console, Watch]]:
     """Show progress and notices on stderr, and turn the first signal into a clean stop.
 
-    With ``first_row`` the first row is shown as the model sees it.
+    With ``first_row`` the first row is shown as the model sees it. Without ``stops`` the first
+    signal ends the command at once, for it keeps nothing until all of it is done.
     """
     from smalltolarge.report.rows import show_row
 
@@ -45,7 +48,7 @@ def watching(lines: bool, *, first_row: bool = False) -> Iterator[tuple[Console,
     logger.addHandler(handler)
     logger.propagate = False  # a library may have given the root logger a handler of its own
     try:
-        with stopping.working() as check, progress:
+        with stopping.working(stops) as check, progress:
             show = (lambda row: show_row(row.in_short(), errors)) if first_row else None
             yield streams.console(), Watch(progress, check, show)
     finally:

@@ -26,10 +26,14 @@ _first = 0
 _is_told = False
 """Whether the work was told of it."""
 _is_at_work = False
+_notices = sys.stderr
+"""Not what a library puts in its place, which may be busy."""
 
 
 def listen() -> None:
     """Hear signals from now on; those that whoever began the command ignores (nohup) are left."""
+    global _notices
+    _notices = sys.stderr
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     for number in _NUMBERS:
@@ -37,7 +41,7 @@ def listen() -> None:
             signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=_hear, args=(reading,), name="signals", daemon=True).start()
-    sys.meta_path.insert(0, _Imports())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Imports())
     os.register_at_fork(after_in_child=lambda: _forget(signal.SIG_DFL))
     # The very last that Python does: a command that is done cannot be stopped any more.
     atexit.register(_forget, signal.SIG_IGN)
@@ -52,13 +56,13 @@ def _forget(handler: signal.Handlers) -> None:
 
 
 @contextmanager
-def working() -> Iterator[Callable[[], None]]:
+def working(stops: bool) -> Iterator[Callable[[], None]]:
     """Give a function that raises ``Interrupted`` after a first signal; a second one ends all.
 
-    Outside, where nothing can be lost, the first one does.
+    Outside, and where work that keeps nothing never ``stops``, the first one does.
     """
     global _is_at_work
-    _is_at_work = True
+    _is_at_work = stops
     try:
         yield _check
     finally:
@@ -104,20 +108,15 @@ def _hear(pipe: int) -> None:
         if number not in _NUMBERS:
             continue
         if _first or not _is_at_work:
-            cursor = _SHOW_CURSOR if _is_at_work and os.isatty(2) else ""
-            _say(f"{cursor}error: {stopped(' at once', number)}\n", sys.__stderr__)
+            cursor = _SHOW_CURSOR if os.isatty(2) else ""
+            _say(f"{cursor}error: {stopped(' at once', number)}\n")
             os._exit(Interrupted.exit_code)
         _first = number
-        _say("stopping at the next safe point; once more to stop at once\n", sys.stderr)
+        _say("stopping at the next safe point; once more to stop at once\n")
 
 
-def _say(line: str, stream: object) -> None:
-    """Write a line, but wait for no reader of it."""
-
-    def write() -> None:
-        with suppress(OSError, ValueError):
-            print(line, end="", file=stream, flush=True)  # type: ignore[call-overload]
-
-    writing = threading.Thread(target=write, daemon=True)
+def _say(line: str) -> None:
+    """Write a line, but do not wait for who reads it."""
+    writing = threading.Thread(target=_notices.write, args=(line,), daemon=True)
     writing.start()
     writing.join(0.1)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-import select
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from smalltolarge.errors import OutOfSpace, harmless
@@ -32,6 +31,37 @@ class _Unfailing(io.TextIOWrapper):
             super().flush()
 
 
+class _Output(io.TextIOWrapper):
+    """Standard output; where it cannot be written, nothing more is.
+
+    Raises
+    ------
+    SystemExit
+        Nobody reads it any more.
+    OutOfSpace
+        It cannot be written.
+    """
+
+    def write(self, text: str) -> int:
+        with _leaving_output():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _leaving_output():
+            super().flush()
+
+
+@contextmanager
+def _leaving_output() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left is written when Python ends
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(UNREAD) from None
+        raise OutOfSpace(f"standard output cannot be written: {error.strerror}") from error
+
+
 def open_streams() -> None:
     """Give every standard stream a place to go and an encoding that knows all characters."""
     for number in range(3):
@@ -40,39 +70,14 @@ def open_streams() -> None:
         except OSError:  # else the next file that is opened were this stream
             os.open(os.devnull, os.O_RDWR)
     encoding = "utf-8" if sys.stdout is None else sys.stdout.encoding
-    # Not the buffer of Python's own stderr, which keeps what could not be written.
-    sys.stderr = _Unfailing(
-        io.FileIO(2, "w", closefd=False), encoding, "backslashreplace", write_through=True
+    at_once = sys.stdout is not None and sys.stdout.isatty()
+    output = io.FileIO(1, "w", closefd=False)
+    sys.stdout = _Output(
+        io.BufferedWriter(output), encoding, "backslashreplace", line_buffering=at_once
     )
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding=encoding, closefd=False)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def close_output(code: int) -> int:
-    """Write what is left of the output; give the exit code, which is ``code`` if that went well.
-
-    Raises
-    ------
-    OutOfSpace
-        It cannot be written.
-    """
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes it once more when it ends
-        if isinstance(error, BrokenPipeError):
-            return code or UNREAD
-        raise OutOfSpace(f"the output cannot be written: {error.strerror}") from error
-    return code
-
-
-def is_unread() -> bool:
-    """Say whether whoever read the output has closed it."""
-    poll = select.poll()
-    poll.register(1, 0)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    # Without a buffer, which would keep what could not be written.
+    notices = io.FileIO(2, "w", closefd=False)
+    sys.stderr = _Unfailing(notices, encoding, "backslashreplace", write_through=True)
 
 
 def console(*, stderr: bool = False, soft_wrap: bool = True) -> Console:

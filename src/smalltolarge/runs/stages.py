@@ -13,6 +13,7 @@ import importlib
 import logging
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -248,8 +249,13 @@ def require_torch() -> None:
     Raises
     ------
     RecipeError
-        It needs a package that is not installed.
+        It needs a package that is not installed, or docstrings.
     """
+    if sys.flags.optimize > 1:
+        raise RecipeError(
+            "transformers builds no model without docstrings, which PYTHONOPTIMIZE=2 and python "
+            "-OO take away: give 1, or nothing"
+        )
     try:
         importlib.import_module("smalltolarge.lm")
     except ModuleNotFoundError as error:
@@ -368,14 +374,13 @@ def select_once(
     if run.is_done("select"):
         return Run(run.path).selected(examples)
     began = time.monotonic()
-    pool = Pool.of(examples, trajectories, **features)
+    pool = Pool.of(examples, trajectories, **features, check=watch.check)
     with watch.progress.step("selecting", len(examples)) as step:
         try:
             selection = recipe.selector().select(pool, recipe.budget, recipe.seed)
         except BudgetError as error:
             raise BudgetError(f"{error}.{kept_losses(run.path)}") from error
         step.advance(len(examples))
-    watch.check()
     store.write_parquet(run.path / "selection.parquet", selection_table(examples, selection))
     files = ["selection.parquet"]
     if selection.labels is not None and trajectories is not None:

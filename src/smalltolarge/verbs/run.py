@@ -121,7 +121,7 @@ def run_comparison(
         else:
             stages.begin(run, recipe, read, facts)
         features = stages.find_features(run, recipe, read, used, recipe.needs, watch)
-        pool = Pool.of(used, trajectories, **features)
+        pool = Pool.of(used, trajectories, **features, check=watch.check)
         arms = Arms(run, recipe, pool, prepared, scorer, overlaps, watch)
         todo = [arm for arm in arms.all if not run.is_done(f"arm {arm.name}")]
         done = len(arms.all) - len(todo)
