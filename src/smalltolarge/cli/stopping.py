@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from smalltolarge.errors import Interrupted, printable
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_SLOW = {"datasets", "lm_eval", "peft", "torch", "transformers", "trl"}
 _SHOW_CURSOR = "\x1b[?25h"
 
 _first = 0
@@ -94,10 +95,11 @@ def _check() -> None:
 
 
 class _Imports:
-    """Libraries take seconds to load, module by module: each is a safe point."""
+    """Some libraries take seconds to load, module by module: each is a safe point."""
 
-    def find_spec(self, *_: object) -> None:
-        if _is_at_work and not _is_told and threading.current_thread() is threading.main_thread():
+    def find_spec(self, name: str, *_: object) -> None:
+        is_main = threading.current_thread() is threading.main_thread()
+        if name.partition(".")[0] in _SLOW and _is_at_work and not _is_told and is_main:
             _check()
 
 

@@ -32,6 +32,7 @@ from smalltolarge.errors import BudgetError, DataError, RecipeError, StaleArtifa
 from smalltolarge.examples import Examples
 from smalltolarge.features import COLUMNS, EMBEDDING, read_features, write_features
 from smalltolarge.progress import Watch
+from smalltolarge.runs import estimate
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.folder import ANOTHER, RunFolder, kept_losses
 from smalltolarge.runs.recipe import (
@@ -293,6 +294,8 @@ def record_once(
         kept = None if run.is_temporary else run.path / "proxy"
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch, kept)
         check_budget(budget, len(prepared), prepared.n_tokens)
+        if kept is not None:
+            estimate.require_room({run.path: estimate.of_recording(prepared.plan)})
         begin(run, recipes.settled(recipe, prepared.settings), examples, read_facts)
         preparing = time.monotonic() - began
         from smalltolarge import lm

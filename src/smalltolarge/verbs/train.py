@@ -13,7 +13,7 @@ from smalltolarge import store
 from smalltolarge.errors import StaleArtifact
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
-from smalltolarge.runs import outputs, stages
+from smalltolarge.runs import estimate, outputs, stages
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.recipe import TrainRecipe
 from smalltolarge.selection import Selection
@@ -79,10 +79,14 @@ def run_train(
             raise StaleArtifact(f"{out} exists. Choose another --out, or take it away.")
         outputs.say_new_folder(out)
         prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
+        kept = None if run.is_temporary else run.path / "target"
+        needs = {out: estimate.of_model(prepared.plan)}
+        if kept is not None:
+            needs[kept] = estimate.of_training(prepared.plan, prepared.settings.trainer)
+        estimate.require_room(needs)
         stages.begin(run, recipes.settled(recipe, prepared.settings), read, facts)
         from smalltolarge import lm
 
-        kept = None if run.is_temporary else run.path / "target"
         target = lm.train(prepared, folder=kept, progress=watch.progress, check=watch.check)
         target.save(out)
         left_out = Counter(reason for _, reason in prepared.left_out)
