@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from typer.models import ArgumentInfo
 
-from smalltolarge.cli import app
+from smalltolarge.cli.commands import app
 from smalltolarge.examples.keys import TABLE
 
 PAGE = Path(__file__).parent / "command-line.md"

@@ -25,7 +25,7 @@ LOADED = [
     "peft",
     "pytest",
     "smalltolarge.verbs.evaluate",
-    "smalltolarge.cli",
+    "smalltolarge.cli.commands",
     "smalltolarge.runs.arms",
     "smalltolarge.lm",
     "smalltolarge.runs.recipe",

@@ -20,8 +20,10 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from smalltolarge.cli import app
+from smalltolarge.cli.commands import app
+from smalltolarge.errors import OutOfSpace
 from smalltolarge.examples import load
+from smalltolarge.runs import estimate
 from smalltolarge.trajectories import Trajectories
 
 from .conftest import QUICK, SELECT, Cli, check_facts, write_data
@@ -513,3 +515,145 @@ def test_a_run_goes_on_in_the_precision_it_began_with(data: Path, s2l: Cli) -> N
     s2l(*SELECT, "--out", "other.jsonl", "--run", "other")
     recipe = (data.parent / "other" / "recipe.yaml").read_text(encoding="utf-8")
     assert "precision: float32" in recipe
+
+
+METHOD = """
+import hashlib, os, signal
+import numpy as np
+from smalltolarge.selection import Pool, Ranking, Selector
+
+class Busy(Selector):
+    name = "busy"
+
+    def rank(self, pool, keys, seed):
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+
+class Patient(Busy):
+    def rank(self, pool, keys, seed):
+        os.kill(os.getpid(), signal.SIGHUP)
+        while True:
+            pool.check()
+
+class Done(Busy):
+    def rank(self, pool, keys, seed):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return Ranking(np.argsort(keys))
+
+class Wrong(Busy):
+    def rank(self, pool, keys, seed):
+        raise type("PanicException", (BaseException,), {})("unforeseen \\x1b[31m")
+"""
+BY_METHOD = ["select", "data.jsonl", "--budget", "5", "--out", "five rows.jsonl", "--method"]
+
+
+def start(folder: Path, *words: str, **given: Any) -> subprocess.Popen[str]:
+    """Begin a command that is not waited for."""
+    command = [sys.executable, "-m", "smalltolarge", *words]
+    return subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.PIPE, text=True,
+**given,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which signals are heard")
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_stops_a_command_as_soon_as_it_begins(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    run = start(tmp_path, "methods", stdout=subprocess.DEVNULL)
+    state = Path(f"/proc/{run.pid}/status")
+
+    def is_heard() -> bool:
+        caught = state.read_text().partition("SigCgt:")[2].split()[0]
+        # The last that is caught; Python itself catches SIGINT before.
+        return bool(int(caught, 16) >> (signal.SIGUSR1 - 1) & 1)
+
+    while not is_heard():
+        time.sleep(0.001)
+    run.send_signal(number)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 75, said
+    assert said.count(number.name) == 1 and "python -m smalltolarge methods" in said
+
+
+def test_a_second_signal_of_another_kind_ends_a_library_at_once(data: Path) -> None:
+    (data.parent / "mine.py").write_text(METHOD)
+    run = start(data.parent, *BY_METHOD, "mine:Busy", stdout=subprocess.DEVNULL)
+    assert run.stderr is not None
+    while not (data.parent / "runs").exists():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGUSR1)
+    while "next safe point" not in run.stderr.readline():
+        pass
+    began = time.monotonic()
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(60) == 75 and time.monotonic() - began < 5
+    said = run.stderr.read()
+    assert said.startswith("error: stopped at once by SIGTERM") and len(said.splitlines()) == 1
+    run.stderr.close()
+
+
+def test_a_method_of_ones_own_is_stopped_or_its_choice_kept(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    (tmp_path / "mine.py").write_text(METHOD)
+    said = s2l(*BY_METHOD, "mine:Patient", expect=75).stderr
+    assert "--out 'five rows.jsonl' --method mine:Patient" in said.splitlines()[-1]
+    assert said.count("SIGHUP") == 1
+    s2l(*BY_METHOD, "mine:Done", "--run", "done")
+    assert len((tmp_path / "five rows.jsonl").read_text().splitlines()) == 5
+
+
+def test_what_nobody_foresaw_is_one_line_with_its_place(
+    data: Path, tmp_path: Path, s2l: Cli
+) -> None:
+    (tmp_path / "mine.py").write_text(METHOD)
+    said = s2l(*BY_METHOD, "mine:Wrong", expect=70).stderr.splitlines()[-1]
+    assert "PanicException: unforeseen \\x1b[31m" in said and "mine.py:" in said
+    assert "Traceback" in s2l(*BY_METHOD, "mine:Wrong", "--debug", expect=70).stderr
+
+
+def test_streams_that_are_closed_full_or_unread_lose_no_exit_code(
+    data: Path, tmp_path: Path
+) -> None:
+    reading, unread = os.pipe()
+    os.close(reading)
+    full = os.open("/dev/full", os.O_WRONLY)
+    for words, streams, code in (
+        (["load", "data.jsonl"], {"stdout": unread}, 141),
+        (["--help"], {"stdout": unread}, 141),
+        (["load", "data.jsonl"], {"stdout": full}, 6),
+        (["load", "none.jsonl"], {"stderr": full}, 3),
+        (["load", "--none"], {"stderr": full}, 2),
+        (["load", "data.jsonl"], {"stdin": subprocess.DEVNULL, "stderr": unread}, 0),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "smalltolarge", *words], cwd=tmp_path, text=True, check=False,
+            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **streams},  # type: ignore[call-overload]
+        )  # fmt: skip
+        assert done.returncode == code, (words, done.stderr)
+        assert "Traceback" not in (done.stderr or "") and "mistake" not in (done.stderr or "")
+    os.close(unread)
+    os.close(full)
+
+
+def test_names_can_do_nothing_to_a_terminal(data: Path, tmp_path: Path, s2l: Cli) -> None:
+    shutil.copy(data, tmp_path / "~\x1b[31m\x9b.jsonl")
+    done = s2l("select", "~\x1b[31m\x9b.jsonl", "--method", "random", "--budget", "5",
+               "--out", "o\x1b]0;.jsonl")  # fmt: skip
+    assert not set(done.stdout + done.stderr) & {"\x1b", "\x9b", "\r"}
+    assert "o\\x1b]0;.jsonl" in done.stdout
+    assert (tmp_path / "o\x1b]0;.jsonl").is_file()
+
+
+def test_a_model_without_docstrings_is_refused_in_words(data: Path, s2l: Cli) -> None:
+    said = s2l("record", "data.jsonl", expect=2, PYTHONOPTIMIZE="2").stderr
+    assert "PYTHONOPTIMIZE" in said
+
+
+def test_a_disk_that_is_too_small_for_several_things_is_refused(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    estimate.require_room({tmp_path / "a" / "b": free // 8})
+    with pytest.raises(OutOfSpace, match="at least .* MB are needed on the disk of .*b, which has"):
+        estimate.require_room({tmp_path / "a": free, tmp_path / "b": free})

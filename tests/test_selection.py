@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smalltolarge.errors import BudgetError, DataError, RecipeError
+from smalltolarge.errors import BudgetError, DataError, Interrupted, RecipeError
 from smalltolarge.selection import (
     S2L,
     SELECTORS,
@@ -327,6 +327,27 @@ def test_threads_locale_hash_seed_and_processor_do_not_change_a_selection() -> N
         assert run.returncode == 0, run.stderr
         found.add(run.stdout)
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("method", ["s2l", "facility-location"])
+def test_a_long_choice_asks_often_whether_to_stop_and_comes_out_the_same(method: str) -> None:
+    pool = make_pool(600)
+    selector = SELECTORS[method](**({"clusters": 50} if method == "s2l" else {}))
+    asked, stop = 0, -1
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == stop:
+            raise Interrupted("stop")
+
+    watched = selector.select(replace(pool, check=check), 60)
+    assert asked > 50
+    assert np.array_equal(watched.order, selector.select(pool, 60).order)
+    asked, stop = 0, asked // 2
+    with pytest.raises(Interrupted):
+        selector.select(replace(pool, check=check), 60)
+    assert asked == stop
 
 
 def test_keys_are_uniform_and_depend_on_seed_and_id_alone() -> None:

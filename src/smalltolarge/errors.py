@@ -11,6 +11,8 @@
     ├── RefusedForSafety (PermissionError)   7   it would run a stranger's code
     └── Interrupted (RuntimeError)  75   stopped by a signal; the same command goes on
 
+What nobody foresaw is none of these, and the exit code of a command is then 70.
+
 A message says where (file, line, field, id), what was found against what is allowed, and what to
 do.
 """
@@ -79,15 +81,26 @@ class Interrupted(S2LError, RuntimeError):
     exit_code = 75
 
 
-def printable(text: str, limit: int = 80) -> str:
-    """Escape control, bidirectional and surrogate characters and cut to ``limit`` characters.
+_HARMFUL = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+"""Categories of control, bidirectional, surrogate and private characters and line separators."""
 
-    For anything that comes from data and goes to a terminal, a log or a message.
-    """
-    shown = "".join(
-        character
-        if unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text[: limit + 1]
+
+def harmless(text: str, but: str = "\n\t") -> str:
+    """Escape every character that can do something to a terminal, ``but`` these."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        if unicodedata.category(character) in _HARMFUL and character not in but
+        else character
+        for character in text
     )
+
+
+def printable(text: str, limit: int = 80) -> str:
+    """Escape as ``harmless`` does, line ends too, and cut to ``limit`` characters.
+
+    For anything that comes from data and goes into a line of a message.
+    """
+    shown = harmless(text[: limit + 1], "")
     return shown if len(text) <= limit and len(shown) <= limit else shown[: limit - 1] + "…"

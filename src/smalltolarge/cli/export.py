@@ -50,7 +50,7 @@ def export(
     """
     from smalltolarge.verbs.export import export as write_export
 
-    with watching(False) as (console, _):
+    with watching(False, stops=False) as (console, _):
         written = write_export(
             subset, to, model=model, run=run, overwrite=overwrite, **with_mappings(settings)
         )

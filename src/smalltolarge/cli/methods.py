@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from smalltolarge.cli import streams
+
 
 def methods(
     name: Annotated[
@@ -18,8 +20,6 @@ def methods(
 
       s2l methods middle-perplexity
     """
-    from rich.console import Console
-
     from smalltolarge.report import terminal
 
-    terminal.show_methods(name, Console(highlight=False, soft_wrap=True))
+    terminal.show_methods(name, streams.console())

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from smalltolarge.cli import streams
 from smalltolarge.cli.options import Assignments, NoProgress, Unconfined
 from smalltolarge.cli.session import watching
 
@@ -53,8 +54,6 @@ def run(
 
       s2l run comparison.yaml --out runs/comparison --set seeds=[0] --set target.epochs=1
     """
-    from rich.console import Console
-
     from smalltolarge.report import comparison as shown
     from smalltolarge.report import terminal
     from smalltolarge.runs import recipe as recipes
@@ -63,7 +62,7 @@ def run(
     from smalltolarge.verbs.run import plan_comparison, read_comparison, run_comparison
 
     if recipe is None:
-        shown.show_recipes(Console(highlight=False, soft_wrap=True))
+        shown.show_recipes(streams.console())
         return
     file = recipes.find_recipe(recipe)
     values = recipes.assign(recipes.read_yaml(file), assignments or [])

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from smalltolarge.errors import Interrupted
+from smalltolarge.cli import stopping, streams
 from smalltolarge.progress import BarProgress, LineProgress, Progress, Watch
 
 if TYPE_CHECKING:
@@ -22,16 +19,17 @@ _SILENT = 20.0
 
 
 @contextmanager
-def watching(lines: bool, *, first_row: bool = False) -> Iterator[tuple[Console, Watch]]:
+def watching(
+    lines: bool, *, first_row: bool = False, stops: bool = True
+) -> Iterator[tuple[Console, Watch]]:
     """Show progress and notices on stderr, and turn the first signal into a clean stop.
 
-    With ``first_row`` the first row is shown as the model sees it.
+    With ``first_row`` the first row is shown as the model sees it. Without ``stops`` the first
+    signal ends the command at once, for it keeps nothing until all of it is done.
     """
-    from rich.console import Console
-
     from smalltolarge.report.rows import show_row
 
-    errors = Console(stderr=True, highlight=False)
+    errors = streams.console(stderr=True, soft_wrap=False)
     progress: Progress
     if lines:
         progress = LineProgress()
@@ -50,35 +48,9 @@ def watching(lines: bool, *, first_row: bool = False) -> Iterator[tuple[Console,
     logger.addHandler(handler)
     logger.propagate = False  # a library may have given the root logger a handler of its own
     try:
-        with _stopping() as check, progress:
+        with stopping.working(stops) as check, progress:
             show = (lambda row: show_row(row.in_short(), errors)) if first_row else None
-            yield Console(highlight=False, soft_wrap=True), Watch(progress, check, show)
+            yield streams.console(), Watch(progress, check, show)
     finally:
         logger.removeHandler(handler)
         logger.propagate = True
-
-
-@contextmanager
-def _stopping() -> Iterator[Callable[[], None]]:
-    """Yield a function that raises ``Interrupted`` after the first signal; a second one kills."""
-    caught: list[int] = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        signal.signal(number, signal.SIG_DFL)
-        sys.stderr.write("stopping at the next safe point; once more to stop at once\n")
-
-    def check() -> None:
-        if caught:
-            raise Interrupted(
-                f"stopped by {signal.Signals(caught[0]).name}; what is done is kept. Give the same "
-                "command again to go on."
-            )
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-    before = {number: signal.signal(number, remember) for number in numbers}
-    try:
-        yield check
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

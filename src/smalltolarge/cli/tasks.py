@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from smalltolarge.cli import streams
+
 
 def tasks(
     path: Annotated[
@@ -20,8 +22,6 @@ def tasks(
       lm-eval run --model hf --model_args pretrained=MODEL --tasks s2l_gsm8k --include_path
       "$(s2l tasks --path)"
     """
-    from rich.console import Console
-
     from smalltolarge.report.evaluation import show_tasks
 
-    show_tasks(Console(highlight=False), only_path=path)
+    show_tasks(streams.console(soft_wrap=False), only_path=path)

@@ -364,17 +364,16 @@ def tokenizer_of(
     """Train the vocabulary of a model from scratch on a sample of the rendered examples."""
     render = _renderer(settings, None, "alpaca")
     with progress.step("vocabulary", len(examples)) as step:
-        characters = np.array(
-            [
-                sum(len(turn.reasoning) + len(turn.content) for turn in turns)
-                for turns in examples.conversations()
-            ]
-        )
+        characters = np.empty(len(examples), dtype=np.int64)
+        for row, turns in enumerate(examples.conversations()):
+            check()
+            characters[row] = sum(len(turn.reasoning) + len(turn.content) for turn in turns)
         sample = training_sample(examples.ids, characters, TRAINING_BYTES)
         check()
 
         def texts() -> Iterator[str]:
             for start in range(0, len(sample), CHUNK):
+                check()
                 rows = sample[start : start + CHUNK]
                 messages: list[Any] = examples.table["messages"].take(rows).to_pylist()
                 for turns in messages:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from smalltolarge.errors import printable
 from smalltolarge.examples.sniff import stem_of
+from smalltolarge.runs.estimate import of_recording
 from smalltolarge.runs.outcomes import Arm
 from smalltolarge.runs.recipe import FULL, OF_A_PROXY, DataRecipe, Recipe, SelectRecipe
 from smalltolarge.runs.results import Run, reasons
@@ -165,6 +166,7 @@ def show_plan(examples: Examples, plan: Any | None, console: Console) -> None:
         table.add_row("Checkpoints", f"{len(plan.checkpoints)}")
         table.add_row("FLOPs of training", f"{plan.training_flops:.3g}")
         table.add_row("FLOPs of scoring", f"{plan.scoring_flops:.3g}")
+        table.add_row("Disk, at least", f"{of_recording(plan) / 1e6:,.1f} MB")
     console.print(table)
     console.print("Nothing was trained or written (--dry-run).")
 

@@ -13,6 +13,7 @@ import importlib
 import logging
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -32,6 +33,7 @@ from smalltolarge.errors import BudgetError, DataError, RecipeError, StaleArtifa
 from smalltolarge.examples import Examples
 from smalltolarge.features import COLUMNS, EMBEDDING, read_features, write_features
 from smalltolarge.progress import Watch
+from smalltolarge.runs import estimate
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.folder import ANOTHER, RunFolder, kept_losses
 from smalltolarge.runs.recipe import (
@@ -249,8 +251,13 @@ def require_torch() -> None:
     Raises
     ------
     RecipeError
-        It needs a package that is not installed.
+        It needs a package that is not installed, or docstrings.
     """
+    if sys.flags.optimize > 1:
+        raise RecipeError(
+            "transformers builds no model without docstrings, which PYTHONOPTIMIZE=2 and python "
+            "-OO take away: give 1, or nothing"
+        )
     try:
         importlib.import_module("smalltolarge.lm")
     except ModuleNotFoundError as error:
@@ -288,6 +295,8 @@ def record_once(
         kept = None if run.is_temporary else run.working / "proxy"
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch, kept)
         check_budget(budget, len(prepared), prepared.n_tokens)
+        if kept is not None:
+            estimate.require_room({run.path: estimate.of_recording(prepared.plan)})
         begin(run, recipes.settled(recipe, prepared.settings), examples, read_facts)
         preparing = time.monotonic() - began
         from smalltolarge import lm
@@ -368,14 +377,13 @@ def select_once(
     if run.is_done("select"):
         return Run(run.path).selected(examples)
     began = time.monotonic()
-    pool = Pool.of(examples, trajectories, **features)
+    pool = Pool.of(examples, trajectories, **features, check=watch.check)
     with watch.progress.step("selecting", len(examples)) as step:
         try:
             selection = recipe.selector().select(pool, recipe.budget, recipe.seed)
         except BudgetError as error:
             raise BudgetError(f"{error}.{kept_losses(run.path)}") from error
         step.advance(len(examples))
-    watch.check()
     tables = {"selection.parquet": selection_table(examples, selection)}
     if selection.labels is not None and trajectories is not None:
         tables["clusters.parquet"] = cluster_table(selection, trajectories, examples.sources())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -52,7 +52,8 @@ class FacilityLocation(Selector):
         assert pool.embeddings is not None
         order = order_by_key(keys, pool.ids)
         points = on_grid(pool.embeddings, order)
-        return Ranking(order[greedy(*nearest(points, self.neighbours))])
+        pool.check()
+        return Ranking(order[greedy(*nearest(points, self.neighbours, pool.check), pool.check)])
 
 
 def on_grid(embeddings: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -84,7 +85,9 @@ def on_grid(embeddings: np.ndarray, order: np.ndarray) -> np.ndarray:
     return points
 
 
-def nearest(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def nearest(
+    points: np.ndarray, k: int, check: Callable[[], None] = lambda: None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the k nearest other rows of every row, and the row itself; of equally near the first.
 
     Rows with a similarity of 0 or less are no neighbours.
@@ -111,6 +114,7 @@ def nearest(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndar
         for j in range(i, len(blocks)):
             # A tile has the similarities of its rows and those of its columns. Every block so
             # meets the others in ascending order, and of equally near rows the first is kept.
+            check()
             tile = points[rows] @ points[blocks[j]].T
             if i == j:
                 itself = np.diagonal(tile).copy()
@@ -186,7 +190,12 @@ class _Nearest:
         return similarities.astype(np.int32)
 
 
-def greedy(offsets: np.ndarray, columns: np.ndarray, similarities: np.ndarray) -> np.ndarray:
+def greedy(
+    offsets: np.ndarray,
+    columns: np.ndarray,
+    similarities: np.ndarray,
+    check: Callable[[], None] = lambda: None,
+) -> np.ndarray:
     """Order rows so that each adds most to what those before it cover; of equals the first.
 
     The lazy greedy algorithm (Minoux, 1978): what a row adds only falls as others are taken, so
@@ -213,6 +222,7 @@ def greedy(offsets: np.ndarray, columns: np.ndarray, similarities: np.ndarray) -
     covered = np.zeros(n, dtype=np.int64)
     order = np.empty(n, dtype=np.int64)
     for place in range(n):
+        check()
         while True:
             known, row = heap[0]
             part = slice(begins[row], begins[row + 1])

@@ -15,13 +15,16 @@ a part of the rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from smalltolarge.settings import cores
+
+R = TypeVar("R")
 
 _BLOCK = 2**16  # rows a thread works on at once
 _GRID_BITS = 23  # whole numbers to 2**23 are exact in float32, sums of 2**30 of them in float64
@@ -41,6 +44,7 @@ def kmeans(
     n_iterations: int,
     n_restarts: int = 1,
     points_per_cluster: int | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Cluster rows by Euclidean distance.
 
@@ -59,6 +63,8 @@ def kmeans(
     points_per_cluster
         Fit the centroids on this many rows a cluster, the beginning of ``order``; None fits them
         on all rows.
+    check
+        Called between blocks of rows; may raise to stop.
 
     Returns
     -------
@@ -66,7 +72,7 @@ def kmeans(
         The cluster of every row. Some clusters are empty where trajectories are equal.
     """
     few = min(points_per_cluster or _SAMPLE_PER_CLUSTER, _SAMPLE_PER_CLUSTER)
-    with ThreadPoolExecutor(cores(), initializer=_use_one_thread) as threads:
+    with _Threads(cores(), check) as threads:
         sample = losses[order[: few * n_clusters]]
         grid = _Grid.of(losses, sample, threads)
         points = grid.points(sample)
@@ -86,6 +92,21 @@ def kmeans(
         fit = _Lloyd(losses, grid, centroids, threads)
         fit.run(n_iterations)
     return fit.labels
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads in which faiss has no others; ``check`` is called as results come."""
+
+    def __init__(self, count: int, check: Callable[[], None]) -> None:
+        super().__init__(count, initializer=_use_one_thread)
+        self._check = check
+
+    def map(self, work: Callable[[Any], R], items: Iterable[Any]) -> Iterator[R]:  # type: ignore[override]
+        """Give the results in order; when ``check`` raises, what has not begun is left."""
+        self._check()
+        for result in super().map(work, items):
+            yield result
+            self._check()
 
 
 def _use_one_thread() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from os import PathLike
@@ -48,6 +48,8 @@ class Pool:
     """float32 (n,): mean negative log-likelihood of each completion without its prompt, by the
     proxy after training."""
     examples: Examples | None = None
+    check: Callable[[], None] = lambda: None
+    """Called often by a method that works for long; raises ``Interrupted`` when it is to stop."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -71,6 +73,7 @@ class Pool:
         *,
         embeddings: np.ndarray | None = None,
         losses_alone: np.ndarray | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> Pool:
         """Put examples and their trajectories, joined by id, side by side.
 
@@ -89,6 +92,7 @@ class Pool:
             lengths=examples.lengths(),
             losses_alone=losses_alone,
             examples=examples,
+            check=check,
         )
 
     def has(self) -> frozenset[Evidence]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -78,7 +79,7 @@ class S2L(Selector):
         if self.standardise:
             losses = _standardised(losses)
         if self.stratify is None:
-            return self._rank_losses(losses, order, preferred, seed)
+            return self._rank_losses(losses, order, preferred, seed, pool.check)
         strata = smallest_first(number_sources(pool.sources, "stratify"), order)
         ranked, labels, used = [], np.empty(len(pool), dtype=np.int32), 0
         place = np.empty(len(pool), dtype=np.int64)
@@ -86,7 +87,7 @@ class S2L(Selector):
         for stratum in range(int(strata.max()) + 1):
             rows = order[strata[order] == stratum]
             found = self._rank_losses(
-                losses[rows], np.arange(len(rows)), np.argsort(place[rows]), seed
+                losses[rows], np.arange(len(rows)), np.argsort(place[rows]), seed, pool.check
             )
             assert found.labels is not None
             ranked.append(rows[found.order])
@@ -103,7 +104,12 @@ class S2L(Selector):
         return losses if len(columns) == t else np.ascontiguousarray(losses[:, columns])
 
     def _rank_losses(
-        self, losses: np.ndarray, order: np.ndarray, preferred: np.ndarray, seed: int
+        self,
+        losses: np.ndarray,
+        order: np.ndarray,
+        preferred: np.ndarray,
+        seed: int,
+        check: Callable[[], None],
     ) -> Ranking:
         """Cluster ``losses`` (n, t) and draw evenly.
 
@@ -120,6 +126,7 @@ class S2L(Selector):
             n_iterations=self.iterations,
             n_restarts=self.restarts,
             points_per_cluster=self.points_per_cluster,
+            check=check,
         )
         labels = smallest_first(labels, order)
         return Ranking(even_order(labels, preferred), labels)

@@ -72,6 +72,7 @@ class Selector(ABC):
             raise DataError(f"method {self.name!r} needs {' and '.join(missing)}: none were given")
         budget.least_rows(len(pool))
         keys = random_keys(pool.ids, seed)
+        pool.check()
         ranking = self.rank(pool, keys, seed)
         order = np.asarray(ranking.order, dtype=np.int64)
         if not _has_every_row_once(order, len(pool)):

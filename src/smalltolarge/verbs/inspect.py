@@ -172,7 +172,7 @@ def _look(run: Run, gradients: bool, watch: Watch) -> _Looked:
         used, trajectories = stages.join(examples, trajectories)
         ids, sources = used.ids, used.sources()
     trajectories = trajectories.align(ids)
-    pool = Pool(ids=ids, trajectories=trajectories, sources=sources)
+    pool = Pool(ids=ids, trajectories=trajectories, sources=sources, check=watch.check)
     made = recipe if selected and isinstance(recipe, SelectRecipe) else None
     found = made.selector() if made is not None and made.method == "s2l" else S2L()
     assert isinstance(found, S2L)
@@ -272,12 +272,10 @@ def _clusters(looked: _Looked, seeds: int, watch: Watch) -> Clusters:
     with watch.progress.step("clustering", len(others) + len(numbers), "times") as step:
         by_seed = [looked.labels]
         for other in others:
-            watch.check()
             by_seed.append(_labels(selector, looked.pool, other))
             step.advance(1)
         over_clusters = {}
         for other in numbers:
-            watch.check()
             labels = _labels(replace(selector, clusters=other), looked.pool, seed)
             over_clusters[str(other)] = adjusted_rand(looked.labels, labels)
             step.advance(1)
@@ -400,7 +398,7 @@ def _agreement(looked: _Looked, name: str, larger: Trajectories) -> Agreement:
     sources = [of for of, there in zip(pool.sources or (), both, strict=True) if there]
     selector = _for_rows(looked.selector, len(ids))
     pools = [
-        Pool(ids=ids, trajectories=one.align(ids), sources=sources)
+        Pool(ids=ids, trajectories=one.align(ids), sources=sources, check=pool.check)
         for one in (looked.trajectories, larger)
     ]
     labels = [_labels(selector, one, looked.seed) for one in pools]

@@ -17,8 +17,8 @@ from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import overlaps_by_name
 from smalltolarge.progress import NotedProgress, Progress, Watch
 from smalltolarge.report.comparison import to_csv, to_markdown
+from smalltolarge.runs import estimate, stages
 from smalltolarge.runs import recipe as recipes
-from smalltolarge.runs import stages
 from smalltolarge.runs.arms import Arms, Scorer, list_arms, make_table, read_results, read_table
 from smalltolarge.runs.folder import RunFolder
 from smalltolarge.runs.outcomes import Arm, Table
@@ -113,6 +113,9 @@ def run_comparison(
         facts["overlaps"] = {name: len(ids) for name, ids in overlaps.items()}
         prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
         scorer.check_room(prepared)
+        if recipe.keep_targets:
+            kept = estimate.of_model(prepared.plan) * len(list(list_arms(recipe)))
+            estimate.require_room({run.path / "targets": kept})
         recipe = recipes.settled(recipe, prepared.settings)
         used, trajectories = read, None
         if recipe.proxy is not None:
@@ -121,7 +124,7 @@ def run_comparison(
         else:
             stages.begin(run, recipe, read, facts)
         features = stages.find_features(run, recipe, read, used, recipe.needs, watch)
-        pool = Pool.of(used, trajectories, **features)
+        pool = Pool.of(used, trajectories, **features, check=watch.check)
         arms = Arms(run, recipe, pool, prepared, scorer, overlaps, watch)
         todo = [arm for arm in arms.all if not run.is_done(f"arm {arm.name}")]
         done = len(arms.all) - len(todo)

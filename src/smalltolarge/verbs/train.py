@@ -12,7 +12,7 @@ from typing import Any, SupportsIndex, Unpack
 
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
-from smalltolarge.runs import outputs, stages
+from smalltolarge.runs import estimate, outputs, stages
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.recipe import TrainRecipe
 from smalltolarge.selection import Selection
@@ -76,10 +76,14 @@ def run_train(
             log.info("%s is done: there is nothing to do", run.path)
             return done
         prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
+        kept = None if run.is_temporary else run.working / "target"
+        needs = {out: estimate.of_model(prepared.plan)}
+        if kept is not None:
+            needs[kept] = estimate.of_training(prepared.plan, prepared.settings.trainer)
+        estimate.require_room(needs)
         stages.begin(run, recipes.settled(recipe, prepared.settings), read, facts)
         from smalltolarge import lm
 
-        kept = None if run.is_temporary else run.working / "target"
         target = lm.train(prepared, folder=kept, progress=watch.progress, check=watch.check)
         left_out = Counter(reason for _, reason in prepared.left_out)
         trained = {**target.facts, "left_out": dict(left_out), "rows": len(prepared)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
@@ -83,12 +84,12 @@ def verify(run: str | PathLike[str], *, progress: Progress | Watch | None = None
     if isinstance(recipe, SelectRecipe) and ":" in recipe.method:
         good.append(f"the subset was not chosen again: {recipe.method} is code from outside")
     elif isinstance(recipe, SelectRecipe) and not bad:
-        same = _same_selection(made, recipe)
+        same = _same_selection(made, recipe, check)
         (good if same else bad).append(
             f"the subset chosen again: {'the same' if same else 'other'} rows"
         )
     elif isinstance(recipe, EvaluateRecipe) and not bad:
-        same = _same_scores(made, recipe)
+        same = _same_scores(made, recipe, check)
         (good if same else bad).append(
             f"the answers scored again: {'the same' if same else 'other'} scores"
         )
@@ -98,13 +99,14 @@ def verify(run: str | PathLike[str], *, progress: Progress | Watch | None = None
     return [printable(line, 300) for line in good]
 
 
-def _same_scores(run: Run, recipe: EvaluateRecipe) -> bool:
+def _same_scores(run: Run, recipe: EvaluateRecipe, check: Callable[[], None]) -> bool:
     """Score again what was found in the answers; tasks that are code from outside are not."""
     from smalltolarge.evaluation import Question, find_tasks
 
     named = [name for name in recipe.evaluation.tasks if ":" not in name]
     for task in find_tasks(named):
         for line in (run.path / f"answers-{task.name}.jsonl").read_bytes().splitlines():
+            check()
             row = json.loads(line)
             question = Question(row["question"], row["reference"])
             found = row["found"]
@@ -113,7 +115,7 @@ def _same_scores(run: Run, recipe: EvaluateRecipe) -> bool:
     return True
 
 
-def _same_selection(run: Run, recipe: SelectRecipe) -> bool:
+def _same_selection(run: Run, recipe: SelectRecipe, check: Callable[[], None]) -> bool:
     table = run.ranked()
     ids = np.array(table["id"].to_pylist(), dtype="S32")
     trajectories: Trajectories | None = None
@@ -127,6 +129,7 @@ def _same_selection(run: Run, recipe: SelectRecipe) -> bool:
         sources=table["source"].to_pylist(),
         lengths=table["length"].to_numpy() if "length" in table.column_names else None,
         **run.features(ids),
+        check=check,
     )
     selection = recipe.selector().select(pool, recipe.budget, recipe.seed)
     selected = np.flatnonzero(table["selected"].to_numpy(zero_copy_only=False))
