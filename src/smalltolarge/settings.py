@@ -7,13 +7,17 @@ read it from there (``describe``). Settings go in a constructor; data, budget an
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import math
+import operator
 import os
+import re
 import textwrap
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Literal, Self, TypeVar
+from numbers import Real
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_type_hints
 
 from smalltolarge.errors import RecipeError, printable
 
@@ -22,10 +26,77 @@ Format = Literal[
 ]
 FormOfAsking = Literal["direct", "cot", "pot", "combined"]
 K = TypeVar("K")
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@dataclass(frozen=True)
+class Within:
+    """What numbers a field may hold; stands beside its type and is all that is said of it."""
+
+    least: float
+    most: float
+    above: bool = False
+    """Whether the least itself is too little."""
+
+    def checked(self, name: str, value: Any, *, whole: bool) -> int | float:
+        """Give a number of any type (NumPy's) as Python's; ``RecipeError`` where it is no such."""
+        number = math.nan
+        is_truth = isinstance(value, bool)
+        try:
+            if whole and not is_truth:
+                number = operator.index(value)
+            elif type(value) in (int, float):
+                number = value
+            elif isinstance(value, Real) and not is_truth:
+                number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            pass
+        if self.least <= number <= self.most and not (self.above and number == self.least):
+            return number
+        least = f"above {self.least:,}" if self.above else f"at least {self.least:,}"
+        kind = "a whole number" if whole else "a number"
+        raise RecipeError(
+            f"{name} is {said(value)}: {kind} {least} and at most {self.most:,} is needed"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingSettings:
+class Settings:
+    """Settings whose numbers are what ``Within`` beside their types says."""
+
+    def __post_init__(self) -> None:
+        kind: Any = type(self)
+        for name, (within, whole, words) in _numbers(kind).items():
+            value = getattr(self, name)
+            if not (value is None or isinstance(value, str)) or value not in words:
+                object.__setattr__(self, name, within.checked(name, value, whole=whole))
+
+
+@functools.cache
+def _numbers(kind: type[Any]) -> dict[str, tuple[Within, bool, tuple[object, ...]]]:
+    """Give the bounds of every number of a class, whether it is whole, and the words beside it."""
+    found = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        parts = (hint, *get_args(hint))
+        for part in parts:
+            for within in getattr(part, "__metadata__", ()):
+                if isinstance(within, Within):
+                    words = [word for other in parts for word in get_args(other)]
+                    words += [None] if type(None) in parts else []
+                    found[name] = (within, part.__origin__ is int, tuple(words))
+    return found
+
+
+def said(value: object) -> str:
+    """Give a value as a text for a message, however large it is."""
+    try:
+        return printable(str(value))
+    except ValueError:
+        return "a number of thousands of digits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingSettings(Settings):
     """How files become examples."""
 
     format: Format = "auto"
@@ -43,7 +114,7 @@ class ReadingSettings:
     """What to do with rows that cannot be used: stop and list them, or go on without them."""
     repair_text: bool = False
     """Replace bytes and characters that are not valid Unicode by U+FFFD instead of refusing."""
-    max_line_bytes: int = 64_000_000
+    max_line_bytes: Annotated[int, Within(1, 2_000_000_000)] = 64_000_000
     """Longest line or record read, in bytes."""
     split: str | None = None
     """Which split is read of a Hugging Face data set, or of a folder whose files or sub-folders are
@@ -51,16 +122,12 @@ class ReadingSettings:
     exclude_overlap: tuple[str, ...] = ()
     """Files or folders of test questions: rows whose prompt is one of them, or shares a run of
     words with one, are left out before anything is trained. May be repeated."""
-    overlap_words: int = 13
+    overlap_words: Annotated[int, Within(1, 1000)] = 13
     """How many words in a row a prompt must share with a question to overlap with it."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_line_bytes", "overlap_words"):
-            _at_least(self, name, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSettings:
+class ModelSettings(Settings):
     """How a model is found, how prompts are written for it, and where it runs."""
 
     revision: str | None = None
@@ -86,13 +153,12 @@ class ModelSettings:
     as fast in it; weights stay float32. What it came to is in the run's recipe."""
     device: str = "auto"
     """Where the model runs: auto, cpu, cuda, cuda:1, mps."""
-    threads: int | None = None
+    threads: Annotated[int, Within(1, 1024)] | None = None
     """CPU threads of the model. Default: one per core. Training on another number changes losses
     by about 1e-7."""
 
     def __post_init__(self) -> None:
-        if self.threads is not None:
-            _at_least(self, "threads", 1)
+        super().__post_init__()
         if self.template not in ("auto", "chat", "alpaca") and not self.template.endswith(".jinja"):
             raise RecipeError(
                 f"template is {printable(self.template)}: auto, chat, alpaca, or a file whose name "
@@ -104,43 +170,33 @@ class ModelSettings:
 class TrainingSettings(ModelSettings):
     """How a model, small or large, is fine-tuned on examples."""
 
-    epochs: float = 3.0
+    epochs: Annotated[float, Within(0, 10_000, above=True)] = 3.0
     """Passes over the data."""
-    learning_rate: float | None = None
+    learning_rate: Annotated[float, Within(0, 1e30, above=True)] | None = None
     """Peak learning rate. Default: 2e-5 for a pretrained model, 2e-3 for one from scratch."""
-    batch_size: int | None = None
+    batch_size: Annotated[int, Within(1, 1_000_000)] | None = None
     """Examples per optimiser step. Default: 128 for a pretrained model, 32 for one from scratch."""
-    warmup: float = 0.03
+    warmup: Annotated[float, Within(0, 1)] = 0.03
     """Share of the steps over which the learning rate rises; it then falls as a cosine to 0."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Within(0, 1000)] = 0.0
     """AdamW weight decay."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Annotated[float, Within(0, 1e30, above=True)] = 1.0
     """Gradients are scaled down to this norm."""
-    max_length: int = 512
+    max_length: Annotated[int, Within(1, 10_000_000)] = 512
     """Longest example in tokens; the rest is cut off and counted."""
     on_truncated: Literal["keep", "exclude"] = "keep"
     """What to do with examples whose completion is cut in part."""
     on_template_loss: Literal["stop", "exclude", "keep"] = "stop"
     """What to do with examples of whose answers the chat template leaves something out, or writes
     it in other words: stop, go on without these examples, or learn what is left."""
-    unit_tokens: int | None = None
+    unit_tokens: Annotated[int, Within(1, 1_000_000_000)] | None = None
     """Tokens that go through the model at once, counted as if padded to the longest example.
     Default: 4096 on a CPU, 16384 on a GPU. Lower it when memory runs out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(self, "max_length", 1)
-        for name in ("batch_size", "unit_tokens"):
-            if getattr(self, name) is not None:
-                _at_least(self, name, 1)
-        for name in ("epochs", "learning_rate", "max_grad_norm"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise RecipeError(f"{name} is {value}: a number above 0 is needed")
-        if not 0 <= self.warmup < 1:
-            raise RecipeError(f"warmup is {self.warmup}: a share of the steps in [0, 1) is needed")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise RecipeError(f"weight_decay is {self.weight_decay}: at least 0 is needed")
+        if self.warmup == 1:
+            raise RecipeError("warmup is 1.0: a share of the steps in [0, 1) is needed")
 
     @property
     def model(self) -> str:
@@ -171,7 +227,7 @@ class ProxySettings(TrainingSettings):
     (which is installed as a package), or one built here from scratch and trained on your data
     alone: scratch-0.1m, scratch-0.5m, scratch-2m, scratch-9m, scratch-70m. "scratch" is
     scratch-0.5m."""
-    checkpoints: int = 12
+    checkpoints: Annotated[int, Within(2, 10_000)] = 12
     """How many times the loss of every example is recorded during training; the untouched model
     and the last step are two of them."""
     schedule: Literal["even", "early"] = "even"
@@ -183,7 +239,6 @@ class ProxySettings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(self, "checkpoints", 2)
         if self.losses == "free" and self.epochs % 1:
             raise RecipeError(
                 f"epochs is {self.epochs}: free losses are those of whole epochs. Give a whole "
@@ -212,29 +267,26 @@ class TargetSettings(TrainingSettings):
     trainer: Literal["trl", "own"] = "trl"
     """What runs the training: TRL's SFTTrainer (LoRA, loggers), or the loop that also trains
     proxies: one device, all weights, and faster on a CPU. Both take the same batches."""
-    steps: int | None = None
+    steps: Annotated[int, Within(1, 1_000_000_000)] | None = None
     """Optimiser steps, instead of epochs."""
-    lora_rank: int | None = None
+    lora_rank: Annotated[int, Within(1, 65_536)] | None = None
     """Train low-rank adapters of this rank instead of all weights (trl)."""
-    lora_alpha: float | None = None
+    lora_alpha: Annotated[float, Within(0, 1_000_000, above=True)] | None = None
     """Scale of the adapters. Default: twice the rank."""
     lora_modules: str = "all-linear"
     """Which layers get adapters: all-linear, or names separated by commas."""
-    accumulate: int | None = None
+    accumulate: Annotated[int, Within(1, 1_000_000)] | None = None
     """Parts that a batch is cut into, to need less memory (trl). Default: as many as keep a part
     within unit_tokens."""
     gradient_checkpointing: bool = False
     """Compute activations twice to need less memory (trl)."""
     report_to: str = "none"
     """Logger: none, wandb, tensorboard, trackio, mlflow, ... (trl)."""
-    save_every: int = 500
+    save_every: Annotated[int, Within(1, 1_000_000_000)] = 500
     """Optimiser steps between two states that an interrupted training goes on from."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("steps", "lora_rank", "accumulate", "save_every"):
-            if getattr(self, name) is not None:
-                _at_least(self, name, 1)
         asked = {
             "lora_rank": self.lora_rank is not None,
             "accumulate": self.accumulate not in (None, 1),
@@ -272,7 +324,7 @@ OURS_ALONE = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskingSettings:
+class AskingSettings(Settings):
     """What a model is asked, and how."""
 
     tasks: tuple[str, ...] = ()
@@ -284,27 +336,19 @@ class AskingSettings:
     """What is asked for: the question alone (direct), a chain of thought (cot), a Python program
     that is run in a jail (pot), or, as in the paper, a program and, where it fails, the question
     alone (combined)."""
-    few_shot: int = 0
+    few_shot: Annotated[int, Within(0, 1000)] = 0
     """Show this many questions with their answers before each: the first of the train split, which
     is NAME.train.jsonl beside NAME.jsonl, or the hub's."""
-    questions: int | None = None
+    questions: Annotated[int, Within(1, 1_000_000_000)] | None = None
     """Ask only the first of each task, this many."""
-    max_new_tokens: int = 1024
+    max_new_tokens: Annotated[int, Within(1, 1_000_000)] = 1024
     """Longest answer in tokens; a longer one is truncated and counted."""
-    batch_size: int | Literal["auto"] = "auto"
+    batch_size: Annotated[int, Within(1, 1_000_000)] | Literal["auto"] = "auto"
     """Questions that are answered in one batch. "auto" is many, and fewer when memory runs out."""
-    program_seconds: float = 10.0
+    program_seconds: Annotated[float, Within(0, 86_400, above=True)] = 10.0
     """How long a program may run."""
-    program_megabytes: int = 512
+    program_megabytes: Annotated[int, Within(1, 1_000_000)] = 512
     """How much memory a program may take, in MB."""
-
-    def __post_init__(self) -> None:
-        for name in ("questions", "max_new_tokens", "batch_size", "program_megabytes"):
-            if getattr(self, name) not in (None, "auto"):
-                _at_least(self, name, 1)
-        _at_least(self, "few_shot", 0)
-        if not (math.isfinite(self.program_seconds) and self.program_seconds > 0):
-            raise RecipeError(f"program_seconds is {self.program_seconds}: above 0 is needed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,19 +380,18 @@ def find_class(name: str, base: type[K], what: str) -> type[K]:
         It cannot be imported, or is something else; ``what`` names what is asked for.
     """
     module, _, attribute = name.partition(":")
+    if not (_MODULE.fullmatch(module) and attribute.isidentifier()):
+        raise RecipeError(f"{what} {printable(name)!r}: my_package.module:Class is needed")
     try:
         kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RecipeError(f"{what} {printable(name)!r} cannot be imported: {error}") from error
+    except Exception as error:  # of whatever the module does when it is imported
+        raise RecipeError(
+            f"{what} {printable(name)!r} cannot be imported: "
+            f"{printable(f'{type(error).__name__}: {error}', 300)}"
+        ) from error
     if not (isinstance(kind, type) and issubclass(kind, base)):
         raise RecipeError(f"{what} {printable(name)!r} is not a {base.__name__} class")
     return kind
-
-
-def _at_least(settings: object, name: str, least: int) -> None:
-    value = getattr(settings, name)
-    if value < least:
-        raise RecipeError(f"{name} is {value}: at least {least} is needed")
 
 
 def describe(settings: type[Any]) -> dict[str, str]:

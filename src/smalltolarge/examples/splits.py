@@ -13,9 +13,11 @@ capital letters are no other words.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,7 +54,7 @@ def splits_of(folder: Path, files: Sequence[str]) -> Splits:
     config = _config(folder)
     if config is None:
         return by_name(files)
-    inside = PurePosixPath(str(config.get("data_dir") or "."))
+    inside = PurePosixPath(_text(config.get("data_dir")) or ".")
     there = {
         str(path.relative_to(inside)): str(path)
         for path in map(PurePosixPath, files)
@@ -112,7 +114,9 @@ def _without(named: Splits, said: Splits) -> Splits:
 def _config(folder: Path) -> Mapping[str, Any] | None:
     """Give the one entry of ``configs`` in the head of the folder's README.md, if there is one."""
     try:
-        text = (folder / "README.md").read_bytes()[:_LONGEST_README].decode("utf-8", "replace")
+        readme = folder / "README.md"
+        with readme.open("rb") if readme.is_file() else io.BytesIO() as file:
+            text = file.read(_LONGEST_README).decode("utf-8", "replace")
     except OSError:
         return None
     front = _FRONT.match(text)
@@ -126,7 +130,7 @@ def _config(folder: Path) -> Mapping[str, Any] | None:
         return configs[0] if configs else None
     default = [c for c in configs if c.get("config_name") == "default" or c.get("default") is True]
     if len(default) != 1:
-        names = ", ".join(printable(str(one.get("config_name")), 40) for one in configs)
+        names = ", ".join(printable(_text(one.get("config_name")), 40) for one in configs)
         raise DataError(
             f"{printable(str(folder), 200)} holds several data sets, its README.md says: {names}. "
             "Give the folder or the files of one of them."
@@ -143,10 +147,15 @@ def _patterns(given: object) -> dict[str, list[str]]:
     for entry in given:
         split, path = DEFAULT, entry
         if isinstance(entry, dict):
-            split, path = str(entry.get("split")), entry.get("path")
+            split, path = _text(entry.get("split")), entry.get("path")
         paths = path if isinstance(path, list) else [path]
         found.setdefault(split, []).extend(one for one in paths if isinstance(one, str))
     return found
+
+
+def _text(value: object) -> str:
+    """Give a text; nothing for what may be anything, and larger than its file by aliases."""
+    return value if isinstance(value, str) else ""
 
 
 def _is_one_of(file: str, patterns: list[str]) -> bool:
@@ -154,6 +163,7 @@ def _is_one_of(file: str, patterns: list[str]) -> bool:
     return any(fits(parts, PurePosixPath(pattern).parts) for pattern in patterns)
 
 
+@lru_cache(100_000)
 def fits(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     """Tell what ``glob.glob`` would, for a file that need not be there yet."""
     if not pattern:

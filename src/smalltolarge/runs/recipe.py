@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
+import numpy as np
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
@@ -28,13 +30,20 @@ from smalltolarge.settings import (
     ModelSettings,
     ProxySettings,
     ReadingSettings,
+    Settings,
     TargetSettings,
     TrainingSettings,
+    Within,
+    said,
 )
 
 OF_A_PROXY = frozenset({Evidence.TRAJECTORIES, Evidence.EMBEDDINGS, Evidence.LOSSES_ALONE})
 """Evidence that only a trained proxy gives."""
 _LARGEST = 1_000_000
+_DEEPEST = 100
+_MOST = 1000
+"""Methods, budgets or seeds of one comparison, each."""
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]{0,29})")
 _READY_MADE = Path(__file__).parent / "recipes"
 _MOST_NAMED = 8
 """Settings named in the answer to one that there is not; those like it come first."""
@@ -49,19 +58,24 @@ T = TypeVar("T")
 R = TypeVar("R", bound="Recipe")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """The safe loader, for which 1e-3 is a number, as in YAML 1.2; in YAML 1.1 it is a text."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Writes what ``_Loader`` reads as the same."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Settings):
     """Everything that decides what a run gives."""
 
 
@@ -77,6 +91,7 @@ class DataRecipe(Recipe):
     """Seed of the weights, the order of training, the clusters and the draw."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_seed(self.seed)
         if not self.data:
             raise RecipeError("data: at least one file, folder or data set is needed")
@@ -174,19 +189,15 @@ class Method:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleData:
+class SampleData(Settings):
     """The word problems of ``s2l sample-data`` that a recipe asks for."""
 
     folder: str
     """Where they are made, if they are not there yet."""
-    rows: int = 2000
+    rows: Annotated[int, Within(1, 1_000_000)] = 2000
     """Training rows."""
-    seed: int = 0
+    seed: Annotated[int, Within(0, 2**64 - 1)] = 0
     """Seed of the generator."""
-
-    def __post_init__(self) -> None:
-        if self.rows < 1 or self.seed < 0:
-            raise RecipeError("sample_data: rows must be at least 1, and seed at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +236,8 @@ class CompareRecipe(RecordRecipe):
             "equal": list(self.equal),
         }
         for name, values in several.items():
+            if len(values) > _MOST:
+                raise RecipeError(f"{name}: {len(values):,} are there, at most {_MOST:,} can be")
             twice = [value for value in values if values.count(value) > 1]
             if twice:
                 raise RecipeError(f"{name}: {printable(str(twice[0]))} is there twice")
@@ -274,16 +287,15 @@ class EvaluateRecipe(Recipe):
     trained_on: tuple[str, ...] = ()
     """Files of training rows: how many overlap with the questions is told and kept; may be
     repeated."""
-    overlap_words: int = 13
+    overlap_words: Annotated[int, Within(1, 1000)] = 13
     """Words in a row that make an overlap."""
     bertscore: str | None = None
     """Score summaries by BERTScore, too, with this encoder: a folder or a hub name."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.evaluation.tasks:
             raise RecipeError("--task: name at least one; s2l tasks lists them")
-        if self.overlap_words < 1:
-            raise RecipeError(f"overlap_words is {self.overlap_words}: at least 1 is needed")
 
 
 def settled(recipe: R, settings: TrainingSettings) -> R:
@@ -372,8 +384,8 @@ def read(values: Mapping[str, Any], kind: type[T], where: str = "") -> T:
     _refuse_unknown_names(values, kind, where)
     if issubclass(kind, SelectRecipe) and "budget" in values:
         Budget.parse(values["budget"])
+    text = json.dumps(_as_plain(values, where))
     try:
-        text = json.dumps(_as_plain(values, where), allow_nan=False)
         return TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         problems = []
@@ -383,32 +395,51 @@ def read(values: Mapping[str, Any], kind: type[T], where: str = "") -> T:
                 raise cause from error
             path = ".".join(str(part) for part in (*_words(where), *problem["loc"]))
             found = printable(json.dumps(problem["input"]))
-            problems.append(f"{path}: {problem['msg']}, found {found}")
-        raise RecipeError("\n".join(problems)) from error
-    except RecipeError:
-        raise
-    except (TypeError, ValueError, RecursionError) as error:
-        raise RecipeError(f"{where or 'recipe'}: {error}") from error
+            problems.append(f"{printable(path)}: {problem['msg']}, found {found}")
+        raise RecipeError("\n".join(problems[:_MOST_NAMED])) from error
 
 
-def _as_plain(value: object, where: str) -> Any:
+def _as_plain(value: object, where: str, depth: int = 0) -> Any:
     """Turn whole numbers and fractions of any type (NumPy's) into Python's; else name the path."""
-    if value is None or isinstance(value, str | bool):
+    place = printable(where) or "recipe"
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise RecipeError(f"{place}: {printable(value)} is not valid Unicode") from error
+        return str(value)
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if depth > _DEEPEST:
+        raise RecipeError(f"{place}: nested more than {_DEEPEST} deep")
     if isinstance(value, Mapping):
+        odd = next((name for name in value if not isinstance(name, str)), None)
+        if odd is not None:
+            raise RecipeError(f"{place}: the name {said(odd)} is no text; put it in quotes")
         return {
-            name: _as_plain(inner, ".".join((*_words(where), str(name))))
+            str(name): _as_plain(inner, ".".join((*_words(where), name)), depth + 1)
             for name, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_as_plain(inner, where) for inner in value]
+        return [_as_plain(inner, where, depth + 1) for inner in value]
     if isinstance(value, Integral):
-        return int(value)
+        whole = int(value)
+        if not -(2**63) <= whole < 2**64:
+            raise RecipeError(f"{place} is {said(whole)}: from -2**63 to 2**64 - 1 is possible")
+        return whole
     if isinstance(value, Real):
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise RecipeError(f"{place} is {said(value)}: a finite number is needed")
+        return number
     raise RecipeError(
-        f"{printable(where)}: {printable(repr(value))} is a {type(value).__name__}; a text, a "
-        "number, true or false, a list or a mapping is needed"
+        f"{place}: {printable(repr(value))} is a {type(value).__name__}; a text, a number, true or "
+        "false, a list or a mapping is needed"
     )
 
 
@@ -479,7 +510,7 @@ def assign(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
     for text in assignments:
         path, equals, given = text.partition("=")
         names = path.strip().split(".")
-        if not equals or not all(names):
+        if not equals or not all(names) or len(names) > _DEEPEST:
             raise RecipeError(
                 f"--set {printable(text)}: NAME=VALUE is needed, for example proxy.epochs=1"
             )
@@ -490,24 +521,24 @@ def assign(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
                 raise RecipeError(f"--set {printable(text)}: {printable(name)} is no section")
             inner = below
         try:
-            inner[names[-1]] = yaml.load(given, _Loader)  # noqa: S506  a safe one
-        except yaml.YAMLError as error:
-            raise RecipeError(f"--set {printable(text)}: the value is not YAML") from error
+            inner[names[-1]] = _parsed(given)
+        except RecipeError as error:
+            raise RecipeError(f"--set {printable(text)}: the value is {error}") from error
     return changed
 
 
 def scalar(text: str) -> str | int | float | bool | None:
     """Read one value as YAML does; what is no number, truth value or null is the text itself."""
     try:
-        value = yaml.load(text, _Loader)  # noqa: S506  a safe one
-    except (yaml.YAMLError, ValueError, RecursionError):
+        value = _parsed(text)
+    except RecipeError:
         return text
     return value if value is None or isinstance(value, str | int | float) else text
 
 
 def to_yaml(recipe: Recipe) -> str:
     """Write a recipe as YAML, every setting in its place."""
-    return yaml.safe_dump(to_plain(recipe), sort_keys=False, allow_unicode=True)
+    return yaml.dump(to_plain(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def to_plain(recipe: Recipe) -> dict[str, Any]:
@@ -545,7 +576,7 @@ def find_recipe(name: str | PathLike[str]) -> Path:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a recipe file as plain data; tags and aliases are refused.
+    """Read a recipe file as plain data; see ``_parsed`` for what is refused.
 
     Raises
     ------
@@ -559,12 +590,77 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _LARGEST:
         raise RecipeError(f"{path}: a recipe has at most {_LARGEST:,} bytes")
     try:
-        text = path.read_text(encoding="utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise RecipeError(f"{path}: aliases (*name) are not allowed in a recipe")
-        values = yaml.load(text, _Loader)  # noqa: S506  a safe one
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise RecipeError(f"{path} is not YAML: {error}") from error
+        values = _parsed(path.read_text(encoding="utf-8"))
+    except (RecipeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{printable(str(path), 200)}: {error}") from error
     if not isinstance(values, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of settings to values")
+        raise RecipeError(
+            f"{printable(str(path), 200)}: a recipe is a mapping of settings to values"
+        )
     return values
+
+
+def _parsed(text: str) -> Any:
+    """Read YAML of texts, numbers, truth values, null, lists and mappings.
+
+    Raises
+    ------
+    RecipeError
+        It is no YAML, or has what may be read as something else than is meant: aliases, tags, a
+        name twice, dates, numbers that are not decimal.
+    """
+    try:
+        loader = _Loader(text)
+        loader.get_event()
+        if loader.check_event(yaml.StreamEndEvent):
+            return None
+        loader.get_event()
+        value = _value(loader, 0)
+        loader.get_event()
+        if not loader.check_event(yaml.StreamEndEvent):
+            raise RecipeError("not YAML of one document")
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        why = getattr(error, "problem", None) or getattr(error, "reason", None) or "damaged"
+        raise RecipeError(f"not YAML: {printable(str(why))}{at}") from error
+    return value
+
+
+def _value(loader: Any, depth: int) -> Any:
+    event = loader.get_event()
+
+    def refused(what: str) -> RecipeError:
+        return RecipeError(f"not YAML that is read here: line {event.start_mark.line + 1}, {what}")
+
+    if isinstance(event, yaml.AliasEvent):
+        raise refused("aliases (*name) are not allowed")
+    if event.tag is not None:
+        raise refused(f"tags ({printable(event.tag)}) are not allowed")
+    if depth > _DEEPEST:
+        raise refused(f"nested more than {_DEEPEST} deep")
+    if isinstance(event, yaml.SequenceStartEvent):
+        items = []
+        while not loader.check_event(yaml.SequenceEndEvent):
+            items.append(_value(loader, depth + 1))
+        loader.get_event()
+        return items
+    if isinstance(event, yaml.MappingStartEvent):
+        found: dict[str, Any] = {}
+        while not loader.check_event(yaml.MappingEndEvent):
+            name = _value(loader, depth + 1)
+            if not isinstance(name, str):
+                raise refused(f"the name {said(name)} is no text; put it in quotes")
+            if name in found:
+                raise refused(f"{printable(name)} is there twice")
+            found[name] = _value(loader, depth + 1)
+        loader.get_event()
+        return found
+    tag = loader.resolve(yaml.ScalarNode, event.value, event.implicit).rpartition(":")[2]
+    if tag == "int" and _DECIMAL.fullmatch(event.value):
+        return int(event.value.replace("_", ""))
+    if tag == "int" or (tag == "float" and ":" in event.value):
+        raise refused(f"{printable(event.value)} is no plain decimal number; a text is in quotes")
+    if tag not in ("str", "null", "bool", "float"):
+        raise refused(f"{printable(event.value)} is read as a {tag}; put it in quotes")
+    return loader.construct_object(yaml.ScalarNode(f"tag:yaml.org,2002:{tag}", event.value))

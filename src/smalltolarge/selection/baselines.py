@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from smalltolarge.errors import RecipeError
 from smalltolarge.selection.pool import Evidence, Pool
 from smalltolarge.selection.sampling import (
     even_order,
@@ -18,6 +17,7 @@ from smalltolarge.selection.sampling import (
     smallest_first,
 )
 from smalltolarge.selection.selector import Ranking, Selector
+from smalltolarge.settings import Within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +50,8 @@ class RandomByLength(Selector):
     name: ClassVar[str] = "random-by-length"
     needs: ClassVar[frozenset[Evidence]] = frozenset({Evidence.LENGTHS})
 
-    bins: int = 50
+    bins: Annotated[int, Within(1, 1_000_000_000)] = 50
     """Groups of equal size that the rows are cut into by length; each gives the same share."""
-
-    def __post_init__(self) -> None:
-        if self.bins < 1:
-            raise RecipeError(f"bins is {self.bins}: at least 1 is needed")
 
     def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
         """Draw in turn from the bins."""

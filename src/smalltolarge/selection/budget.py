@@ -11,10 +11,12 @@ from typing import Literal, SupportsIndex
 import numpy as np
 
 from smalltolarge.errors import BudgetError, RecipeError, printable
+from smalltolarge.settings import said
 
 _NUMBER = r"(?:[0-9]{1,3}(?:[,_][0-9]{3})+|[0-9]+)(?:\.[0-9]+)?"
 _AMOUNT = re.compile(rf"({_NUMBER})\s*([kKmMgG]?)(%|-tokens)?")
 _FORM = 'a number of rows ("30000", "30K"), a share ("11%") or "2M-tokens"'
+_LONGEST = 50
 _SUFFIX = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 
@@ -36,8 +38,8 @@ class Budget:
         BudgetError
             It is nothing, or more than everything.
         """
-        text = given if isinstance(given, str) else _rows(given)
-        match = _AMOUNT.fullmatch(text.strip())
+        text = str(given) if isinstance(given, str) else _rows(given)
+        match = _AMOUNT.fullmatch(text.strip()) if len(text) <= _LONGEST else None
         if match is None:
             hint = "; commas and underscores part groups of three digits, a point the decimals"
             odd = hint if re.search("[0-9][,_]", text) else ""
@@ -117,10 +119,10 @@ def _rows(given: SupportsIndex) -> str:
     """Write a whole number of rows, whatever whole-number type it is of, as text."""
     try:
         if not isinstance(given, bool):
-            return str(operator.index(given))
+            return said(operator.index(given))
     except TypeError:
         pass
-    shown = printable(str(given))
+    shown = said(given)
     example = f"{given:g}%" if isinstance(given, float) and 1 < given <= 100 else "11%"
     if isinstance(given, float) and 0 < given <= 1:
         example = f"{given * 100:g}%"

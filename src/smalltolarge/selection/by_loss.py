@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from smalltolarge.errors import DataError, RecipeError
+from smalltolarge.errors import DataError
 from smalltolarge.selection.pool import Evidence, Pool
 from smalltolarge.selection.sampling import matched_order, order_by_key, order_by_value
 from smalltolarge.selection.selector import Ranking, Selector
+from smalltolarge.settings import Within
 from smalltolarge.trajectories import Trajectories
 
 
@@ -111,12 +112,8 @@ class ConfidenceCurriculum(ByLoss):
     name: ClassVar[str] = "confidence-curriculum"
     is_random: ClassVar[bool] = True
 
-    bins: int = 50
+    bins: Annotated[int, Within(1, 1_000_000_000)] = 50
     """Groups of equal size that the rows are cut into by confidence; each gives the same share."""
-
-    def __post_init__(self) -> None:
-        if self.bins < 1:
-            raise RecipeError(f"bins is {self.bins}: at least 1 is needed")
 
     def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
         """Draw in turn from the bins; give every row its place from easy to hard."""

@@ -11,14 +11,15 @@ import heapq
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from smalltolarge.errors import DataError, RecipeError
+from smalltolarge.errors import DataError
 from smalltolarge.selection.pool import Evidence, Pool
 from smalltolarge.selection.sampling import order_by_key
 from smalltolarge.selection.selector import Ranking, Selector
+from smalltolarge.settings import Within
 
 _BLOCK = 2048  # rows: a tile of similarities is their square, 16 MiB
 _UNIT = 2**12  # the length of every embedding on the grid, at most
@@ -39,13 +40,9 @@ class FacilityLocation(Selector):
     needs: ClassVar[frozenset[Evidence]] = frozenset({Evidence.EMBEDDINGS})
     is_random: ClassVar[bool] = False
 
-    neighbours: int = 64
+    neighbours: Annotated[int, Within(1, 100_000)] = 64
     """Nearest rows that may cover a row. More come closer to the full objective and need more
     memory (16 bytes a row for each), hardly more time."""
-
-    def __post_init__(self) -> None:
-        if self.neighbours < 1:
-            raise RecipeError(f"neighbours is {self.neighbours}: at least 1 is needed")
 
     def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
         """Order rows as the greedy algorithm takes them."""

@@ -7,11 +7,11 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from smalltolarge.errors import DataError, RecipeError
+from smalltolarge.errors import DataError
 from smalltolarge.selection.kmeans import kmeans
 from smalltolarge.selection.pool import Evidence, Pool
 from smalltolarge.selection.sampling import (
@@ -22,6 +22,7 @@ from smalltolarge.selection.sampling import (
     smallest_first,
 )
 from smalltolarge.selection.selector import Ranking, Selector
+from smalltolarge.settings import Within
 
 log = logging.getLogger("smalltolarge")
 
@@ -37,13 +38,13 @@ class S2L(Selector):
     name: ClassVar[str] = "s2l"
     needs: ClassVar[frozenset[Evidence]] = frozenset({Evidence.TRAJECTORIES})
 
-    clusters: int = 100
+    clusters: Annotated[int, Within(1, 1_000_000)] = 100
     """Clusters of trajectories (K of the paper); in each source when stratified."""
-    iterations: int = 20
+    iterations: Annotated[int, Within(1, 100_000)] = 20
     """k-means iterations, at most; they start from centroids already fitted on a sample."""
-    restarts: int = 1
+    restarts: Annotated[int, Within(1, 1000)] = 1
     """Fits on the sample from other starts, the best of which goes on."""
-    points_per_cluster: int | None = None
+    points_per_cluster: Annotated[int, Within(1, 1_000_000_000)] | None = None
     """Fit the centroids on at most this many examples per cluster, drawn at random (the authors'
     code: 256). Default: all examples."""
     stratify: Literal["source"] | None = None
@@ -52,7 +53,7 @@ class S2L(Selector):
     part: Literal["all", "first", "last"] = "all"
     """Checkpoints that are clustered: all, the first half, or the last half (the middle one is in
     both). Costs nothing."""
-    every: int = 1
+    every: Annotated[int, Within(1, 10_000)] = 1
     """Cluster only every so many of these checkpoints, counted back from the last. Costs
     nothing."""
     standardise: bool = False
@@ -61,12 +62,6 @@ class S2L(Selector):
     inside: Literal["random", "stable"] = "random"
     """What comes first inside a cluster: rows at random, or those whose loss changes least from
     checkpoint to checkpoint, on average (our reading of XMAS, arXiv 2510.01454). Costs nothing."""
-
-    def __post_init__(self) -> None:
-        for name in ("clusters", "iterations", "restarts", "points_per_cluster", "every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RecipeError(f"{name} is {value}: at least 1 is needed")
 
     def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
         """Draw in turn from the clusters, and from the sources when stratified."""

@@ -18,6 +18,7 @@ from smalltolarge.errors import DataError, RecipeError
 from smalltolarge.selection.budget import Budget
 from smalltolarge.selection.pool import Evidence, Pool, Selection
 from smalltolarge.selection.sampling import order_by_key, random_keys
+from smalltolarge.settings import Settings, said
 
 log = logging.getLogger("smalltolarge")
 
@@ -36,7 +37,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selector(ABC):
+class Selector(Settings, ABC):
     """A selection method; its settings are its fields."""
 
     name: ClassVar[str]
@@ -122,9 +123,9 @@ def _has_every_row_once(order: np.ndarray, n: int) -> bool:
 def check_seed(seed: SupportsIndex) -> int:
     """Give ``seed`` as an int; ``RecipeError`` unless it is a whole number in [0, 2**64)."""
     try:
-        number = operator.index(seed)
+        number = -1 if isinstance(seed, bool) else operator.index(seed)
     except TypeError:
         number = -1
     if not 0 <= number < 2**64:
-        raise RecipeError(f"seed is {seed}: a whole number from 0 to 2**64 - 1 is needed")
+        raise RecipeError(f"seed is {said(seed)}: a whole number from 0 to 2**64 - 1 is needed")
     return number

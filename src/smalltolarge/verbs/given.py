@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from smalltolarge import examples as reading
-from smalltolarge.errors import RecipeError
+from smalltolarge.errors import RecipeError, printable
 from smalltolarge.examples import Examples
 from smalltolarge.examples.sources import Source
 from smalltolarge.progress import Watch
@@ -66,8 +66,17 @@ def read(data: Data, settings: Mapping[str, Any], watch: Watch) -> Examples:
 
 
 def path(place: str | PathLike[str] | None) -> Path | None:
-    """Give a place as a path; None stays None."""
-    return None if place is None else Path(place)
+    """Give a place as a path; None stays None. ``RecipeError`` where its name is no UTF-8."""
+    if place is None:
+        return None
+    name = fspath(place)
+    try:
+        named = bool(name.encode()) and "\0" not in name
+    except UnicodeEncodeError:
+        named = False
+    if not named:
+        raise RecipeError(f"{printable(name, 200)!r} is no file name in valid UTF-8")
+    return Path(name)
 
 
 def plain(part: Any) -> Any:
