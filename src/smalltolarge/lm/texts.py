@@ -73,9 +73,7 @@ class CutWriter(Writer):
         """
         chat = self.tokenizer.chat if self.template == "chat" else None
         first = next(examples.conversations())
-        if chat is not None:
-            chat.probe(first)
-        rendered = Rendered(examples, self.rendering, self.settings.on_template_loss)
+        rendered = Rendered(examples, self.render, self.settings.on_template_loss)
         every = [
             None if pieces is None else self._written(pieces, [next(found) for _ in pieces])
             for chunk, found in ahead(rendered, self.tokenizer.encoder(special=chat is not None))

@@ -64,7 +64,12 @@ class Writer:
 
     def rendering(self, conversation: Sequence[Message]) -> Rendering:
         """Write a conversation; raises ``DataError`` where the template does not take it."""
-        return _renderer(self.settings, self.tokenizer, self.template)(conversation)
+        return next(self.render([conversation]))
+
+    @property
+    def render(self) -> Render:
+        """What writes conversations."""
+        return _renderer(self.settings, self.tokenizer, self.template)
 
     def tokens(self, rendering: Rendering) -> tuple[np.ndarray, np.ndarray]:
         """Give its tokens, int32 (l,), uncut, and which of them are learned, bool (l,)."""
@@ -310,11 +315,7 @@ def begin(
             model = pretrained_model(settings.model, settings.revision)
         if settings.tokenizer is not None or model is not None:
             given = given_tokenizer(settings, model)
-    template = which_template(settings, given)
-    if template == "chat":
-        assert given is not None and given.chat is not None
-        given.chat.probe(next(examples.conversations()))
-    return settings, model, given, template
+    return settings, model, given, which_template(settings, given)
 
 
 def _tokenized(
@@ -350,9 +351,9 @@ def _renderer(
 ) -> Render:
     """Give what writes conversations, by the name that ``which_template`` gives."""
     if template == "alpaca":
-        return lambda conversation: alpaca(conversation, settings.preamble)
+        return lambda conversations: (alpaca(turns, settings.preamble) for turns in conversations)
     assert tokenizer is not None and tokenizer.chat is not None
-    return tokenizer.chat.rendering
+    return tokenizer.chat.renderings
 
 
 def tokenizer_of(
@@ -377,9 +378,9 @@ def tokenizer_of(
             for start in range(0, len(sample), CHUNK):
                 rows = sample[start : start + CHUNK]
                 messages: list[Any] = examples.table["messages"].take(rows).to_pylist()
-                for turns in messages:
-                    pieces = render([Message(**turn) for turn in turns]).pieces
-                    yield "".join(piece.text for piece in pieces)
+                given = [[Message(**turn) for turn in turns] for turns in messages]
+                for found in render(given):
+                    yield "".join(piece.text for piece in found.pieces)
                 step.advance(len(rows))
 
         return train_tokenizer(texts(), scratch_shape(settings.model).vocabulary)
