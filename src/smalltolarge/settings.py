@@ -59,6 +59,9 @@ class ReadingSettings:
             _at_least(self, name, 1)
 
 
+_MOST_THREADS = 1024
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """How a model is found, how prompts are written for it, and where it runs."""
@@ -93,6 +96,8 @@ class ModelSettings:
     def __post_init__(self) -> None:
         if self.threads is not None:
             _at_least(self, "threads", 1)
+            if self.threads > _MOST_THREADS:
+                raise RecipeError(f"threads is {self.threads}: at most {_MOST_THREADS} are taken")
         if self.template not in ("auto", "chat", "alpaca") and not self.template.endswith(".jinja"):
             raise RecipeError(
                 f"template is {printable(self.template)}: auto, chat, alpaca, or a file whose name "

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from smalltolarge import store
 from smalltolarge.errors import DataError, OutOfSpace, RecipeError, printable
 from smalltolarge.examples.table import Message
-from smalltolarge.lm import models
+from smalltolarge.lm import child, models
 from smalltolarge.lm.device import Machine, find_device
 from smalltolarge.lm.ending import stop_tokens
 from smalltolarge.lm.fast import attention
@@ -101,6 +101,7 @@ class Answerer:
                 [piece.text for piece in alpaca([*turns, ending], self.settings.preamble).pieces]
                 for turns in conversations
             ]
+        child.close()
         encode = tokenizer.encoder(special=self.template == "chat")
         prefix, eos = list(tokenizer.prefix), [] if tokenizer.eos is None else [tokenizer.eos]
         prompts = []

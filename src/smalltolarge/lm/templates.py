@@ -156,7 +156,8 @@ class ChatTemplate:
     @cached_property
     def _read(self) -> dict[str, Any]:
         """What the template reads: names and wanted, reasoning_key."""
-        return self._allowed(_describe(self.template, [None])[0])
+        read: dict[str, Any] = self._allowed(_describe(self.template, [None])[0])
+        return read
 
     @cached_property
     def _tracer(self) -> Tracer:

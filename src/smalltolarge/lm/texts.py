@@ -8,8 +8,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from smalltolarge.errors import MissingArtifact
+from smalltolarge.errors import MissingArtifact, printable
 from smalltolarge.examples.table import Examples
+from smalltolarge.lm.folders import check_folder, path_of
 from smalltolarge.lm.gguf import find_gguf
 from smalltolarge.lm.models import locate
 from smalltolarge.lm.rendered import Rendered, ahead, place
@@ -151,7 +152,7 @@ def tokenizer_at_hand(settings: TargetSettings, *, fetch: bool) -> ModelTokenize
     ``fetch``: a hub model's may be had from the hub; raises ``MissingArtifact`` where it cannot.
     """
     name, revision = settings.tokenizer or settings.target, settings.revision
-    path = Path(folder_of(name)).expanduser()
+    path = path_of(folder_of(name))
     if not path.exists():
         from huggingface_hub import snapshot_download
 
@@ -170,7 +171,9 @@ def tokenizer_at_hand(settings: TargetSettings, *, fetch: bool) -> ModelTokenize
             cause = str(error).splitlines()[0] if str(error) else repr(error)
             raise MissingArtifact(cause) from error
     try:
-        return with_template(read_tokenizer(path, name), settings)
+        if path.is_dir():
+            check_folder(path, name, weights=False)
+        return with_template(read_tokenizer(path, printable(name, 300)), settings)
     except MissingArtifact:
         if fetch:
             raise

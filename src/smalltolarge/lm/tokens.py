@@ -16,6 +16,7 @@ import tokenizers
 
 from smalltolarge.errors import DataError, RecipeError
 from smalltolarge.examples.table import Examples, Message
+from smalltolarge.lm import child
 from smalltolarge.lm.device import settled
 from smalltolarge.lm.models import (
     Model,
@@ -48,6 +49,8 @@ Settings = TypeVar("Settings", bound=TrainingSettings)
 log = logging.getLogger("smalltolarge")
 
 _MOST_LEFT_OUT = 0.05
+_TRIED = 100_000
+"""Characters of a text that a tokenizer is tried on."""
 _LARGE = 2**30
 """Bytes of tokens that are left on the disk and read from there."""
 _TOKENS_FOLLOW_FROM = ("template", "preamble", "max_length", "on_truncated", "on_template_loss")
@@ -291,6 +294,7 @@ def prepare(
         plan=plan,
     )
     _check_fit(prepared)
+    child.close()
     return prepared
 
 
@@ -314,8 +318,17 @@ def begin(
         if not settings.is_scratch:
             model = pretrained_model(settings.model, settings.revision)
         if settings.tokenizer is not None or model is not None:
-            given = given_tokenizer(settings, model)
+            given = given_tokenizer(settings, model, _first_and_longest(examples))
     return settings, model, given, which_template(settings, given)
+
+
+def _first_and_longest(examples: Examples) -> list[str]:
+    """Give some texts of the examples: those of the first rows, and the longest turn."""
+    import pyarrow.compute as pc
+
+    contents = pc.struct_field(pc.list_flatten(examples.table["messages"]), "content")
+    longest = int(np.argmax(pc.utf8_length(contents).to_numpy()))
+    return [text.as_py()[:_TRIED] for text in (*contents[:16], contents[longest])]
 
 
 def _tokenized(
