@@ -159,9 +159,7 @@ def check_header(file: Path) -> None:
     Raises
     ------
     IntegrityError
-        It cannot be read, or ends before what it says.
-    RefusedForSafety
-        A count in it is out of bounds.
+        It cannot be read, ends before what it says, or a count in it is out of bounds.
     """
     try:
         with (
@@ -174,8 +172,6 @@ def check_header(file: Path) -> None:
             f"{printable(str(file), 200)} cannot be read as a causal language model "
             f"({printable(str(error))}). Get the file again."
         ) from error
-    except OverflowError as error:
-        raise RefusedForSafety(f"{printable(str(file), 200)} {error}") from error
 
 
 class _Header:
@@ -192,13 +188,13 @@ class _Header:
         if version not in (2, 3):
             raise ValueError(f"its version is {version}")
         if tensors > _MOST_TENSORS or keys > _MOST_KEYS:
-            raise OverflowError(f"names {tensors:,} tensors and {keys:,} keys")
+            raise ValueError(f"it names {tensors:,} tensors and {keys:,} keys")
         for _ in range(keys):
             self.text(_LONGEST_NAME)
             self.value(self.number("<I"))
         elements = sum(self.tensor() for _ in range(tensors))
         if elements > 32 * len(self.content):
-            raise OverflowError(f"says that it holds {elements:,} numbers")
+            raise ValueError(f"it says that it holds {elements:,} numbers")
 
     def tensor(self) -> int:
         self.text(_LONGEST_NAME)
@@ -217,7 +213,7 @@ class _Header:
             kind, count = self.number("<I"), self.number("<Q")
             self.values += count
             if kind == _LIST or self.values > _MOST_VALUES:
-                raise OverflowError("has lists of more than is read")
+                raise ValueError("it has lists of more than is read")
             if kind != _TEXT:
                 self.bytes(count * _WIDTHS[kind])
             else:
@@ -231,7 +227,7 @@ class _Header:
 
     def text(self, longest: int) -> None:
         if (length := self.number("<Q")) > longest:
-            raise OverflowError(f"has a text of {length:,} bytes")
+            raise ValueError(f"it has a text of {length:,} bytes")
         self.bytes(length)
 
     def bytes(self, count: int) -> bytes:
