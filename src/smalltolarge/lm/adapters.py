@@ -17,7 +17,7 @@ from smalltolarge.errors import (
     RefusedForSafety,
     printable,
 )
-from smalltolarge.lm.folders import check_folder
+from smalltolarge.lm.folders import check_folder, read_json
 
 CONFIGURATION, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -68,6 +68,11 @@ class LoraAdapter:
     """Of the base on the hub."""
     config: Mapping[str, Any]
 
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What of its configuration is followed."""
+        return {key: value for key, value in self.config.items() if key in _KEPT}
+
 
 def is_adapter(folder: Path) -> bool:
     """Say whether a folder is one that PEFT wrote."""
@@ -89,7 +94,7 @@ def read_adapter(folder: Path, name: str) -> LoraAdapter:
         It is no LoRA adapter, or of no named model.
     """
     check_folder(folder, name, weights=False)
-    config = json.loads((folder / CONFIGURATION).read_bytes())
+    config = read_json(folder / CONFIGURATION)
     if not isinstance(config, dict):
         raise IntegrityError(f"{folder / CONFIGURATION} is no JSON object")
     if not (folder / WEIGHTS).is_file():
@@ -155,6 +160,15 @@ def check_peft(adapter: LoraAdapter) -> None:
         )
 
 
+def added(model: Any, kept: Mapping[str, Any]) -> Any:
+    """Give a model with an adapter of a configuration beside its weights, as PEFT begins one."""
+    from peft import LoraConfig, get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT calls what transformers renames
+        return get_peft_model(model, LoraConfig(**kept, task_type="CAUSAL_LM"))
+
+
 def merged(model: Any, adapter: LoraAdapter) -> Any:
     """Give a base model with the adapter added into its weights; the model is changed.
 
@@ -163,15 +177,11 @@ def merged(model: Any, adapter: LoraAdapter) -> Any:
     IntegrityError
         The adapter's weights are not those of its configuration, or do not fit the model.
     """
-    from peft import LoraConfig, get_peft_model
     from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    kept = {key: value for key, value in adapter.config.items() if key in _KEPT}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PEFT calls what transformers renames
-            adapted = get_peft_model(model, LoraConfig(**kept, task_type="CAUSAL_LM"))
+        adapted = added(model, adapter.kept)
         weights = load_file(adapter.folder / WEIGHTS)
         wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
         missing = sorted(wanted - weights.keys())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ log = logging.getLogger("smalltolarge")
 
 T = TypeVar("T", bound=TrainingSettings)
 
+_DEVICES = re.compile(r"cpu|mps|(cuda|xpu)(:\d{1,3})?")
 _UNIT_TOKENS = {"cuda": 16384}
 """Tokens of a unit on a GPU, which needs that many to be busy; elsewhere they fit the cache."""
 _USUAL_UNIT_TOKENS = 4096
@@ -41,6 +43,8 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
+        if not _DEVICES.fullmatch(name):
+            raise RuntimeError("auto, cpu, cuda, cuda:1, mps or xpu is needed")
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 from collections.abc import Container, Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 from smalltolarge.errors import (
+    DataError,
     IntegrityError,
     MissingArtifact,
     RefusedForSafety,
@@ -16,9 +20,11 @@ from smalltolarge.errors import (
 
 _PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 _PLAIN_MAPS = {"tokenizer.json", "vocab.json", "added_tokens.json"}
+_SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 _CONFIGURATIONS = {"config.json", "generation_config.json"}
 
 _STRANGERS_CODE = {"auto_map", "trust_remote_code", "custom_pipelines"}
+_OTHER_FILES = {"configuration_files", "fast_tokenizer_files", "transformers_weights"}
 _KERNELS = {
     f"{start}{part}_implementation{end}"
     for part in ("attn", "experts")
@@ -52,54 +58,266 @@ them. Every other key is one that some model may load another repository by: ``b
 """
 
 
+INDEX = "model.safetensors.index.json"
+_MEGABYTES = {"tokenizer.json": 128, "vocab.json": 64, "added_tokens.json": 64, INDEX: 32}
+_OTHERS = 4
+"""Megabytes that a JSON or text file may have, by its name."""
+_UNREAD = {"trainer_state.json"}
+"""Of a training; nothing reads it, and it may be long."""
+_MOST_ENTRIES = 100_000
+_DEEPEST = 64
+_LONGEST_HEADER = 32 * 2**20
+_BYTES = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+    **dict.fromkeys(("U32", "I32", "F32"), 4),
+    **dict.fromkeys(("U64", "I64", "F64"), 8),
+}
+"""Of a number, by the types of safetensors."""
+_FEW_LAYERS = 128
+"""Layers that may share their weights; of more, each has a tensor of its own."""
+_BOUNDS = (
+    (re.compile(r".*layers?"), -1, 1000),
+    (re.compile(r".*(heads?|experts|labels|groups|per_tok)(_kv)?"), -1, 2**16),
+    (re.compile(r".*(_size|_dim|n_embd|n_inner|d_model|d_ff|d_kv|d_inner)"), -1, 2**24),
+    (re.compile(r".*(positions|position_embeddings|n_ctx|seq_len|_length)"), -1, 2**31),
+    (re.compile(r".*(dropout|_drop|pdrop|layerdrop)(_prob|_rate|_p)?"), 0, 1),
+    (re.compile(r".*(eps|epsilon)"), 0, 1),
+)
+"""Names of numbers in a configuration, and the smallest and largest that is taken."""
+_ANY = (-(2**63), 2**63 - 1)
+"""Of a whole number by any other name."""
+
+
+def path_of(name: str) -> Path:
+    """Give the path that a name is, if it is one; a name that can be no path exists nowhere.
+
+    Raises
+    ------
+    MissingArtifact
+        It cannot be looked up.
+    """
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, ~nobody, or a zero byte
+        raise MissingArtifact(
+            f"there is no {printable(name, 200)} ({printable(str(error))})"
+        ) from error
+    return path
+
+
 def check_folder(folder: Path, name: str, *, weights: bool) -> None:
     """Refuse a model or tokenizer folder that would run code or has no safetensors.
 
     Raises
     ------
     RefusedForSafety
-        Python files, keys that name code or may fetch it, names of other repositories, or
-        (with ``weights``) weights that are quantised or only pickled.
+        Python files, links out of it, what is no file, files that are too large, keys that name
+        code or may fetch it, names of other repositories, or (with ``weights``) weights that are
+        quantised or only pickled.
     MissingArtifact
         With ``weights``: there are none.
     IntegrityError
-        A JSON file of it cannot be read.
+        A file of it cannot be read.
+    DataError
+        A number of its configuration is out of bounds.
     """
-    code = sorted(file.name for file in folder.rglob("*.py"))
-    if code:
-        raise RefusedForSafety(
-            f"{name} holds Python files ({printable(', '.join(code[:3]))}). Models that need "
-            "their own code are not loaded; take one that transformers itself knows."
-        )
+    shown = printable(name, 200)
+    if not folder.is_dir():
+        raise MissingArtifact(f"{shown} is no folder")
+    _refuse_strange_files(folder, shown)
+    held = 0
+    if weights:
+        if not (folder / "config.json").is_file():
+            raise MissingArtifact(f"{shown} has no config.json: it is not a model folder")
+        files = weight_files(folder)
+        if not files:
+            _refuse_without_weights(folder, shown)
+        held = sum(len(shapes(file)) for file in files)
     for file in sorted(folder.glob("*.json")):
-        if file.name in _PLAIN_MAPS or file.name.endswith(".index.json"):
+        if file.name in _PLAIN_MAPS | _UNREAD or file.name.endswith(".index.json"):
             continue
-        try:
-            content = json.loads(file.read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise IntegrityError(f"{file} is not JSON that can be read ({error})") from error
+        content = read_json(file)
         _refuse_code(file, content)
         if file.name in _CONFIGURATIONS:
             _refuse_repositories(file, content)
+            _refuse_numbers(file, content, max(held, _FEW_LAYERS))
         if weights and file.name == "config.json":
             _refuse_quantised(file, content)
-    if not weights:
-        return
-    if not (folder / "config.json").is_file():
-        raise MissingArtifact(f"{name} has no config.json: it is not a model folder")
-    if any(folder.glob("*.safetensors")):
-        return
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Give the files of weights that transformers loads; none where there are no safetensors.
+
+    Raises
+    ------
+    RefusedForSafety
+        The index names anything but safetensors of the folder.
+    MissingArtifact
+        It names a file that is not there.
+    """
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    index = folder / INDEX
+    if not index.is_file():
+        return []
+    content = read_json(index)
+    names = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(names, dict) or not names:
+        raise IntegrityError(f"{_shown(index)} has no weight_map")
+    for name in names.values():
+        if not isinstance(name, str) or not _SHARD.fullmatch(name):
+            raise RefusedForSafety(
+                f"{_shown(index)} names {printable(str(name))!r}: weights are read from "
+                "*.safetensors in the same folder, and from nothing else"
+            )
+        if not (folder / name).is_file():
+            raise MissingArtifact(f"{_shown(index)} names {name}, which is not there")
+    return [folder / name for name in sorted(set(names.values()))]
+
+
+def shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Read what a safetensors file says it holds: the shape of every tensor by its name.
+
+    Raises
+    ------
+    RefusedForSafety
+        It says more than 32 MB.
+    IntegrityError
+        It does not hold what it says.
+    """
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if length > _LONGEST_HEADER:
+                raise RefusedForSafety(
+                    f"{_shown(file)} begins with a header of {length:,} bytes; at most "
+                    f"{_LONGEST_HEADER:,} are read"
+                )
+            header = json.loads(opened.read(length))
+        header.pop("__metadata__", None)
+        found = {}
+        for name, about in header.items():
+            shape, (begin, end) = tuple(about["shape"]), about["data_offsets"]
+            if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+                raise ValueError(f"{name} has no shape")
+            if math.prod(shape) * _BYTES[about["dtype"]] != end - begin:
+                raise ValueError(f"{name} has not as many bytes as its shape")
+            if 8 + length + end > size:
+                raise ValueError(f"{name} lies beyond its end")
+            found[name] = shape
+    except RefusedForSafety:
+        raise
+    except Exception as error:  # any of many, by what is wrong with the header
+        raise IntegrityError(
+            f"{_shown(file)} is no whole safetensors file ({printable(str(error), 200)})"
+        ) from error
+    return found
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file of a folder.
+
+    Raises
+    ------
+    RefusedForSafety
+        It is no regular file, too large, or nested too deep.
+    IntegrityError
+        It is not JSON.
+    """
+    try:
+        content = json.loads(_read(file))
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(
+            f"{_shown(file)} is not JSON that can be read ({printable(str(error))})"
+        ) from error
+    level = [content]
+    for _ in range(_DEEPEST):
+        nested = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [inner for one in nested for inner in one if isinstance(inner, dict | list)]
+        if not level:
+            return content
+    raise RefusedForSafety(f"{_shown(file)} is nested more than {_DEEPEST} deep")
+
+
+def read_text(file: Path) -> str:
+    """Read a text file of a folder; raises as ``read_json``."""
+    try:
+        return _read(file).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{_shown(file)} is not UTF-8 text ({error})") from error
+
+
+def check_size(file: Path) -> None:
+    """Refuse a file that is no regular one, or larger than one of its name may be."""
+    most = _MEGABYTES.get(file.name, _OTHERS)
+    if not file.is_file():
+        raise RefusedForSafety(f"{_shown(file)} is no regular file")
+    if (size := file.stat().st_size) > most * 2**20:
+        raise RefusedForSafety(f"{_shown(file)} has {size:,} bytes; at most {most} MB are read")
+
+
+def _read(file: Path) -> bytes:
+    check_size(file)
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{_shown(file)} cannot be read ({error.strerror})") from error
+
+
+def _shown(file: Path) -> str:
+    return printable(str(file), 300)
+
+
+def _refuse_strange_files(folder: Path, shown: str) -> None:
+    """Refuse Python files, what is no file, and links that lead out of the folder.
+
+    In a cache of Hugging Face, links lead to its blobs.
+    """
+    root = folder.resolve()
+    homes = [root]
+    if root.parent.name == "snapshots":
+        homes += [above / "blobs" for above in (root.parents[1], root.parents[2])]
+    seen = 0
+    for place, folders, files in os.walk(folder):
+        seen += len(folders) + len(files)
+        if seen > _MOST_ENTRIES:
+            raise RefusedForSafety(
+                f"{shown} holds more than {_MOST_ENTRIES:,} files: it is no model folder"
+            )
+        for name in (*folders, *files):
+            path = Path(place, name)
+            if path.is_symlink():
+                target = Path(os.path.realpath(path))
+                if not any(target.is_relative_to(home) for home in homes):
+                    raise RefusedForSafety(
+                        f"{_shown(path)} is a link to {_shown(target)}, outside of the folder. "
+                        "Put the file itself there."
+                    )
+            if not (path.is_file() or path.is_dir()):
+                raise RefusedForSafety(f"{_shown(path)} is neither a file nor a folder")
+        code = sorted(name for name in files if name.endswith(".py"))
+        if code:
+            raise RefusedForSafety(
+                f"{shown} holds Python files ({printable(', '.join(code[:3]))}). Models that need "
+                "their own code are not loaded; take one that transformers itself knows."
+            )
+
+
+def _refuse_without_weights(folder: Path, shown: str) -> NoReturn:
     pickled = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLED)
     if pickled:
         raise RefusedForSafety(
-            f"{name} has its weights only as pickle ({printable(', '.join(pickled[:3]))}), which "
+            f"{shown} has its weights only as pickle ({printable(', '.join(pickled[:3]))}), which "
             "can run code when opened. If you trust it, convert it once where that does no harm:\n"
             '  python -c "from transformers import AutoModelForCausalLM as M; '
             "M.from_pretrained('IN').save_pretrained('OUT')\"\nand give the folder OUT."
         )
     raise MissingArtifact(
-        f"{name} has a configuration but no weights (*.safetensors). Give a folder with weights, "
-        "or a proxy built here: --proxy scratch."
+        f"{shown} has a configuration but no weights (model.safetensors, or {INDEX} and what it "
+        "names). Give a folder with weights, or a proxy built here: --proxy scratch."
     )
 
 
@@ -122,17 +340,22 @@ def _refuse_code(file: Path, content: object) -> None:
     for key, value in _entries(content):
         if key in _STRANGERS_CODE:
             raise RefusedForSafety(
-                f"{file} has the key {key!r}, which asks for code of the model's author to be "
-                "run. Take a model that transformers itself knows, or take the key out if the "
+                f"{_shown(file)} has the key {key!r}, which asks for code of the model's author to "
+                "be run. Take a model that transformers itself knows, or take the key out if the "
                 "model does not need it."
+            )
+        if key in _OTHER_FILES and value is not None:
+            raise RefusedForSafety(
+                f"{_shown(file)} has the key {key!r}, by which other files would be read than "
+                "those that every model has. Take it out."
             )
         # a dict gives one value for each part of the model
         chosen = list(value.values()) if isinstance(value, dict) else [value]
         if key in _KERNELS and not all(choice in _KNOWN_KERNELS for choice in chosen):
             raise RefusedForSafety(
-                f"{file} has {key!r}: {printable(json.dumps(value))}, which may have native code "
-                "fetched and run. Only eager, sdpa and null are taken; take the key out, the "
-                "model computes the same without it."
+                f"{_shown(file)} has {key!r}: {printable(json.dumps(value))}, which may have "
+                "native code fetched and run. Only eager, sdpa and null are taken; take the key "
+                "out, the model computes the same without it."
             )
 
 
@@ -140,9 +363,9 @@ def _refuse_quantised(file: Path, content: object) -> None:
     for key, value in _entries(content):
         if key in _QUANTISED and value is not None:
             raise RefusedForSafety(
-                f"{file} has the key {key!r}: to load quantised weights, native code may be "
-                "fetched and run, and they cannot be trained. Give the model in float32, float16 "
-                "or bfloat16."
+                f"{_shown(file)} has the key {key!r}: to load quantised weights, native code may "
+                "be fetched and run, and they cannot be trained. Give the model in float32, "
+                "float16 or bfloat16."
             )
 
 
@@ -152,7 +375,35 @@ def _refuse_repositories(file: Path, content: object) -> None:
             continue
         if _REPOSITORY.fullmatch(value.strip()) and not _NO_REPOSITORY.fullmatch(value.strip()):
             raise RefusedForSafety(
-                f"{file} has {printable(key)!r}: {printable(value)!r}, which names another "
+                f"{_shown(file)} has {printable(key)!r}: {printable(value)!r}, which names another "
                 "repository, from which something might be fetched. A proxy's folder is whole; "
                 "take the key out if the model does not need it."
+            )
+
+
+def check_named_files(folder: Path) -> None:
+    """Refuse a tokenizer_config.json that names files, before transformers reads it.
+
+    Only tokenizer.json is read without transformers; many honest folders note there where it was.
+    """
+    file = folder / "tokenizer_config.json"
+    for key, value in _entries(read_json(file) if file.is_file() else {}):
+        if key.endswith("_file") and value is not None and key != "special_tokens_map_file":
+            raise RefusedForSafety(
+                f"{_shown(file)} has the key {printable(key)!r}, by which a file elsewhere "
+                "might be read. Take it out."
+            )
+
+
+def _refuse_numbers(file: Path, content: object, layers: int) -> None:
+    for key, value in _entries(content):
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        low, high = next((row[1:] for row in _BOUNDS if row[0].fullmatch(key)), _ANY)
+        if _BOUNDS[0][0].fullmatch(key):
+            high = min(high, layers)
+        if not low <= value <= high and (isinstance(value, int) or low != _ANY[0]):
+            raise DataError(
+                f"{_shown(file)} has {printable(key)!r}: {printable(str(value))}; for these "
+                f"weights {low:,} to {high:,} is taken"
             )

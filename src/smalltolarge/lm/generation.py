@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from smalltolarge import store
 from smalltolarge.errors import DataError, OutOfSpace, RecipeError, printable
 from smalltolarge.examples.table import Message
-from smalltolarge.lm import models
+from smalltolarge.lm import child, models
 from smalltolarge.lm.device import Machine, find_device
 from smalltolarge.lm.ending import stop_tokens
 from smalltolarge.lm.fast import attention
@@ -71,9 +71,6 @@ class Answerer:
         described = models.pretrained_model(name, settings.revision)
         tokenizer = given_tokenizer(settings, described)
         template = which_template(settings, tokenizer)
-        if template == "chat":
-            assert tokenizer.chat is not None
-            tokenizer.chat.probe([Message("user", "What is 2 + 3?"), Message("assistant", "5")])
         check_ids(tokenizer.size - 1, described.vocabulary, tokenizer.name, name)
         model = models.load(described, seed=0)
         return cls(model.to(find_device(settings.device)), described, tokenizer, template, settings)
@@ -85,13 +82,15 @@ class Answerer:
         ------
         DataError
             The chat template does not take a conversation.
+        RefusedForSafety
+            It does not finish one.
         """
         tokenizer, chat = self.tokenizer, self.tokenizer.chat
         if self.template == "chat":
             assert chat is not None
             try:
-                texts = [[chat.render(turns, prompt=True)] for turns in conversations]
-            except Exception as error:  # whatever a stranger's template may raise
+                texts = [[text] for text in chat.prompts(conversations)]
+            except DataError as error:
                 raise DataError(
                     f"the chat template of {chat.name} does not take a question "
                     f"({printable(str(error), 200)}). Give --template alpaca."
@@ -102,6 +101,7 @@ class Answerer:
                 [piece.text for piece in alpaca([*turns, ending], self.settings.preamble).pieces]
                 for turns in conversations
             ]
+        child.close()
         encode = tokenizer.encoder(special=self.template == "chat")
         prefix, eos = list(tokenizer.prefix), [] if tokenizer.eos is None else [tokenizer.eos]
         prompts = []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,12 +21,14 @@ from smalltolarge.errors import (
     IntegrityError,
     MissingArtifact,
     RecipeError,
+    RefusedForSafety,
     S2LError,
     printable,
 )
 from smalltolarge.lm import adapters
 from smalltolarge.lm.adapters import LoraAdapter
-from smalltolarge.lm.folders import check_folder
+from smalltolarge.lm.child import NotDone, in_child
+from smalltolarge.lm.folders import check_folder, path_of, read_json, shapes, weight_files
 from smalltolarge.lm.gguf import find_gguf, kept_copy
 from smalltolarge.lm.plan import Shape, keyed_number
 
@@ -53,6 +57,8 @@ SCRATCH = {
 
 _DOWNLOADED = ["*.safetensors", "*.json", "tokenizer.model", "*.txt", "chat_template.jinja"]
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_SMALL = 2**16
+"""Weights of which nobody need be warned."""
 _BUFFERS = re.compile(r"(rotary_emb\.inv_freq|(attn|attention)\.(masked_)?bias|position_ids)$")
 
 
@@ -165,13 +171,75 @@ def pretrained_model(name: str, revision: str | None) -> Model:
         An adapter is given, and PEFT is not installed.
     """
     folder, commit = locate(name, revision)
+    shown = printable(name, 300)
     if adapters.is_adapter(folder):
-        return _adapted(folder, name, commit)
-    check_folder(folder, name, weights=True)
-    config = read_config(folder, name)
-    shape_of(Model(name, config, folder))  # a model that will not do is refused here, not late
-    weights = {file.name: store.digest(file) for file in sorted(folder.glob("*.safetensors"))}
-    return Model(name, config, folder, commit, weights)
+        return _adapted(folder, shown, commit)
+    check_folder(folder, shown, weights=True)
+    check_size_of(folder, shown, "AutoModelForCausalLM")
+    config = read_config(folder, shown)
+    shape_of(Model(shown, config, folder))  # a model that will not do is refused here, not late
+    weights = {file.name: store.digest(file) for file in weight_files(folder)}
+    return Model(shown, config, folder, commit, weights)
+
+
+def check_size_of(folder: Path, name: str, kind: str, adapter: LoraAdapter | None = None) -> None:
+    """Refuse a checked folder whose configuration describes much more than its files hold.
+
+    It is built without weights by the class ``kind`` of transformers, in a child; with an
+    ``adapter``, what counts is what that adds.
+
+    Raises
+    ------
+    RefusedForSafety
+        It takes too long or too much memory to be built, or ends the process.
+    IntegrityError
+        It has more than twice as many weights as its files.
+    """
+    _import_model(folder)
+    files = weight_files(folder) if adapter is None else [adapter.folder / adapters.WEIGHTS]
+    held = sum(math.prod(shape) for file in files for shape in shapes(file).values())
+    given = None if adapter is None else adapter.kept
+    [size] = _size([str(folder), kind, given], [None])
+    if isinstance(size, RefusedForSafety):
+        raise RefusedForSafety(
+            f"{name}: building the model that its configuration describes {size}. Take another."
+        )
+    if not isinstance(size, NotDone) and size > 2 * held + _SMALL:  # that, it raises here, too
+        raise IntegrityError(
+            f"{name}: its configuration describes a model of {size:,} weights, and its files "
+            f"hold {held:,}. Fetch it again, or give one whose configuration and weights belong "
+            "together."
+        )
+
+
+@in_child(20, 2048)
+def _size(about: tuple[str, str, dict[str, Any] | None]) -> Callable[[None], int]:
+    """Count the weights and buffers of a model, or those that an adapter trains, in the child."""
+    import transformers
+
+    folder, kind, adapter = about
+    torch.set_num_threads(1)  # the others are the parent's
+
+    def size(question: None) -> int:
+        with torch.device("meta"):
+            model = getattr(transformers, kind).from_config(read_config(Path(folder), ""))
+            if adapter is not None:
+                model = adapters.added(model, adapter)
+        weights = [*model.parameters(), *model.buffers()]
+        if adapter is not None:
+            weights = [weight for weight in model.parameters() if weight.requires_grad]
+        return sum(weight.numel() for weight in weights)
+
+    return size
+
+
+def _import_model(folder: Path) -> None:
+    """Import what a model is built by before the child is begun, so that both have it."""
+    from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING
+
+    with contextlib.suppress(Exception):  # the configuration may name none that there is
+        kind = CONFIG_MAPPING[read_json(folder / "config.json")["model_type"]]
+        MODEL_FOR_CAUSAL_LM_MAPPING[kind]
 
 
 def _adapted(folder: Path, name: str, commit: str | None) -> Model:
@@ -187,6 +255,8 @@ def _adapted(folder: Path, name: str, commit: str | None) -> Model:
             f"{name} is an adapter of {printable(adapter.base, 200)}, as its "
             f"{adapters.CONFIGURATION} says, and that cannot be taken: {error}"
         ) from error
+    assert base.folder is not None
+    check_size_of(base.folder, name, "AutoModelForCausalLM", adapter)
     weights = {**base.weights, adapters.WEIGHTS: store.digest(folder / adapters.WEIGHTS)}
     return replace(base, name=name, commit=commit, weights=weights, adapter=adapter)
 
@@ -214,6 +284,8 @@ def read_config(folder: Path, name: str) -> Any:
     # None is transformers' own choice, sdpa or else eager: no folder decides which kernels run
     config._attn_implementation = None
     config._experts_implementation = None
+    if hasattr(config, "gradient_checkpointing"):  # how to train is no folder's business
+        config.gradient_checkpointing = False
     return config
 
 
@@ -236,7 +308,7 @@ def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
             raise RecipeError(f"revision is for a hub model; {printable(name)} has none")
         with quiet():
             return kept_copy(file, name), None
-    path = Path(name).expanduser()
+    path = path_of(name)
     if path.exists():
         return path, None
     if not _HUB_NAME.fullmatch(name):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any, Literal
 
-from smalltolarge.errors import DataError, printable
+from smalltolarge.errors import DataError, RefusedForSafety, printable
 from smalltolarge.examples.table import Examples
-from smalltolarge.lm.rendering import Dropped, Piece, Render
+from smalltolarge.lm.rendering import Dropped, Piece, Render, Rendering
 
 CHUNK = 1024
 Chunk = list[list[Piece] | None]
@@ -39,24 +40,29 @@ class Rendered:
         ------
         DataError
             The template does not take one, or something of its answers is lost. Names the row.
+        RefusedForSafety
+            The template does not finish one.
         """
-        chunk: Chunk = []
-        for row, conversation in enumerate(self.examples.conversations()):
+        conversations = iter(self.examples.conversations())
+        row = 0
+        while given := list(islice(conversations, CHUNK)):
+            chunk: Chunk = []
             try:
-                found = self.render(conversation)
-            except DataError as error:
-                raise DataError(f"{place(self.examples, row)}: {error}") from error
-            if found.loss and self.on_loss == "stop":
-                raise DataError(f"{place(self.examples, row)}: {_refusal(found.loss)}")
-            for what in dict.fromkeys(map(_words, found.dropped)):
-                rows, first = self._counted.get(what, (0, row))
-                self._counted[what] = rows + 1, first
-            chunk.append(None if found.loss and self.on_loss == "exclude" else found.pieces)
-            if len(chunk) == CHUNK:
-                yield chunk
-                chunk = []
-        if chunk:
+                for found in self.render(given):
+                    chunk.append(self._pieces(found, row + len(chunk)))
+            except (DataError, RefusedForSafety) as error:
+                at = place(self.examples, row + len(chunk))
+                raise type(error)(f"{at}: {error}") from error
+            row += len(chunk)
             yield chunk
+
+    def _pieces(self, found: Rendering, row: int) -> list[Piece] | None:
+        if found.loss and self.on_loss == "stop":
+            raise DataError(_refusal(found.loss))
+        for what in dict.fromkeys(map(_words, found.dropped)):
+            rows, first = self._counted.get(what, (0, row))
+            self._counted[what] = rows + 1, first
+        return None if found.loss and self.on_loss == "exclude" else found.pieces
 
 
 def ahead(

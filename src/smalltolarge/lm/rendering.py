@@ -6,7 +6,7 @@ spans only; nothing is tokenised here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,7 +55,8 @@ class Rendering:
         return next((part for part in self.dropped if part.is_loss), None)
 
 
-Render = Callable[[Sequence[Message]], Rendering]
+Render = Callable[[Sequence[Sequence[Message]]], Iterator[Rendering]]
+"""Writes conversations, one after another."""
 
 
 def alpaca(conversation: Sequence[Message], preamble: str = "") -> Rendering:

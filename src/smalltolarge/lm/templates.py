@@ -5,27 +5,25 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 import re
-import resource
-import select
-import signal
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 from smalltolarge.errors import DataError, RecipeError, RefusedForSafety, printable
 from smalltolarge.examples.table import Message
+from smalltolarge.lm.child import NotDone, in_child
 from smalltolarge.lm.rendering import Rendering
 from smalltolarge.lm.skeletons import Generated
 from smalltolarge.lm.tracing import Tracer
 
-_PROBE_SECONDS = 2
-_PROBE_BYTES = 512 * 2**20
+_SECONDS, _MEGABYTES = 2, 512
+"""What the writing of one conversation may take."""
+_CHARACTERS, _TIMES = 100_000, 8
+"""It may have so many characters, and so many for each of the conversation's own."""
+_AT_ONCE = 1024
 _TODAY = datetime.datetime(2025, 1, 1)
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -45,6 +43,8 @@ class ChatTemplate:
     """What else the template reads, such as enable_thinking."""
     fold_system: bool = False
     """Whether system turns are put at the head of the user turn that follows."""
+    refusals: list[RefusedForSafety] = field(default_factory=list)
+    """Why it is not asked again."""
 
     @property
     def made_of(self) -> str:
@@ -88,13 +88,8 @@ class ChatTemplate:
     @cached_property
     def reasoning_key(self) -> str | None:
         """Under which key of a turn the template reads reasoning; None where under none."""
-        from jinja2 import nodes
-
-        read: set[object] = set()
-        if (tree := self._parsed) is not None:
-            read |= {found.attr for found in tree.find_all(nodes.Getattr)}
-            read |= {found.value for found in tree.find_all(nodes.Const)}
-        return next((key for key in _REASONING if key in read), None)
+        key: str | None = self._read["reasoning_key"]
+        return key
 
     def with_arguments(self, arguments: Mapping[str, Any]) -> ChatTemplate:
         """Give the template with what it is to read beside the conversation.
@@ -104,94 +99,65 @@ class ChatTemplate:
         RecipeError
             It reads no such name.
         """
-        from jinja2 import nodes
-
-        if (tree := self._parsed) is None:
+        if not arguments or self._read["names"] is None:  # the first row says what is wrong with it
             return replace(self, arguments=arguments)
-        used = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "load"}
-        used -= {*self._environment.globals, *_OURS}
-        own = {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
-        asked = {  # a template may set what it was not given
-            test.node.name
-            for test in tree.find_all(nodes.Test)
-            if test.name == "defined" and isinstance(test.node, nodes.Name)
-        }
         for name in arguments:
-            if name not in used:
-                known = ", ".join(sorted(used - own | used & asked)) or "none"
+            if name not in self._read["names"]:
+                known = ", ".join(self._read["wanted"]) or "none"
                 raise RecipeError(
                     f"template_arg {printable(name)}: the chat template of {self.name} reads no "
-                    f"such name; it reads {known}"
+                    f"such name; it reads {printable(known, 300)}"
                 )
         return replace(self, arguments=arguments)
 
     def render(self, conversation: Sequence[Message], prompt: bool = False) -> str:
-        """Write turns by the template; ``prompt`` adds what comes before an answer."""
-        return self._write(conversation, prompt)[0]
-
-    def rendering(self, conversation: Sequence[Message]) -> Rendering:
-        """Write a conversation as one piece whose spans are the learned turns.
+        """Write turns by the template; ``prompt`` adds what comes before an answer.
 
         Raises
         ------
         DataError
-            The template does not take the conversation.
+            It does not take them.
+        RefusedForSafety
+            It took too much time or memory, or wrote too much.
         """
-        try:
-            return self._tracer.trace(conversation)
-        except Exception as error:  # whatever a stranger's template may raise
-            raise DataError(
-                f"the chat template of {self.name} does not take this conversation "
-                f"({printable(str(error), 200)}). {self._cure(conversation)}"
-            ) from error
+        return self._write(conversation, prompt)[0]
 
-    def probe(self, conversation: Sequence[Message]) -> None:
-        """Render once in a child with limits, so that a template cannot hang or fill this process.
+    def prompts(self, conversations: Sequence[Sequence[Message]]) -> Iterator[str]:
+        """Write conversations with what comes before an answer; raises as ``render``."""
+        for start in range(0, len(conversations), _AT_ONCE):
+            turns = conversations[start : start + _AT_ONCE]
+            for answer in self._answers([(one, True) for one in turns]):
+                yield self._text(answer)[0]
+
+    def renderings(self, conversations: Sequence[Sequence[Message]]) -> Iterator[Rendering]:
+        """Write conversations, each as one piece whose spans are the learned turns.
 
         Raises
         ------
-        RefusedForSafety
-            It took more than 2 s of processor time or 512 MB.
+        As ``render``; what was written before is yielded first.
         """
-        import transformers.utils.chat_template_utils  # noqa: F401  here, not in the child's 2 s
+        written = self._answers([(conversation, False) for conversation in conversations])
+        for conversation, answer in zip(conversations, written, strict=True):
+            try:
+                found = self._tracer.trace(conversation, self._text(answer)[0])
+            except DataError as error:
+                raise DataError(
+                    f"the chat template of {self.name} does not take this conversation "
+                    f"({printable(str(error), 200)}). {self._cure(conversation)}"
+                ) from error
+            if self.refusals:  # the tracer goes on without what it did not get
+                raise self.refusals[0]
+            yield found
 
-        short = [
-            turn._replace(content=turn.content[:2000], reasoning=turn.reasoning[:2000])
-            for turn in conversation
-        ]
-        if not _finishes(lambda: self.rendering(short)):
-            raise RefusedForSafety(
-                f"the chat template of {self.name} did not finish within {_PROBE_SECONDS} s and "
-                f"{_PROBE_BYTES // 2**20} MB on one conversation. Give --template alpaca, or "
-                "another tokenizer with --tokenizer."
-            )
-
-    @cached_property
-    def _environment(self) -> Any:
-        from transformers.utils.chat_template_utils import _compile_jinja_template
-
-        # For its environment, whose globals other users of transformers share: ours go elsewhere.
-        return _compile_jinja_template("").environment
+    def rendering(self, conversation: Sequence[Message]) -> Rendering:
+        """Write one conversation as ``renderings`` does."""
+        return next(self.renderings([conversation]))
 
     @cached_property
-    def _parsed(self) -> Any:
-        """Its syntax tree, None where it has none: the first row then says so.
-
-        Not compiled: that may fill the memory, so it is tried in a child first.
-        """
-        from jinja2 import TemplateSyntaxError
-
-        try:
-            return self._environment.parse(self.template)
-        except TemplateSyntaxError:
-            return None
-
-    @cached_property
-    def _compiled(self) -> Any:
-        if self._parsed is not None:
-            _refuse_chance(self._parsed)
-        ours = {"strftime_now": _TODAY.strftime}
-        return self._environment.from_string(self.template, globals=ours)
+    def _read(self) -> dict[str, Any]:
+        """What the template reads: names and wanted, reasoning_key."""
+        read: dict[str, Any] = self._allowed(_describe(self.template, [None])[0])
+        return read
 
     @cached_property
     def _tracer(self) -> Tracer:
@@ -202,23 +168,35 @@ class ChatTemplate:
         return bool(_GENERATION.search(self.template))
 
     def _write(self, conversation: Sequence[Message], prompt: bool) -> tuple[str, Generated]:
-        turns = folded(conversation) if self.fold_system else conversation
-        given = {
-            "messages": [self._turn(turn) for turn in turns],
-            "tools": None,
-            "documents": None,
-            "add_generation_prompt": prompt,
-            **self.special,
-            **self.arguments,
-        }
-        if not self._marks_answers:
-            return self._compiled.render(given), []
-        parts: list[str] = []
-        generated: Generated = []
-        with self._environment.activate_tracker(parts, generated):
-            for part in self._compiled.generate(given):
-                parts.append(part)
-        return "".join(parts), generated
+        return self._text(self._answers([(conversation, prompt)])[0])
+
+    def _answers(self, wanted: Sequence[tuple[Sequence[Message], bool]]) -> list[Any]:
+        """Ask the child for conversations, each with or without what comes before an answer."""
+        if self.refusals:
+            return self.refusals * len(wanted)
+        fold = folded if self.fold_system else list
+        questions = [([self._turn(t) for t in fold(turns)], prompt) for turns, prompt in wanted]
+        given = {"tools": None, "documents": None, **self.special, **self.arguments}
+        return _write((self.template, given, self._marks_answers), questions)
+
+    def _text(self, answer: Any) -> tuple[str, Generated]:
+        text, generated = self._allowed(answer)
+        return text, [(begin, end) for begin, end in generated]
+
+    def _allowed(self, answer: Any) -> Any:
+        """Give an answer of the child, or raise what it is instead."""
+        if isinstance(answer, RefusedForSafety):
+            if not self.refusals:
+                self.refusals.append(
+                    RefusedForSafety(
+                        f"the chat template of {self.name} {answer} on one conversation. Give "
+                        "--template alpaca, or another tokenizer with --tokenizer."
+                    )
+                )
+            raise self.refusals[0]
+        if isinstance(answer, NotDone):
+            raise DataError(answer.reason)
+        return answer
 
     def _turn(self, turn: Message) -> dict[str, str]:
         written = {"role": turn.role, "content": turn.content}
@@ -267,6 +245,72 @@ def folded(conversation: Sequence[Message]) -> list[Message]:
     return turns
 
 
+@in_child(_SECONDS, _MEGABYTES)
+def _write(about: tuple[str, dict[str, Any], bool]) -> Callable[[Any], tuple[str, Generated]]:
+    """Give what writes [turns, whether a prompt], in the child."""
+    template, given, marks_answers = about
+    environment, compiled = _environment(), _compiled(template)
+
+    def write(question: tuple[list[dict[str, str]], bool]) -> tuple[str, Generated]:
+        messages, prompt = question
+        most = _CHARACTERS + _TIMES * sum(len(part) for turn in messages for part in turn.values())
+        parts: list[str] = []
+        generated: Generated = []
+        read = {"messages": messages, "add_generation_prompt": prompt, **given}
+        tracked = environment.activate_tracker(parts, generated)
+        with tracked if marks_answers else contextlib.nullcontext():
+            for part in compiled.generate(read):
+                parts.append(part)
+                most -= len(part)
+                if most < 0:
+                    raise MemoryError
+        return "".join(parts), generated
+
+    return write
+
+
+@in_child(_SECONDS, _MEGABYTES)
+def _describe(template: str) -> Callable[[None], dict[str, Any]]:
+    """Give what a template reads, in the child: names, those it wants given, reasoning_key."""
+    from jinja2 import TemplateSyntaxError, nodes
+
+    environment = _environment()
+    try:
+        tree = environment.parse(template)
+    except (TemplateSyntaxError, RecursionError):
+        return lambda question: {"names": None, "reasoning_key": None}
+    used = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "load"}
+    used -= {*environment.globals, *_OURS}
+    own = {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
+    asked = {  # a template may set what it was not given
+        test.node.name
+        for test in tree.find_all(nodes.Test)
+        if test.name == "defined" and isinstance(test.node, nodes.Name)
+    }
+    read = {found.attr for found in tree.find_all(nodes.Getattr)}
+    read |= {found.value for found in tree.find_all(nodes.Const)}
+    found = {
+        "names": sorted(used),
+        "wanted": sorted(used - own | used & asked),
+        "reasoning_key": next((key for key in _REASONING if key in read), None),
+    }
+    return lambda question: found
+
+
+@lru_cache(maxsize=4)
+def _compiled(template: str) -> Any:
+    environment = _environment()
+    _refuse_chance(environment.parse(template))
+    return environment.from_string(template, globals={"strftime_now": _TODAY.strftime})
+
+
+def _environment() -> Any:
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    # For its environment, whose globals other users of transformers share: ours go elsewhere.
+    return _compile_jinja_template("").environment
+
+
 def _refuse_chance(tree: Any) -> None:
     """Refuse a template that would write the same conversation differently each time."""
     from jinja2 import nodes
@@ -278,36 +322,3 @@ def _refuse_chance(tree: Any) -> None:
     }
     if "random" in filters or any(name.name == "lipsum" for name in tree.find_all(nodes.Name)):
         raise ValueError("it writes text at random (random or lipsum)")
-
-
-def _finishes(work: Callable[[], object]) -> bool:
-    """Run ``work`` in a forked child; whether it ended (also by an exception) within the limits."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        verdict = b"x"
-        try:
-            os.close(reading)
-            signal.signal(signal.SIGXCPU, signal.SIG_DFL)
-            resource.setrlimit(resource.RLIMIT_CPU, (_PROBE_SECONDS, _PROBE_SECONDS + 1))
-            if sys.platform == "linux":
-                size = int(Path("/proc/self/statm").read_text().split()[0])
-                most = size * resource.getpagesize() + _PROBE_BYTES
-                resource.setrlimit(resource.RLIMIT_AS, (most, most))
-            try:
-                work()
-                verdict = b"."
-            except DataError as error:
-                verdict = b"x" if isinstance(error.__cause__, MemoryError) else b"."
-        finally:
-            os.write(writing, verdict)
-            os._exit(0)
-    os.close(writing)
-    try:
-        ready, _, _ = select.select([reading], [], [], 10 * _PROBE_SECONDS)
-        return bool(ready) and os.read(reading, 1) == b"."
-    finally:
-        os.close(reading)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)

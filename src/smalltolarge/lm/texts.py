@@ -8,8 +8,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from smalltolarge.errors import MissingArtifact
+from smalltolarge.errors import MissingArtifact, printable
 from smalltolarge.examples.table import Examples
+from smalltolarge.lm.folders import check_folder, path_of
 from smalltolarge.lm.gguf import find_gguf
 from smalltolarge.lm.models import locate
 from smalltolarge.lm.rendered import Rendered, ahead, place
@@ -73,9 +74,7 @@ class CutWriter(Writer):
         """
         chat = self.tokenizer.chat if self.template == "chat" else None
         first = next(examples.conversations())
-        if chat is not None:
-            chat.probe(first)
-        rendered = Rendered(examples, self.rendering, self.settings.on_template_loss)
+        rendered = Rendered(examples, self.render, self.settings.on_template_loss)
         every = [
             None if pieces is None else self._written(pieces, [next(found) for _ in pieces])
             for chunk, found in ahead(rendered, self.tokenizer.encoder(special=chat is not None))
@@ -153,7 +152,7 @@ def tokenizer_at_hand(settings: TargetSettings, *, fetch: bool) -> ModelTokenize
     ``fetch``: a hub model's may be had from the hub; raises ``MissingArtifact`` where it cannot.
     """
     name, revision = settings.tokenizer or settings.target, settings.revision
-    path = Path(folder_of(name)).expanduser()
+    path = path_of(folder_of(name))
     if not path.exists():
         from huggingface_hub import snapshot_download
 
@@ -172,7 +171,9 @@ def tokenizer_at_hand(settings: TargetSettings, *, fetch: bool) -> ModelTokenize
             cause = str(error).splitlines()[0] if str(error) else repr(error)
             raise MissingArtifact(cause) from error
     try:
-        return with_template(read_tokenizer(path, name), settings)
+        if path.is_dir():
+            check_folder(path, name, weights=False)
+        return with_template(read_tokenizer(path, printable(name, 300)), settings)
     except MissingArtifact:
         if fetch:
             raise

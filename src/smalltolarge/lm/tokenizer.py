@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,17 @@ from smalltolarge.errors import (
     IntegrityError,
     MissingArtifact,
     RecipeError,
+    RefusedForSafety,
     printable,
 )
-from smalltolarge.lm.folders import check_folder
+from smalltolarge.lm.child import NotDone, in_child
+from smalltolarge.lm.folders import (
+    check_folder,
+    check_named_files,
+    check_size,
+    read_json,
+    read_text,
+)
 from smalltolarge.lm.models import Model, locate
 from smalltolarge.lm.plan import keyed_hashes
 from smalltolarge.lm.rendering import Piece
@@ -29,6 +39,17 @@ from smalltolarge.settings import ModelSettings
 END_OF_TEXT = "<|endoftext|>"
 TRAINING_BYTES = 20_000_000
 """Characters of text that a vocabulary is learned from, at most."""
+_SECONDS, _SECONDS_A_CHARACTER = 60, 2e-5
+"""How long is waited for tokens: a hundred times as long as they usually take."""
+_MOST_GROWTH = 64
+_LARGEST_ID = 2**24
+_PROBES = [
+    "What is 2 + 3?\nIt is 5.",
+    *(letter * 100 for letter in "a \n0-.é夏🌞"),
+    "".join(map(chr, range(32, 127))),
+    "ab " * 100,
+]
+"""Texts that every tokenizer is tried on."""
 _USUAL_ENDS = (END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS]")
 
 
@@ -73,7 +94,8 @@ class ModelTokenizer:
 
         ``special``: whether "<|im_end|>" in a text is the special token (chat templates write
         them) or ten ordinary characters. The post-processor is taken out: it moves offsets past
-        leading white space, and BOS is added elsewhere, once.
+        leading white space, and BOS is added elsewhere, once. What it gives raises ``DataError``
+        where the tokenizer does not take a text, and ``RefusedForSafety`` where it does not finish.
         """
         plain = json.loads(self.text) | {
             "post_processor": None,
@@ -82,7 +104,13 @@ class ModelTokenizer:
         }
         tokenizer = Tokenizer.from_str(json.dumps(plain))
         tokenizer.encode_special_tokens = not special
-        return lambda texts: list(tokenizer.encode_batch(texts, add_special_tokens=False))
+
+        def encode(texts: list[str]) -> list[Any]:
+            seconds = _SECONDS + _SECONDS_A_CHARACTER * sum(map(len, texts))
+            work = partial(tokenizer.encode_batch, texts, add_special_tokens=False)
+            return list(_within(seconds, work, self.name))
+
+        return encode
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> ModelTokenizer:
@@ -126,12 +154,12 @@ def training_sample(ids: np.ndarray, characters: np.ndarray, limit: int) -> np.n
     return by_id[chosen[by_id]]
 
 
-def read_tokenizer(path: Path, name: str) -> ModelTokenizer:
+def read_tokenizer(path: Path, name: str, rows: Sequence[str] = ()) -> ModelTokenizer:
     """Read a tokenizer from a checked folder, or from a tokenizer.json file.
 
     Only tokenizer.json is needed; special tokens and the chat template come from
     tokenizer_config.json, special_tokens_map.json, chat_template.jinja and config.json, where
-    there are such files.
+    there are such files. It is tried first in a child, on texts of our own and on ``rows``.
 
     Raises
     ------
@@ -139,17 +167,17 @@ def read_tokenizer(path: Path, name: str) -> ModelTokenizer:
         There is no tokenizer.
     IntegrityError
         Its files cannot be read.
+    RefusedForSafety
+        It takes too long or too much memory, or ends the process.
     """
     folder, file = (path, path / "tokenizer.json") if path.is_dir() else (path.parent, path)
     if file.is_file():
-        try:
-            tokenizer = Tokenizer.from_file(str(file))
-        except Exception as error:  # tokenizers raises plain Exception
-            raise IntegrityError(
-                f"{file} is not a tokenizer that can be read: {printable(str(error), 200)}"
-            ) from error
+        check_size(file)
+        _tried(file, name, rows)
+        tokenizer = Tokenizer.from_file(str(file))
     else:
-        tokenizer = _converted(folder, name)
+        check_named_files(folder)
+        tokenizer = Tokenizer.from_str(_tried(folder, name, rows))
     known = _json(folder / "tokenizer_config.json") if path.is_dir() else {}
     known = (_json(folder / "special_tokens_map.json") if path.is_dir() else {}) | known
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
@@ -174,8 +202,12 @@ def read_tokenizer(path: Path, name: str) -> ModelTokenizer:
     )
 
 
-def given_tokenizer(settings: ModelSettings, model: Model | None) -> ModelTokenizer:
+def given_tokenizer(
+    settings: ModelSettings, model: Model | None, rows: Sequence[str] = ()
+) -> ModelTokenizer:
     """Read the tokenizer that the settings name, or else a model's own, its template as they say.
+
+    ``rows`` are texts that it is tried on.
 
     Raises
     ------
@@ -188,10 +220,10 @@ def given_tokenizer(settings: ModelSettings, model: Model | None) -> ModelTokeni
         path, _ = locate(settings.tokenizer)
         if path.is_dir():
             check_folder(path, settings.tokenizer, weights=False)
-        found = read_tokenizer(path, settings.tokenizer)
+        found = read_tokenizer(path, printable(settings.tokenizer, 300), rows)
     else:
         assert model is not None and model.tokenizer_folder is not None
-        found = read_tokenizer(model.tokenizer_folder, model.name)
+        found = read_tokenizer(model.tokenizer_folder, model.name, rows)
     return with_template(found, settings)
 
 
@@ -210,7 +242,7 @@ def with_template(tokenizer: ModelTokenizer, settings: ModelSettings) -> ModelTo
         file = Path(settings.template)
         if not file.is_file():
             raise MissingArtifact(f"template is {printable(str(file), 200)}: there is no such file")
-        chat = ChatTemplate(_text(file), str(file), tokenizer.special)
+        chat = ChatTemplate(read_text(file), str(file), tokenizer.special)
     if chat is not None and settings.template != "alpaca":
         chat = chat.with_arguments(settings.template_arg or {})
         chat = replace(chat, fold_system=settings.fold_system)
@@ -247,25 +279,106 @@ def which_template(settings: ModelSettings, tokenizer: ModelTokenizer | None) ->
     return "chat"
 
 
-def _converted(folder: Path, name: str) -> Tokenizer:
-    from transformers import AutoTokenizer
+def _tried(path: Path, name: str, rows: Sequence[str]) -> str:
+    """Read a tokenizer in the child and have it read texts there; raises as ``read_tokenizer``.
 
-    try:
-        loaded = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
+    Gives its tokenizer.json where ``path`` is a folder that has none.
+    """
+    found, *others = _read_in_child(str(path), [_PROBES, list(rows)])
+    for answer in (found, *others):
+        if isinstance(answer, RefusedForSafety):
+            raise RefusedForSafety(
+                f"the tokenizer of {name} {answer} on texts that it was tried on. Give another "
+                "with --tokenizer."
+            )
+        if isinstance(answer, NotDone) and path.is_dir():
+            raise MissingArtifact(
+                f"{name} has no tokenizer.json, and no other tokenizer there could be converted "
+                f"({printable(answer.reason, 200)}). Give a tokenizer with --tokenizer."
+            )
+        if isinstance(answer, NotDone):
+            raise IntegrityError(
+                f"{printable(str(path), 300)} is not a tokenizer that can be read: "
+                f"{printable(answer.reason, 200)}"
+            )
+    return str(found)
+
+
+@in_child(30, 4096)
+def _read_in_child(path: str) -> Callable[[list[str]], str]:
+    """Give what reads texts by the tokenizer of a file or folder, in the child."""
+    if Path(path).is_dir():
+        from transformers import AutoTokenizer
+
+        loaded = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+        text: str = loaded.backend_tokenizer.to_str()
+        tokenizer = Tokenizer.from_str(text)
+    else:
+        text, tokenizer = "", Tokenizer.from_file(path)
+    parts = (tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder)
+    times = math.prod(_growth(json.loads(part.__getstate__())) for part in parts if part)
+    if times > _MOST_GROWTH:
+        raise ValueError(f"it may make a text {times:g} times as long")
+    numbers = tokenizer.get_vocab(with_added_tokens=True).values()
+    if max(numbers, default=0) > _LARGEST_ID:
+        raise ValueError(f"it has token ids above {_LARGEST_ID:,}")
+    if not numbers:
+        raise ValueError("it has no tokens")
+    tokenizer.to_str()
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+
+    def read(texts: list[str]) -> str:
+        for special in (False, True):
+            tokenizer.encode_special_tokens = special
+            for ids in [found.ids for found in tokenizer.encode_batch(["a", *texts])]:
+                tokenizer.decode(ids[:1000])
+        return text
+
+    return read
+
+
+def _growth(part: object) -> float:
+    """Say how many times as long the replacements in a part of a tokenizer may make a text."""
+    if isinstance(part, list):
+        return math.prod(map(_growth, part))
+    if not isinstance(part, dict):
+        return 1
+    if part.get("type") == "Replace":
+        pattern, content = part["pattern"], len(part["content"])
+        return max(1, content / max(len(pattern["String"]), 1) if "String" in pattern else content)
+    return math.prod(map(_growth, part.values()))
+
+
+def _within(seconds: float, work: Callable[[], Any], name: str) -> Any:
+    """Do what calls the tokenizers library, and wait no longer than ``seconds`` for it."""
+    done: list[Any] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:  # a panic in Rust is no Exception
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise DataError(
+            f"the tokenizer of {name} does not take these texts "
+            f"({printable(str(raised[0]), 200)}). Give another with --tokenizer."
+        ) from raised[0]
+    if not done:
+        raise RefusedForSafety(
+            f"the tokenizer of {name} did not finish within {seconds:.0f} s. Give another with "
+            "--tokenizer."
         )
-        return Tokenizer.from_str(loaded.backend_tokenizer.to_str())
-    except Exception as error:  # any of many, by the kind of tokenizer
-        raise MissingArtifact(
-            f"{name} has no tokenizer.json, and no other tokenizer there could be converted "
-            f"({printable(str(error), 200)}). Give a tokenizer with --tokenizer."
-        ) from error
+    return done[0]
 
 
 def _json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    content = json.loads(file.read_bytes())
+    content = read_json(file) if file.is_file() else {}
     return content if isinstance(content, dict) else {}
 
 
@@ -291,6 +404,8 @@ def _prefix(
     if isinstance(known.get("add_bos_token"), bool):
         bos = vocabulary.get(special.get("bos_token", ""))
         return (bos,) if known["add_bos_token"] and bos is not None else ()
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     with_special = tokenizer.encode("a").ids
     without = tokenizer.encode("a", add_special_tokens=False).ids
     for start in range(len(with_special) - len(without) + 1):
@@ -304,7 +419,7 @@ def _chat_template(
 ) -> ChatTemplate | None:
     file, template = folder / "tokenizer_config.json", known.get("chat_template")
     if (alone := folder / "chat_template.jinja").is_file():
-        file, template = alone, _text(alone)
+        file, template = alone, read_text(alone)
     elif (alone := folder / "chat_template.json").is_file():
         file, template = alone, _json(alone).get("chat_template", template)
     if isinstance(template, list):
@@ -317,13 +432,6 @@ def _chat_template(
             f"name and a template ({printable(json.dumps(template))}). Mend it or take it out."
         )
     return None if template is None else ChatTemplate(template, name, special)
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise IntegrityError(f"{file} is not UTF-8 text ({error})") from error
 
 
 def _is_named(entry: object) -> bool:

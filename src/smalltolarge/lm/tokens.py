@@ -16,6 +16,7 @@ import tokenizers
 
 from smalltolarge.errors import DataError, RecipeError
 from smalltolarge.examples.table import Examples, Message
+from smalltolarge.lm import child
 from smalltolarge.lm.device import settled
 from smalltolarge.lm.models import (
     Model,
@@ -48,6 +49,8 @@ Settings = TypeVar("Settings", bound=TrainingSettings)
 log = logging.getLogger("smalltolarge")
 
 _MOST_LEFT_OUT = 0.05
+_TRIED = 100_000
+"""Characters of a text that a tokenizer is tried on."""
 _LARGE = 2**30
 """Bytes of tokens that are left on the disk and read from there."""
 _TOKENS_FOLLOW_FROM = ("template", "preamble", "max_length", "on_truncated", "on_template_loss")
@@ -64,7 +67,12 @@ class Writer:
 
     def rendering(self, conversation: Sequence[Message]) -> Rendering:
         """Write a conversation; raises ``DataError`` where the template does not take it."""
-        return _renderer(self.settings, self.tokenizer, self.template)(conversation)
+        return next(self.render([conversation]))
+
+    @property
+    def render(self) -> Render:
+        """What writes conversations."""
+        return _renderer(self.settings, self.tokenizer, self.template)
 
     def tokens(self, rendering: Rendering) -> tuple[np.ndarray, np.ndarray]:
         """Give its tokens, int32 (l,), uncut, and which of them are learned, bool (l,)."""
@@ -286,6 +294,7 @@ def prepare(
         plan=plan,
     )
     _check_fit(prepared)
+    child.close()
     return prepared
 
 
@@ -309,12 +318,17 @@ def begin(
         if not settings.is_scratch:
             model = pretrained_model(settings.model, settings.revision)
         if settings.tokenizer is not None or model is not None:
-            given = given_tokenizer(settings, model)
-    template = which_template(settings, given)
-    if template == "chat":
-        assert given is not None and given.chat is not None
-        given.chat.probe(next(examples.conversations()))
-    return settings, model, given, template
+            given = given_tokenizer(settings, model, _first_and_longest(examples))
+    return settings, model, given, which_template(settings, given)
+
+
+def _first_and_longest(examples: Examples) -> list[str]:
+    """Give some texts of the examples: those of the first rows, and the longest turn."""
+    import pyarrow.compute as pc
+
+    contents = pc.struct_field(pc.list_flatten(examples.table["messages"]), "content")
+    longest = int(np.argmax(pc.utf8_length(contents).to_numpy()))
+    return [text.as_py()[:_TRIED] for text in (*contents[:16], contents[longest])]
 
 
 def _tokenized(
@@ -350,9 +364,9 @@ def _renderer(
 ) -> Render:
     """Give what writes conversations, by the name that ``which_template`` gives."""
     if template == "alpaca":
-        return lambda conversation: alpaca(conversation, settings.preamble)
+        return lambda conversations: (alpaca(turns, settings.preamble) for turns in conversations)
     assert tokenizer is not None and tokenizer.chat is not None
-    return tokenizer.chat.rendering
+    return tokenizer.chat.renderings
 
 
 def tokenizer_of(
@@ -376,9 +390,9 @@ def tokenizer_of(
                 check()
                 rows = sample[start : start + CHUNK]
                 messages: list[Any] = examples.table["messages"].take(rows).to_pylist()
-                for turns in messages:
-                    pieces = render([Message(**turn) for turn in turns]).pieces
-                    yield "".join(piece.text for piece in pieces)
+                given = [[Message(**turn) for turn in turns] for turns in messages]
+                for found in render(given):
+                    yield "".join(piece.text for piece in found.pieces)
                 step.advance(len(rows))
 
         return train_tokenizer(texts(), scratch_shape(settings.model).vocabulary)

@@ -32,9 +32,8 @@ class Tracer:
         self._skeletons: dict[tuple[Message, ...], Skeleton | None] = {}
         self._edges: dict[tuple[object, ...], int] = {}
 
-    def trace(self, conversation: Sequence[Message]) -> Rendering:
-        """Write a conversation once, and find its answers in that text."""
-        text, _ = self._write(conversation, False)
+    def trace(self, conversation: Sequence[Message], text: str) -> Rendering:
+        """Find the answers of a conversation in the text that the template writes of it."""
         turns, texts = _ALONE.put(conversation)
         if turns not in self._skeletons:
             if len(self._skeletons) == _MOST_FORMS:
