@@ -276,8 +276,8 @@ class AskingSettings:
     """What a model is asked, and how."""
 
     tasks: tuple[str, ...] = ()
-    """Tasks and groups of ``s2l tasks``, files of questions (FILE.jsonl), or tasks of your own,
-    my_package.module:Class."""
+    """Tasks and groups of s2l tasks, files of questions (FILE.jsonl), or tasks of your own,
+    my_package.module:Class. May be repeated."""
     data: str | None = None
     """Folder of the tasks' files (gsm8k.jsonl, ...). Default: they come from the hub."""
     form: FormOfAsking = "combined"
@@ -305,6 +305,22 @@ class AskingSettings:
         _at_least(self, "few_shot", 0)
         if not (math.isfinite(self.program_seconds) and self.program_seconds > 0):
             raise RecipeError(f"program_seconds is {self.program_seconds}: above 0 is needed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringSettings:
+    """What is told of a model's answers, besides their scores."""
+
+    trained_on: tuple[str, ...] = ()
+    """Files of training rows: how many overlap with the questions is told and kept. May be
+    repeated."""
+    overlap_words: int = 13
+    """Words in a row that make an overlap."""
+    bertscore: str | None = None
+    """Score summaries by BERTScore, too, with this encoder: a folder or a hub name."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, "overlap_words", 1)
 
 
 @dataclass(frozen=True, kw_only=True)

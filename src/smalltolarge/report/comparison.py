@@ -13,7 +13,9 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from smalltolarge.errors import printable
-from smalltolarge.runs.outcomes import Difference, Estimate, Row, Table
+from smalltolarge.report.tables import tell, tell_failures
+from smalltolarge.report.tables import to_markdown as grid
+from smalltolarge.runs.outcomes import Difference, Row, Table
 from smalltolarge.runs.recipe import about, ready_made
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ def to_markdown(table: Table) -> str:
     parts = []
     for equal, budget, rows in _parts(table):
         parts.append(f"### {_title(budget, rows)}\n\n{_HOW[equal]}\n")
-        parts.append(_grid(_scores(table), [_score_cells(table, row) for row in rows]))
-        parts.append(_grid(_COSTS, [_cost_cells(row) for row in rows]))
+        parts.append(grid(_scores(table), [_score_cells(table, row) for row in rows]))
+        parts.append(grid(_COSTS, [_cost_cells(row) for row in rows]))
     return "\n".join([*parts, *(f"{line}\n" for line in notes(table))])
 
 
@@ -48,8 +50,11 @@ def notes(table: Table) -> list[str]:
         what,
         "Differences are means over the seeds with 95% intervals (Student's t, pairs of a seed). "
         "A method beats random where its interval lies beyond 0; with few seeds, intervals are "
-        "wide, and among many methods one in twenty does so by chance.",
+        "wide, and among many methods one in twenty does so by chance. Where the seeds all differ "
+        "alike, the interval is over the questions.",
     ]
+    if table.has_failed_programs:
+        lines.append("Failed programs are those of all tasks and seeds, by kind.")
     if table.recording:
         flops, seconds = table.recording["flops"], table.recording["seconds"]
         lines.append(
@@ -67,7 +72,7 @@ def to_csv(table: Table) -> str:
     header += ["seconds_selecting", "break_even", "break_even_seconds", table.measure, "error"]
     for other in ("random", "full"):
         header += [f"to_{other}", f"to_{other}_low", f"to_{other}_high"]
-    header.append("verdict")
+    header += ["verdict", "failed_programs"]
     header += [f"{name} {kind}" for name in table.tasks for kind in ("accuracy", "error")]
     losses = list(table.rows[0].losses)
     header += [f"{name} {kind}" for name in losses for kind in ("loss", "error")]
@@ -81,7 +86,7 @@ def to_csv(table: Table) -> str:
                 cells += ["", "", ""]
             else:
                 cells += [difference.mean, difference.low, difference.high]
-        cells.append(row.verdict)
+        cells += [row.verdict, sum(row.failed_programs.values())]
         for estimate in (*row.accuracies.values(), *row.losses.values()):
             cells += [estimate.mean, estimate.error]
         writer.writerow(["" if cell is None else cell for cell in cells])
@@ -93,23 +98,26 @@ def show_comparison(run: Run, table: Table, console: Console) -> None:
     percent = table.measure == "accuracy"
     scale, digits = (100.0, 1) if percent else (1.0, 3)
     headings = ["method", "accuracy" if percent else "loss", "to random", "", "to full"]
+    headings += ["failed programs"] if table.has_failed_programs else []
     for equal, budget, rows in _parts(table):
         console.print(Text(f"{_title(budget, rows)}. {_HOW[equal]}", style="bold"))
-        grid = Grid(box=None, pad_edge=False)
+        columns = Grid(box=None, pad_edge=False)
         for place, heading in enumerate([*headings, "break-even"]):
-            grid.add_column(heading, justify="right" if place else "left", no_wrap=True)
+            columns.add_column(heading, justify="right" if place else "left", no_wrap=True)
         for row in rows:
+            failed = sum(row.failed_programs.values())
             cells = [
                 row.method,
                 tell(row.main, scale, digits),
-                _with_half(row.to_random, scale, digits),
+                _differs(row.to_random, scale, digits, briefly=True),
                 _MARKS.get(row.verdict, ""),
                 "" if row.to_full is None else f"{row.to_full.mean * scale:+.{digits}f}",
+                *([f"{failed:,}"] if table.has_failed_programs else []),
                 _trainings(row.break_even),
             ]
             style = {"beats random": "green", "worse than random": "red"}.get(row.verdict, "")
-            grid.add_row(*(Text(printable(cell)) for cell in cells), style=style)
-        console.print(grid, Text())
+            columns.add_row(*(Text(printable(cell)) for cell in cells), style=style)
+        console.print(columns, Text())
     for line in notes(table):
         console.print(Text(line))
     console.print()
@@ -133,13 +141,20 @@ _MARKS = {
 }
 
 
-def _with_half(difference: Difference | None, scale: float, digits: int) -> str:
-    """A difference and half of its interval."""
+def _differs(difference: Difference | None, scale: float, digits: int, *, briefly: bool) -> str:
+    """Write a difference and its interval, briefly as half of its width."""
     if difference is None:
         return ""
-    mean = f"{difference.mean * scale:+.{digits}f}"
+    mean, low, high = (
+        f"{value * scale:+.{digits}f}"
+        for value in (difference.mean, difference.low, difference.high)
+    )
+    if math.isinf(difference.low):
+        return mean
+    if difference.low == difference.high:
+        return "no difference"
     half = (difference.high - difference.mean) * scale
-    return mean if math.isinf(half) else f"{mean} ± {half:.{digits}f}"
+    return f"{mean} ± {half:.{digits}f}" if briefly else f"{mean} [{low}, {high}]"
 
 
 def _parts(table: Table) -> list[tuple[str, str, list[Row]]]:
@@ -169,7 +184,10 @@ def _scores(table: Table) -> list[str]:
         headings += [*(f"{name} (all)" for name in table.held_out), "balanced loss"]
     if table.measure == "accuracy" and table.held_out:
         headings.append("loss")
-    return [*headings, "to random", "to full", ""]
+    headings += ["to random", "to full"]
+    if table.has_failed_programs:
+        headings.append("failed programs")
+    return [*headings, ""]
 
 
 def _score_cells(table: Table, row: Row) -> list[str]:
@@ -185,7 +203,9 @@ def _score_cells(table: Table, row: Row) -> list[str]:
         means = [row.losses[f"{name} (balanced)"].mean for name in table.held_out]
         cells.append(f"{sum(means) / len(means):.3f}")
     for difference in (row.to_random, row.to_full):
-        cells.append(_difference(difference, scale, digits))
+        cells.append(_differs(difference, scale, digits, briefly=False))
+    if table.has_failed_programs:
+        cells.append(tell_failures(row.failed_programs))
     return [*cells, row.verdict]
 
 
@@ -213,28 +233,3 @@ def _trainings(count: float | None) -> str:
     if count is None:
         return "never"
     return "no proxy" if count == 0 else f"{count:,.2f}"
-
-
-def tell(estimate: Estimate, scale: float, digits: int) -> str:
-    """Write a mean with its interval, or else with its standard error, where there is one."""
-    mean = f"{estimate.mean * scale:.{digits}f}"
-    if not math.isnan(estimate.low):
-        low, high = estimate.low * scale, estimate.high * scale
-        return f"{mean} [{low:.{digits}f}, {high:.{digits}f}]"
-    return mean if math.isnan(estimate.error) else f"{mean} ± {estimate.error * scale:.{digits}f}"
-
-
-def _difference(difference: Difference | None, scale: float, digits: int) -> str:
-    if difference is None:
-        return ""
-    mean = f"{difference.mean * scale:+.{digits}f}"
-    if math.isinf(difference.low):
-        return mean
-    low, high = difference.low * scale, difference.high * scale
-    return f"{mean} [{low:+.{digits}f}, {high:+.{digits}f}]"
-
-
-def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    marks = ["---", *("---:" for _ in headings[1:])]
-    lines = [headings, marks, *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

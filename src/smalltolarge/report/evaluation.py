@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,23 +12,19 @@ from rich.table import Table as Grid
 from smalltolarge.errors import printable
 from smalltolarge.evaluation import Score
 from smalltolarge.evaluation.tasks import GROUPS, LM_EVAL, TASKS
-from smalltolarge.report.comparison import tell
+from smalltolarge.report.tables import tell, tell_failures
+from smalltolarge.report.tables import to_markdown as grid
 from smalltolarge.runs.outcomes import Estimate, wilson
 
 _HEADINGS = (
     "task", "score", "questions", "unanswered", "truncated", "failed programs", "overlap",
 )  # fmt: skip
-_MOST_KINDS = 4
-"""Kinds of failed programs that are told apart; the rest are counted together."""
 
 
 def to_markdown(scores: Sequence[Score]) -> str:
     """Write a table of scores, and the average of tasks that share a measure."""
-    lines = ["| " + " | ".join(_HEADINGS) + " |", "|" + "---|" * len(_HEADINGS)]
-    for one in scores:
-        lines.append("| " + " | ".join(cells(one)) + " |")
-    lines += [f"\n{line}" for line in notes(scores)]
-    return "\n".join(lines) + "\n"
+    table = grid(_HEADINGS, [cells(one) for one in scores])
+    return table + "".join(f"\n{line}\n" for line in notes(scores))
 
 
 def notes(scores: Sequence[Score]) -> list[str]:
@@ -50,7 +46,7 @@ def notes(scores: Sequence[Score]) -> list[str]:
         if told:
             lines.append(f"{one.task}: {', '.join(told)}")
         if one.failed_programs:
-            lines.append(f"{one.task}, failed programs: {_kinds(one.failed_programs)}")
+            lines.append(f"{one.task}, failed programs: {tell_failures(one.failed_programs)}")
     return lines
 
 
@@ -58,12 +54,6 @@ _MEASURES = {
     "rouge1": ("ROUGE-1", 100), "rouge2": ("ROUGE-2", 100), "bleu": ("BLEU", 1),
     "bertscore": ("BERTScore", 100),
 }  # fmt: skip
-
-
-def _kinds(failures: Mapping[str, int]) -> str:
-    shown = [f"{n:,} {printable(kind)}" for kind, n in list(failures.items())[:_MOST_KINDS]]
-    rest = sum(list(failures.values())[_MOST_KINDS:])
-    return ", ".join([*shown, f"{rest:,} others"] if rest else shown)
 
 
 def cells(score: Score) -> list[str]:

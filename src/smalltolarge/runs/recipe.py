@@ -28,6 +28,7 @@ from smalltolarge.settings import (
     ModelSettings,
     ProxySettings,
     ReadingSettings,
+    ScoringSettings,
     TargetSettings,
     TrainingSettings,
 )
@@ -261,7 +262,7 @@ class CompareRecipe(RecordRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateRecipe(Recipe):
+class EvaluateRecipe(ScoringSettings, Recipe):
     """Everything that decides what a model is worth at tasks."""
 
     model: str
@@ -271,19 +272,11 @@ class EvaluateRecipe(Recipe):
     """How the model is found, how prompts are written for it, and where it runs."""
     evaluation: AskingSettings
     """What it is asked, and how."""
-    trained_on: tuple[str, ...] = ()
-    """Files of training rows: how many overlap with the questions is told and kept; may be
-    repeated."""
-    overlap_words: int = 13
-    """Words in a row that make an overlap."""
-    bertscore: str | None = None
-    """Score summaries by BERTScore, too, with this encoder: a folder or a hub name."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.evaluation.tasks:
             raise RecipeError("--task: name at least one; s2l tasks lists them")
-        if self.overlap_words < 1:
-            raise RecipeError(f"overlap_words is {self.overlap_words}: at least 1 is needed")
 
 
 def settled(recipe: R, settings: TrainingSettings) -> R:
