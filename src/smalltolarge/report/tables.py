@@ -1,22 +1,39 @@
-"""What the tables of reports share: how they are written as Markdown, and what stands in a cell."""
+"""What the tables of reports share: how they are written, and what stands in a cell."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
+from rich.table import Table as Grid
+from rich.text import Text
+
 from smalltolarge.errors import printable
 from smalltolarge.runs.outcomes import Estimate
 
+Cells = Sequence[tuple[str, str]]
+"""The cells of a row, each with the heading of its column; all rows have the same."""
 _MOST_KINDS = 4
 """Kinds of failed programs that are told apart; the rest are counted together."""
 
 
-def to_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table; all columns but the first stand to the right."""
-    marks = ["---", *("---:" for _ in headings[1:])]
-    lines = [headings, marks, *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+def to_markdown(rows: Sequence[Cells]) -> str:
+    """Write rows as Markdown; all columns but the first stand to the right."""
+    headings = [heading for heading, _ in rows[0]]
+    lines = [headings, ["---", *("---:" for _ in headings[1:])]]
+    lines += [[cell.replace("|", r"\|") for _, cell in row] for row in rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def to_terminal(rows: Sequence[Cells], styles: Sequence[str] | None = None) -> Grid:
+    """Make rows a table for the terminal; in a narrow one headings are broken, and no cell."""
+    table = Grid(box=None, pad_edge=False)
+    for place, (heading, _) in enumerate(rows[0]):
+        whole = place == 0 or any(" " in row[place][1] for row in rows)
+        table.add_column(heading, justify="right" if place else "left", no_wrap=whole)
+    for row, style in zip(rows, styles or [""] * len(rows), strict=True):
+        table.add_row(*(Text(printable(cell)) for _, cell in row), style=style)
+    return table
 
 
 def tell(estimate: Estimate, scale: float, digits: int) -> str:
