@@ -112,7 +112,7 @@ def read(path: Path | None, kind: Kind) -> tuple[list[Row], int]:
     if path is None:
         given: Iterable[dict[str, Any]] = [
             {"question": row["question"], "answer": row["answer"]}
-            for rows in wordproblems.test_suites(seed=0, size=50).values()
+            for rows in wordproblems.task_rows(seed=0, size=50).values()
             for row in rows
         ]
     else:

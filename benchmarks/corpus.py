@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import cycle
 from random import Random
 
-from smalltolarge.wordproblems import SKILLS, Skill, test_suites
+from smalltolarge.wordproblems import SKILLS, Skill, task_rows
 from smalltolarge.wordproblems.language import Exact, Shown, number_text
 from smalltolarge.wordproblems.rows import new_problem
 from smalltolarge.wordproblems.skill import Problem, draw_cast, pick
@@ -26,7 +26,7 @@ FACTS = 12
 """Number facts of a document, about."""
 FORBIDDEN = ("The answer is", "###")
 SUITE_SEEDS = range(10)
-"""Seeds of the test suites whose questions are looked for in the corpus."""
+"""Seeds of the tasks whose questions are looked for in the corpus."""
 
 _NAME = re.compile(r"[a-z_]+")
 _DOLLARS = re.compile(r"\{(\w+):\$\}")
@@ -45,17 +45,14 @@ def documents(seed: int) -> Iterator[str]:
 
 
 def refuse_leaks(texts: Iterable[str]) -> None:
-    """Stop where a document holds a question of a test suite, or a text kept for fine-tuning."""
+    """Stop where a document holds a question of a task, or a text kept for fine-tuning."""
     questions = {
-        row["question"]
-        for seed in SUITE_SEEDS
-        for suite in test_suites(seed).values()
-        for row in suite
+        row["question"] for seed in SUITE_SEEDS for task in task_rows(seed).values() for row in task
     }
     for text in texts:
         for line in text.split("\n"):
             if line in questions:
-                raise ValueError(f"a question of a test suite is in the corpus: {line!r}")
+                raise ValueError(f"a question of a task is in the corpus: {line!r}")
         for wrong in FORBIDDEN:
             if wrong in text:
                 raise ValueError(f"{wrong!r} is in the corpus: {text!r}")

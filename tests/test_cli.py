@@ -113,7 +113,7 @@ def test_record_writes_the_trajectories_that_select_would(
     tmp_path: Path, s2l: Cli, finished: str
 ) -> None:
     shown = s2l("record", "data.jsonl", "--out", "t.parquet", *QUICK).stdout
-    assert "s2l select data.jsonl --trajectories t.parquet" in shown
+    assert "--trajectories t.parquet --budget 11% --out subset.jsonl" in shown
     assert (tmp_path / "t.parquet").read_bytes() == (
         tmp_path / "runs/subset/trajectories.parquet"
     ).read_bytes()
@@ -353,6 +353,14 @@ def test_a_recipe_cannot_name_code_to_run(data: Path, tmp_path: Path, s2l: Cli) 
     (tmp_path / "r.yaml").write_text("data: [data.jsonl]\nbudget: 5\nmethod: stranger:Method\n")
     assert "stranger:Method" in s2l("select", "--recipe", "r.yaml", expect=7).stderr
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_budget_below_the_clusters_is_said_by_the_choice_and_not_by_verify(s2l: Cli) -> None:
+    losses = ["--trajectories", "runs/subset/trajectories.parquet", "--clusters", "5"]
+    chosen = s2l("select", "data.jsonl", *losses, "--budget", "3", "--out", "few.jsonl")
+    assert "a budget of 3 rows over 5 clusters" in chosen.stderr
+    assert "over 5 clusters" not in s2l("verify", "runs/few").stderr
 
 
 @pytest.mark.usefixtures("finished")

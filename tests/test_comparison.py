@@ -150,6 +150,16 @@ def test_what_cannot_be_run_is_refused_before_anything_is_trained(
     assert not list((tmp_path / "run").glob("arm-*"))
 
 
+def test_models_that_are_nowhere_are_missed_before_anything_takes_time(
+    tiny: Path, s2l: Cli
+) -> None:
+    for change in ("target.target=bases/of/none", "proxy.proxy=bases/of/none"):
+        sets = ["--set", "methods=[s2l]", "--set", change]
+        said = s2l("run", tiny, "--out", "run", *sets, expect=4).stderr
+        assert "there is no folder bases/of/none" in said
+        assert "what the targets are scored on" not in said
+
+
 def test_another_recipe_or_another_test_set_is_refused_in_the_same_folder(
     tmp_path: Path, tiny: Path, s2l: Cli
 ) -> None:
@@ -257,6 +267,9 @@ def test_arms_are_scored_on_tasks_with_programs_in_a_jail(s2l: Cli, tiny: Path) 
         arm = json.loads(file.read_text())
         assert len(arm["scores"]["svamp"]) == 4
         assert 0 < sum(arm["failed_programs"]["svamp"].values()) <= 4
+    kind = next(iter(arm["failed_programs"]["svamp"]))
+    assert "failed programs" in done.stdout
+    assert kind in (run / "table.md").read_text()
     answers = [json.loads(line) for line in next(run.glob("answers-*.jsonl")).open()]
     assert [row["question"] for row in answers] == [row["question"] for row in rows]
     assert any(row["failed_program"] is not None for row in answers)

@@ -111,6 +111,7 @@ def test_a_model_is_asked_and_scored_and_its_run_verifies(
     assert "svamp" in (results / "table.md").read_text()
     again = s2l(*command)
     assert "there is nothing to do" in again.stderr
+    assert "overlap with" not in again.stderr  # what is known is not looked for again
     assert again.stdout == first.stdout
     assert "the answers scored again: the same scores" in s2l("verify", "results").stdout
     file = results / "answers-svamp.jsonl"
@@ -122,6 +123,28 @@ def test_a_model_is_asked_and_scored_and_its_run_verifies(
     (results / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(IntegrityError, match="scored again: other scores"):
         verify(results)
+
+
+def test_the_recipe_of_an_evaluation_gives_it_again_and_with_other_values(
+    model: str, data: str, tmp_path: Path, s2l: Cli
+) -> None:
+    asked = {"tasks": ["svamp"], "data": data, "form": "direct", "max_new_tokens": 16}
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(yaml.safe_dump({"model": model, "evaluation": asked}))
+    s2l("evaluate", "--recipe", recipe, "--threads", "1", "--out", "first")
+    s2l("evaluate", "--recipe", "first/recipe.yaml", "--out", "second")
+    answers = [
+        (tmp_path / name / "answers-svamp.jsonl").read_bytes() for name in ("first", "second")
+    ]
+    assert answers[0] == answers[1]
+    more = ["--set", "evaluation.questions=3", "--questions", "2"]
+    s2l("evaluate", "--recipe", recipe, *more, "--threads", "1", "--out", "third")
+    assert (tmp_path / "third/answers-svamp.jsonl").read_bytes().count(b"\n") == 3
+    assert "MODEL: name" in s2l("evaluate", "--task", "svamp", "--out", "x", expect=2).stderr
+    assert "--task: name at least one" in s2l("evaluate", model, "--out", "x", expect=2).stderr
+    recipe.write_text(yaml.safe_dump({"model": model, "evaluation": {"tasks": ["os:system"]}}))
+    refused = s2l("evaluate", "--recipe", recipe, "--out", "x", expect=7).stderr
+    assert "names code to run as its task: os:system. Give --task" in refused
 
 
 TRAINED_ON = {"instruction": "What is the capital of France?", "output": "Paris"}

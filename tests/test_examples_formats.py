@@ -317,6 +317,7 @@ def talk(*roles: str) -> dict[str, Any]:
         (("assistant",), "nothing to learn; found an answer to nothing"),
         (("user", "system", "assistant"), "turn 2: turns out of order"),
         (("user", "tool", "assistant"), "turn 2: turns out of order"),
+        (("tool", "user", "assistant"), "turn 1: turns out of order"),
         (("user", "narrator"), "turn 2, role: unknown role"),
         (("system", "user"), "no assistant turn"),
         ((), "not a conversation"),

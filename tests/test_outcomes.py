@@ -106,7 +106,39 @@ def test_differences_are_between_arms_of_one_seed() -> None:
     )
     found = row_of(table, "s2l").to_random
     assert found is not None
-    assert found.mean == pytest.approx(0.1) and found.low == pytest.approx(found.high)
+    assert found.mean == pytest.approx(0.1)
+    error = np.std([1 / 3] * 3 + [0] * 7, ddof=1) / math.sqrt(10)  # over the questions
+    assert (found.low, found.high) == pytest.approx((0.1 - 1.96 * error, 0.1 + 1.96 * error))
+
+
+def test_a_difference_is_a_point_only_where_no_question_differs() -> None:
+    full = [result("full", seed, budget="100%") for seed in range(2)]
+    same = table_of(
+        *full,
+        *(result("random", seed) for seed in range(2)),
+        *(result("s2l", seed) for seed in range(2)),
+        *(result("other", seed, [0, 1]) for seed in range(2)),  # as many right, others
+    )
+    alike, other = (row_of(same, name).to_random for name in ("s2l", "other"))
+    assert alike is not None and (alike.low, alike.high) == (0, 0)
+    assert other is not None and other.low < 0 < other.high
+    assert "| no difference |" in to_markdown(same)
+    one = [result(name, seed, [score]) for name, score in [("random", 0), ("s2l", 1)]
+           for seed in range(2)]  # fmt: skip
+    assert row_of(table_of(*one), "s2l").verdict == "does not beat random"
+
+
+def test_failed_programs_stand_in_the_table_by_kind() -> None:
+    failed = {"task": {"SyntaxError": 1}, "other": {"too slow": 2, "SyntaxError": 3}}
+    table = table_of(
+        result("full", 0, budget="100%"), result("s2l", 0, failed_programs=failed),
+        result("s2l", 1, failed_programs=failed), result("random", 0),
+    )  # fmt: skip
+    assert row_of(table, "s2l").failed_programs == {"SyntaxError": 8, "too slow": 4}
+    assert "| 8 SyntaxError, 4 too slow |" in to_markdown(table)
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(to_csv(table)))}
+    assert (rows["s2l"]["failed_programs"], rows["random"]["failed_programs"]) == ("12", "0")
+    assert "failed programs" not in to_markdown(table_of(result("full", 0), result("random", 0)))
 
 
 def test_standard_errors_are_over_questions_each_averaged_over_seeds() -> None:

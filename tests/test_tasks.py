@@ -297,7 +297,7 @@ def test_shots_are_shown_in_the_form_that_is_asked_for_and_none_is_asked(tmp_pat
 
 
 def test_the_sample_data_is_answered_by_its_solutions_and_its_programs(tmp_path: Path) -> None:
-    rows = [row for rows in wordproblems.test_suites(seed=3, size=20).values() for row in rows]
+    rows = [row for rows in wordproblems.task_rows(seed=3, size=20).values() for row in rows]
     file = write(tmp_path / "sample.jsonl", rows)
     solutions = {row["question"]: row["output"] for row in rows}
     assert examined(solutions.__getitem__, file, form="direct")[0].value == 1

@@ -20,6 +20,7 @@ from smalltolarge.settings import (
     ModelSettings,
     ProxySettings,
     ReadingSettings,
+    ScoringSettings,
     TargetSettings,
 )
 from smalltolarge.trajectories import Trajectories
@@ -169,7 +170,7 @@ KEYWORDS: dict[type[Any], tuple[type[Any], tuple[type[Any], ...]]] = {
     keywords.Recording: (ProxySettings, (ReadingSettings,)),
     keywords.Selecting: (S2L, (ProxySettings, ReadingSettings)),
     keywords.Training: (TargetSettings, (ReadingSettings,)),
-    keywords.Evaluating: (AskingSettings, (ModelSettings,)),
+    keywords.Evaluating: (AskingSettings, (ScoringSettings, ModelSettings)),
 }
 
 

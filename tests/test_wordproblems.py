@@ -1,4 +1,4 @@
-"""Word problems: what every row, every skill and every suite must have."""
+"""Word problems: what every row, every skill and every task must have."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def rows() -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def suites() -> dict[str, list[Row]]:
-    return wordproblems.test_suites(seed=5)
+def tasks() -> dict[str, list[Row]]:
+    return wordproblems.task_rows(seed=5)
 
 
 def question_of(row: Row) -> str:
@@ -323,24 +323,24 @@ def test_fewer_rows_are_the_first_of_more(rows: list[Row]) -> None:
     assert list(wordproblems.training_rows(300, seed=5)) == rows[:300]
 
 
-def test_another_seed_gives_other_rows(rows: list[Row], suites: dict[str, list[Row]]) -> None:
+def test_another_seed_gives_other_rows(rows: list[Row], tasks: dict[str, list[Row]]) -> None:
     other = list(wordproblems.training_rows(300, seed=6))
     assert len({question_of(row) for row in other} - {question_of(row) for row in rows}) > 270
-    other_suites = wordproblems.test_suites(seed=6, size=50)
-    for name, suite in other_suites.items():
-        mine = {row["question"] for row in suites[name]}
-        assert len({row["question"] for row in suite} - mine) > 40
+    other_tasks = wordproblems.task_rows(seed=6, size=50)
+    for name, task in other_tasks.items():
+        mine = {row["question"] for row in tasks[name]}
+        assert len({row["question"] for row in task} - mine) > 40
 
 
 def test_a_seed_gives_the_same_rows_on_every_machine(rows: list[Row]) -> None:
     # Strings hash differently in every process, so an order taken from a set would show here.
     # A change to any wording changes these two on purpose: then write down the new ones.
     assert digest(rows[:500]) == "59290f24bb27dbf7"
-    assert digest(wordproblems.test_suites(seed=5, size=60)) == "10a52f1eb6559554"
+    assert digest(wordproblems.task_rows(seed=5, size=60)) == "10a52f1eb6559554"
 
 
-def test_a_worked_solution_ends_in_the_answer(suites: dict[str, list[Row]]) -> None:
-    for row in (row for suite in suites.values() for row in suite):
+def test_a_worked_solution_ends_in_the_answer(tasks: dict[str, list[Row]]) -> None:
+    for row in (row for task in tasks.values() for row in task):
         assert row["output"].endswith(f" The answer is {row['answer']}.")
 
 
@@ -350,38 +350,38 @@ def test_sample_data_is_the_same_bytes_on_every_machine(tmp_path: Path) -> None:
     assert hashlib.sha256(whole).hexdigest()[:16] == "78079ca7bdf6263f"
 
 
-# Test suites
+# Tasks
 
 
 def test_there_are_three_suites_in_domain_and_three_out_of_it(
-    suites: dict[str, list[Row]],
+    tasks: dict[str, list[Row]],
 ) -> None:
-    assert tuple(suites) == IN_DOMAIN + OUT_OF_DOMAIN
+    assert tuple(tasks) == IN_DOMAIN + OUT_OF_DOMAIN
     assert len(IN_DOMAIN) == len(OUT_OF_DOMAIN) == 3
-    for suite in suites.values():
-        assert len(suite) == 200
-        assert all(list(row) == ["question", "answer", "output", "skill"] for row in suite)
+    for task in tasks.values():
+        assert len(task) == 200
+        assert all(list(row) == ["question", "answer", "output", "skill"] for row in task)
 
 
-def test_no_question_occurs_twice_in_the_suites(suites: dict[str, list[Row]]) -> None:
-    questions = [row["question"] for suite in suites.values() for row in suite]
+def test_no_question_occurs_twice_in_the_tasks(tasks: dict[str, list[Row]]) -> None:
+    questions = [row["question"] for task in tasks.values() for row in task]
     assert len(set(questions)) == len(questions)
 
 
 def test_no_test_question_is_in_the_training_rows(
-    rows: list[Row], suites: dict[str, list[Row]]
+    rows: list[Row], tasks: dict[str, list[Row]]
 ) -> None:
     trained = {question_of(row) for row in rows}
     trained |= {question_of(row) for row in wordproblems.training_rows(3000, seed=7)}
-    for suite in suites.values():
-        assert not trained & {row["question"] for row in suite}
+    for task in tasks.values():
+        assert not trained & {row["question"] for row in task}
 
 
-def test_suites_hold_the_skills_they_are_named_for(suites: dict[str, list[Row]]) -> None:
+def test_tasks_hold_the_skills_they_are_named_for(tasks: dict[str, list[Row]]) -> None:
     def names(skills: tuple[Skill, ...]) -> set[str]:
         return {skill.name for skill in skills}
 
-    held = {name: {row["skill"] for row in suite} for name, suite in suites.items()}
+    held = {name: {row["skill"] for row in task} for name, task in tasks.items()}
     assert held["frequent-skills"] == names(wordproblems.FREQUENT)
     assert held["rare-skills"] == names(wordproblems.RARE)
     for name in ("all-skills", "other-wordings", "larger-numbers"):
@@ -389,10 +389,10 @@ def test_suites_hold_the_skills_they_are_named_for(suites: dict[str, list[Row]])
     assert held["composed-skills"] == {composition.name for composition in COMPOSITIONS}
 
 
-def test_questions_of_a_suite_are_what_it_is_named_for(suites: dict[str, list[Row]]) -> None:
+def test_questions_of_a_task_are_what_it_is_named_for(tasks: dict[str, list[Row]]) -> None:
     skills = {skill.name: skill for skill in SKILLS}
     for name in (*IN_DOMAIN, "other-wordings", "larger-numbers"):
-        for row in suites[name]:
+        for row in tasks[name]:
             skill = skills[row["skill"]]
             wordings = skill.held_out if name == "other-wordings" else skill.wordings
             read = read_back(row["question"], wordings, set(skill.numbers))
@@ -453,7 +453,7 @@ def test_a_size_that_cannot_be_had_is_refused_with_a_remedy(
     one_telling = replace(skill, wordings=skill.wordings[:1], cast={"team": (Noun("team"),)})
     monkeypatch.setattr("smalltolarge.wordproblems.rows.FREQUENT", (one_telling,))
     with pytest.raises(DataError, match="ask for a smaller size"):
-        wordproblems.test_suites(seed=1, size=60)
+        wordproblems.task_rows(seed=1, size=60)
 
 
 def test_it_needs_the_standard_library_alone() -> None:
@@ -469,11 +469,11 @@ def test_sample_data_never_replaces_other_files_unasked(tmp_path: Path) -> None:
     first = write_sample_data(tmp_path, 5, seed=1)
     assert write_sample_data(tmp_path, 5, seed=1) == first
     (tmp_path / "train.jsonl").write_text("mine")
-    suite = next(path for path in first if path.parent.name == "test")
-    suite.write_text("mine")
+    task = next(path for path in first if path.parent.name == "test")
+    task.write_text("mine")
     with pytest.raises(StaleArtifact, match="train.jsonl, .*--overwrite") as caught:
         write_sample_data(tmp_path, 5, seed=1)
-    assert str(suite) in str(caught.value)
-    assert suite.read_text() == "mine"
+    assert str(task) in str(caught.value)
+    assert task.read_text() == "mine"
     assert write_sample_data(tmp_path, 5, seed=1, overwrite=True) == first
-    assert suite.read_text() != "mine"
+    assert task.read_text() != "mine"

@@ -328,8 +328,8 @@ class AskingSettings(Settings):
     """What a model is asked, and how."""
 
     tasks: tuple[str, ...] = ()
-    """Tasks and groups of ``s2l tasks``, files of questions (FILE.jsonl), or tasks of your own,
-    my_package.module:Class."""
+    """Tasks and groups of s2l tasks, files of questions (FILE.jsonl), or tasks of your own,
+    my_package.module:Class. May be repeated."""
     data: str | None = None
     """Folder of the tasks' files (gsm8k.jsonl, ...). Default: they come from the hub."""
     form: FormOfAsking = "combined"
@@ -349,6 +349,19 @@ class AskingSettings(Settings):
     """How long a program may run."""
     program_megabytes: Annotated[int, Within(1, 1_000_000)] = 512
     """How much memory a program may take, in MB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringSettings(Settings):
+    """What is told of a model's answers, besides their scores."""
+
+    trained_on: tuple[str, ...] = ()
+    """Files of training rows: how many overlap with the questions is told and kept. May be
+    repeated."""
+    overlap_words: Annotated[int, Within(1, 1000)] = 13
+    """Words in a row that make an overlap."""
+    bertscore: str | None = None
+    """Score summaries by BERTScore, too, with this encoder: a folder or a hub name."""
 
 
 @dataclass(frozen=True, kw_only=True)

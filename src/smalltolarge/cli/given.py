@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,38 @@ def read_recipe(
     if data:
         flat["data"] = data
     base = recipes.read_yaml(file) if file is not None else {}
-    if ":" in str(base.get("method", "")) and "method" not in flat:
-        raise RefusedForSafety(
-            f"{file} names code to run as its method: {printable(str(base['method']))}. Give "
-            "--method beside the recipe if you trust it."
-        )
+    _refuse_code(file, "method", [base.get("method")], flat)
+    asking = base.get("evaluation")
+    tasks = asking.get("tasks") if isinstance(asking, dict) else None
+    _refuse_code(file, "task", tasks if isinstance(tasks, list) else [tasks], flat)
     if "method" in base and "method" not in flat:
         flat["method"] = base["method"]
     values = recipes.merge(base, recipes.place(flat, kind))
     values = recipes.assign(values, assignments or [])
-    if not values.get("data"):
-        raise RecipeError("DATA: name at least one file, folder or data set")
-    if "budget" not in values and "method" in kind.__dataclass_fields__:
-        raise RecipeError("--budget: how much to choose, for example 11%, 30000 or 2M-tokens")
+    for name, wanted in _NEEDED.items():
+        if name in kind.__dataclass_fields__ and not values.get(name):
+            raise RecipeError(wanted)
     return recipes.read(values, kind)
+
+
+_NEEDED = {
+    "data": "DATA: name at least one file, folder or data set",
+    "budget": "--budget: how much to choose, for example 11%, 30000 or 2M-tokens",
+    "model": "MODEL: name a folder, a GGUF file or a hub model",
+    "evaluation": "--task: name at least one; s2l tasks lists them",
+}
+
+
+def _refuse_code(
+    file: Path | None, kind: str, names: Collection[object], given: Mapping[str, Any]
+) -> None:
+    """Refuse what a recipe names as my_package.module:Class, unless it is given beside it."""
+    foreign = [str(name) for name in names if ":" in str(name)]
+    if foreign and not {kind, f"{kind}s"} & given.keys():
+        raise RefusedForSafety(
+            f"{file} names code to run as its {kind}: {printable(foreign[0])}. Give --{kind} "
+            "beside the recipe if you trust it."
+        )
 
 
 def with_mappings(settings: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from smalltolarge.cli.given import read_recipe
 from smalltolarge.cli.options import (
+    Assignments,
     Data,
     DryRun,
     NoProgress,
@@ -27,6 +28,7 @@ def record(
     out: Out = Path("trajectories.parquet"),
     seed: Seed = None,
     recipe: RecipeFile = None,
+    assignments: Assignments = None,
     run: RunDir = None,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
@@ -49,7 +51,7 @@ def record(
     from smalltolarge.verbs.record import run_record
     from smalltolarge.verbs.select import plan
 
-    wanted = read_recipe(RecordRecipe, data, recipe, {"seed": seed}, settings)
+    wanted = read_recipe(RecordRecipe, data, recipe, {"seed": seed}, settings, assignments)
     with watching(no_progress, first_row=True) as (console, watch):
         if dry_run:
             examples, prepared = plan(wanted, out, watch)

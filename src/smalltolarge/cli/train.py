@@ -7,7 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from smalltolarge.cli.given import read_recipe
-from smalltolarge.cli.options import Data, NoProgress, Out, RecipeFile, RunDir, Seed, with_settings
+from smalltolarge.cli.options import (
+    Assignments,
+    Data,
+    NoProgress,
+    Out,
+    RecipeFile,
+    RunDir,
+    Seed,
+    with_settings,
+)
 from smalltolarge.cli.session import watching
 from smalltolarge.settings import ReadingSettings, TargetSettings
 
@@ -27,6 +36,7 @@ def train(
     out: Out,
     seed: Seed = None,
     recipe: RecipeFile = None,
+    assignments: Assignments = None,
     run: RunDir = None,
     no_progress: NoProgress = False,
     *,
@@ -49,7 +59,7 @@ def train(
     from smalltolarge.verbs.train import run_train
 
     given = {"seed": seed, "target": target}
-    wanted = read_recipe(TrainRecipe, data, recipe, given, settings)
+    wanted = read_recipe(TrainRecipe, data, recipe, given, settings, assignments)
     with watching(no_progress, first_row=True) as (console, watch):
         folder = run or default_folder(out)
         facts = run_train(wanted, out, folder, watch)

@@ -107,7 +107,7 @@ class Tables(Rules):
         priorities: Mapping[str, Sequence[str]],
     ) -> None:
         self._groups = {text: group for group, texts in descriptions.items() for text in texts}
-        self._names = {_plain(text): name for name, texts in spellings.items() for text in texts}
+        self._names = {plain(text): name for name, texts in spellings.items() for text in texts}
         self._priorities = priorities
 
     @classmethod
@@ -172,7 +172,8 @@ def _places(name: str, headers: Sequence[str]) -> list[int]:
     return [number for number, header in enumerate(headers) if header == name]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Write a text in lower case, with single blanks."""
     return " ".join(text.lower().split())
 
 

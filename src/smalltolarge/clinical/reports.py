@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from smalltolarge.clinical.groups import FINDINGS, IMPRESSION, Rules
+from smalltolarge.clinical.groups import FINDINGS, IMPRESSION, Rules, plain
 
 START = "FINAL REPORT"
 MASK = "___"
@@ -38,14 +38,14 @@ def sections(text: str, rules: Rules) -> list[tuple[str, str]]:
     whole = _MASKED.sub(MASK, _RULE.sub("", without_page_breaks(text[start:])))
     begun: list[tuple[str, re.Match[str]]] = []
     for header in _HEADER.finditer(whole):
-        name = rules.header(_plain(header[1]))
+        name = rules.header(plain(header[1]))
         # the line right below a header that stands alone is its text, even if it looks like one
         alone = bool(begun) and begun[-1][1].end() == header.start()
         if not alone or name in (FINDINGS, IMPRESSION):
             begun.append((name, header))
     ends = [*(header.start() for _, header in begun), len(whole)][1:]
     return [
-        (name, _plain(whole[header.end() : end]))
+        (name, plain(whole[header.end() : end]))
         for (name, header), end in zip(begun, ends, strict=True)
     ]
 
@@ -81,7 +81,3 @@ def pair(text: str, group: str, rules: Rules) -> Pair | str:
         if not _WORD.search(content):
             return f"{name} without a word"
     return Pair(findings, impression)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())

@@ -22,7 +22,7 @@ from smalltolarge.progress import Progress
 from smalltolarge.settings import AskingSettings
 
 if TYPE_CHECKING:
-    from smalltolarge.lm import Answerer, Completion
+    from smalltolarge.lm import Answerer
 
 log = logging.getLogger("smalltolarge")
 
@@ -154,14 +154,25 @@ class Exam:
                 programs = [program_of(one.text) for one in completions]
                 ran = self._run(programs, task.name, progress, check)
             for row, turns, one, program in zip(waiting, asked, completions, ran, strict=True):
-                prompt = turns[-1].content
-                answers[row] = _judged(
-                    task, questions[row], form, prompt, one, program, answers.get(row)
+                question, before = questions[row], answers.get(row)
+                found, failure = read_answer(task, one.text, question, program)
+                answers[row] = Answer(
+                    task=task.name,
+                    question=question.text,
+                    reference=question.reference,
+                    form=form,
+                    prompt=turns[-1].content,
+                    completion=one.text,
+                    found=found,
+                    score=0.0 if found is None else task.score(found, question),
+                    truncated=one.is_truncated or bool(before and before.truncated),
+                    failed_program=failure or (before.failed_program if before else None),
+                    completions=(*(before.completions if before else ()), one.text),
                 )
             waiting = [row for row in waiting if answers[row].found is None]
-        found = [answers[row] for row in range(len(questions))]
-        measures = task.measures([one.found for one in found], questions)
-        return Score.of(task, found, measures=measures), found
+        kept = [answers[row] for row in range(len(questions))]
+        measures = task.measures([one.found for one in kept], questions)
+        return Score.of(task, kept, measures=measures), kept
 
     def _run(
         self, programs: list[str], name: str, progress: Progress, check: Callable[[], None]
@@ -213,28 +224,3 @@ def read_answer(
         return None, ran.failure
     found = task.read_printed(ran.printed, question)
     return found, None if found is not None else "it printed no answer"
-
-
-def _judged(
-    task: Task,
-    question: Question,
-    form: Form,
-    asked: str,
-    completion: Completion,
-    ran: Ran | None,
-    before: Answer | None,
-) -> Answer:
-    found, failure = read_answer(task, completion.text, question, ran)
-    return Answer(
-        task=task.name,
-        question=question.text,
-        reference=question.reference,
-        form=form,
-        prompt=asked,
-        completion=completion.text,
-        found=found,
-        score=0.0 if found is None else task.score(found, question),
-        truncated=completion.is_truncated or (before is not None and before.truncated),
-        failed_program=failure or (None if before is None else before.failed_program),
-        completions=(*(() if before is None else before.completions), completion.text),
-    )

@@ -8,8 +8,8 @@ from typing import Any
 
 from smalltolarge.errors import DataError, MissingArtifact, printable
 from smalltolarge.evaluation.answers import find_reference
-from smalltolarge.evaluation.summaries import rows_of
 from smalltolarge.evaluation.task import Question
+from smalltolarge.examples.inputs import rows_of
 from smalltolarge.examples.problems import Flaw, place, shown
 
 SUFFIXES = (".jsonl", ".json", ".csv")

@@ -7,20 +7,16 @@ radiology data follows; BLEU is sacrebleu as it comes. Both see the texts as ``p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.conversation import ConversationReader, encode
-from smalltolarge.examples.csv_rows import CsvRows
-from smalltolarge.examples.json_rows import Row, array_rows, jsonl_rows
+from smalltolarge.examples.inputs import rows_of
 from smalltolarge.examples.layout import Layout
 from smalltolarge.examples.problems import Flaw, Refused, place, shown
-from smalltolarge.examples.sniff import kind_of
-from smalltolarge.examples.stream import ByteStream
-from smalltolarge.settings import ReadingSettings
 
 SECTIONS: Mapping[str, str] = {
     "ALLERGY": "allergies",
@@ -150,7 +146,7 @@ def load_pairs(path: Path) -> list[tuple[str, str]]:
         line (of a CSV file the one on which the record begins) and the column.
     """
     name = str(path)
-    kind, rows = rows_of(path, ReadingSettings().max_line_bytes)
+    kind, rows = rows_of(path)
     pairs: list[tuple[str, str]] = []
     columns: frozenset[str] | None = None
     for line, start, _, row in rows:
@@ -165,26 +161,6 @@ def load_pairs(path: Path) -> list[tuple[str, str]]:
     if not pairs:
         raise DataError(f"{printable(name, 200)} holds no rows. Pairs to summarise are needed.")
     return pairs
-
-
-def rows_of(path: Path, limit: int) -> tuple[str, Iterator[Row]]:
-    """Give the kind of a file (jsonl, json or csv) and its rows, of at most ``limit`` bytes each.
-
-    Raises
-    ------
-    DataError
-        It is no such file.
-    """
-    name = str(path)
-    kind, compression = kind_of(path, name)
-    stream = ByteStream(path, name, compression)
-    if kind == "jsonl":
-        return kind, jsonl_rows(stream, limit, None)
-    if kind == "json":
-        return kind, array_rows(stream, limit, None)
-    if kind == "csv":
-        return kind, CsvRows(stream, limit, None).rows()
-    raise DataError(f"{printable(name, 200)} is {kind}: write the pairs as JSONL or CSV.")
 
 
 def _recognised(row: Mapping[str, Any], name: str) -> frozenset[str]:

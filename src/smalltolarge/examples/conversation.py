@@ -66,28 +66,14 @@ from smalltolarge.examples.table import Message
 from smalltolarge.settings import ReadingSettings
 
 ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "claude": "assistant",
-    "model": "assistant",
-    "bot": "assistant",
-    "ai": "assistant",
-    "function_call": "assistant",
-    "tool_call": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-    "ipython": "tool",
-    "tool_response": "tool",
-    "function_response": "tool",
+    name: role
+    for role, names in {
+        "system": "system developer",
+        "user": "user human prompter",
+        "assistant": "assistant gpt chatgpt bing bard claude model bot ai function_call tool_call",
+        "tool": "tool function observation ipython tool_response function_response",
+    }.items()
+    for name in names.split()
 }
 _HEADS = {
     role: bytes([len(role)]) + role.encode() for role in ("system", "user", "assistant", "tool")

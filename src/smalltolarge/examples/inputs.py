@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smalltolarge import store
+from smalltolarge.errors import DataError, printable
 from smalltolarge.examples.arrow_rows import dataset_rows, open_parquet, parquet_rows
 from smalltolarge.examples.csv_rows import CsvRows
 from smalltolarge.examples.json_rows import Row, array_rows, jsonl_rows
 from smalltolarge.examples.layout import Shapes
 from smalltolarge.examples.memory import Digest, Objects, digest_of, object_rows
+from smalltolarge.examples.sniff import kind_of
 from smalltolarge.examples.stream import ByteStream
 from smalltolarge.examples.table import InputFile, Split
 from smalltolarge.settings import ReadingSettings
@@ -101,6 +103,23 @@ class Input:
             yield from dataset_rows(dataset, self.name, columns, advance, content)
             size, sha256 = 0, content.hexdigest()
         self.record = InputFile(self.name, self.kind, None, size, sha256)
+
+
+def rows_of(path: Path, limit: int | None = None) -> tuple[str, Iterator[Row]]:
+    """Give the kind of a file (jsonl, json or csv) and its rows, of at most ``limit`` bytes each.
+
+    Raises
+    ------
+    DataError
+        It is no such file.
+    """
+    name = str(path)
+    kind, compression = kind_of(path, name)
+    if kind == "parquet":
+        raise DataError(f"{printable(name, 200)} is {kind}: write the pairs as JSONL or CSV.")
+    settings = ReadingSettings() if limit is None else ReadingSettings(max_line_bytes=limit)
+    one = Input(name, kind, path, compression)
+    return kind, one.rows(settings, Shapes(settings), lambda _: None, None)
 
 
 def folder_digest(folder: Path) -> tuple[int, str]:

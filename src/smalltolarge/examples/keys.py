@@ -47,13 +47,13 @@ class Key:
     names: tuple[str, ...]
     places: tuple[Place, ...]
     means: str
-    done: str
-    nothing: str
-    """The values that carry nothing, in words."""
-    is_nothing: Callable[[Value, str], bool]
-    """Whether a value carries nothing on a turn of this role (or a row, see ``Said.role``)."""
     act: Callable[[Said, Value, str], None]
     """Take a value in, or raise ``Refused``, naming the field."""
+    done: str = "refused"
+    nothing: str = "empty"
+    """The values that carry nothing, in words."""
+    is_nothing: Callable[[Value, str], bool] = lambda value, role: is_empty(value)
+    """Whether a value carries nothing on a turn of this role (or a row, see ``Said.role``)."""
 
 
 def look(
@@ -136,10 +136,6 @@ def _blank(value: Value, role: str = "") -> bool:
     return value is None or (type(value) is str and not value.strip())
 
 
-def _empty(value: Value, role: str) -> bool:
-    return is_empty(value)
-
-
 def _none_given(value: Value, role: str) -> bool:
     return _no(value, role) or (type(value) is str and value.strip() in _EMPTY_JSON)
 
@@ -179,10 +175,6 @@ def _mark(said: Said, value: Value, where: str) -> None:
             "no such mark: assistant turns alone are learned",
         )  # fmt: skip
     said.unlearned_by = where
-
-
-def _is_grade(value: Value) -> bool:
-    return _yes_or_no(value) is not None
 
 
 def _grade(said: Said, value: Value, where: str) -> None:
@@ -225,6 +217,7 @@ def _calls(said: Said, value: Value, where: str) -> None:
         raise Refused("not honoured", where, shown(value), "tool calls in assistant turns alone")
 
 
+_refuse_media = _refuse("not only text", "text alone: images, sounds and videos are not read")
 _ANSWERS = Key(
     names=(
         "chosen", "rejected", "chosen_response", "rejected_response", "chosen_messages",
@@ -259,16 +252,12 @@ TABLE = (
         names=("reasoning_details", "thinking_blocks"),
         places=("turn",),
         means="reasoning in pieces, some of them perhaps encrypted",
-        done="refused",
-        nothing="empty",
-        is_nothing=_empty,
         act=_refuse("not honoured", "the reasoning as one text, in reasoning_content"),
     ),
     Key(
         names=("thought", "thoughts", "think", "cot", "complex_cot", "chain_of_thought"),
         places=("row", "turn"),
         means="perhaps reasoning that belongs to the answer, perhaps somebody's notes on it",
-        done="refused",
         nothing="empty, a number, true, false",
         is_nothing=_no_text,
         act=_refuse("not honoured", "reasoning that is to be learned in reasoning_content"),
@@ -343,7 +332,6 @@ TABLE = (
         names=("mask",),
         places=("row", "turn", "part"),
         means="to some tools what is learned, to others what is not",
-        done="refused",
         nothing="null, blank; the user's role, in a row",
         is_nothing=lambda value, role: (
             _blank(value) or (type(value) is str and value.strip().lower() in ("user", "human"))
@@ -354,16 +342,12 @@ TABLE = (
         names=("train_detail", "training_detail"),
         places=("turn",),
         means="which characters of a turn are learned",
-        done="refused",
-        nothing="empty",
-        is_nothing=_empty,
         act=_refuse("not honoured", "turns that are learned as a whole or not"),
     ),
     Key(
         names=("mask_history", "train_on_prompt", "train_on_input", "train_on_inputs"),
         places=("row",),
         means="whether earlier answers are left out, or prompts learned as well",
-        done="refused",
         nothing="empty, 0, false",
         is_nothing=_no,
         act=_refuse(
@@ -377,7 +361,7 @@ TABLE = (
         done="refused. With `--format`, rows of good answers are read, and those of bad ones "
         "refused one by one",
         nothing="all but 0, 1, true, false, as text too: the name of a class",
-        is_nothing=lambda value, role: not _is_grade(value),
+        is_nothing=lambda value, role: _yes_or_no(value) is None,
         act=_grade,
     ),
     _ANSWERS,
@@ -385,19 +369,17 @@ TABLE = (
         names=("images", "image", "audios", "audio", "videos", "video"),
         places=("row", "turn", "part"),
         means="something to see or to hear that the text is about",
-        done="refused",
         nothing='empty, 0, false; `"[]"`, `"{}"`, `"null"`',
         is_nothing=_none_given,
-        act=_refuse("not only text", "text alone: images, sounds and videos are not read"),
+        act=_refuse_media,
     ),
     Key(
         names=("image_url", "input_audio"),
         places=("part",),
         means="the same",
-        done="refused",
         nothing='empty, 0, false; `"[]"`, `"{}"`, `"null"`',
         is_nothing=_none_given,
-        act=_refuse("not only text", "text alone: images, sounds and videos are not read"),
+        act=_refuse_media,
     ),
     Key(
         names=("history",),
@@ -405,8 +387,6 @@ TABLE = (
         means="earlier rounds, as a list of [question, answer]",
         done="read beside one answer: turns before the prompt, their answers learned too. Refused "
         "beside a list of turns, and where it is anything else",
-        nothing="empty",
-        is_nothing=_empty,
         act=_rounds,
     ),
     Key(
@@ -414,17 +394,12 @@ TABLE = (
         places=("turn",),
         means="tools that the assistant calls",
         done="read: after the text of the turn. Refused in a turn that is not the assistant's",
-        nothing="empty",
-        is_nothing=_empty,
         act=_calls,
     ),
     Key(
         names=("function_calls",),
         places=("turn",),
         means="tools that the assistant calls, in a form of its own",
-        done="refused",
-        nothing="empty",
-        is_nothing=_empty,
         act=_refuse("not honoured", "the calls in tool_calls"),
     ),
     Key(
@@ -482,9 +457,6 @@ TABLE = (
         names=("refusal",),
         places=("turn",),
         means="what the assistant said in place of an answer",
-        done="refused",
-        nothing="empty",
-        is_nothing=_empty,
         act=_refuse("not honoured", "what is to be learned in content"),
     ),
     Key(
@@ -492,17 +464,12 @@ TABLE = (
         places=("row",),
         means="options of the chat template for this row",
         done="refused; `--template-arg` gives one to all rows",
-        nothing="empty",
-        is_nothing=_empty,
         act=_refuse("not honoured", "none: give options to all rows by --template-arg"),
     ),
     Key(
         names=("input_ids",),
         places=("row",),
         means="tokens in place of texts",
-        done="refused",
-        nothing="empty",
-        is_nothing=_empty,
         act=_refuse("not honoured", "the texts, without tokens of some tokenizer"),
     ),
     Key(

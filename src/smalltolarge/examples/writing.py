@@ -48,9 +48,9 @@ _FITTING = {
 }
 
 
-def usual_suffix(examples: Examples) -> str:
-    """Give the suffix of a subset of these examples: that of the input's kind, not packed."""
-    return _FITTING[examples.inputs[0].kind][0]
+def usual_suffix(kind: str) -> str:
+    """Give the suffix of a subset of an input of this kind, not packed."""
+    return _FITTING[kind][0]
 
 
 def check_output(examples: Examples | str, out: Path) -> None:

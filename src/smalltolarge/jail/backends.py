@@ -145,7 +145,7 @@ def can_disable_userns(bwrap: str) -> bool:
 @functools.cache
 def _lacking(backend: Backend, bwrap: str | None) -> str | None:
     """Say what a backend lacks here; None: nothing, it ran a program."""
-    from smalltolarge.jail.worker import Lost, Worker
+    from smalltolarge.jail.jails import Jails
 
     if sys.platform != "linux":
         return f"needs Linux, this is {sys.platform}"
@@ -156,17 +156,11 @@ def _lacking(backend: Backend, bwrap: str | None) -> str | None:
     if backend == "landlock" and confine.landlock_version() == 0:
         return "the kernel has no Landlock, or it is turned off"
     try:
-        worker = Worker(backend, seconds=10, megabytes=256, folders=[])
-        try:
-            if worker.run("print(6 * 7)").printed == "42\n":
-                return None
-            return "a program that prints 42 did not"
-        finally:
-            worker.kill()
-    except Lost:
-        return "it did not answer"
+        with Jails(backend, workers=1, megabytes=256, libraries=False) as jails:
+            (ran,) = jails.run(["print(6 * 7)"])
     except RefusedForSafety as error:
         return f"{error}{_forbidden() if backend == 'bubblewrap' else ''}"
+    return None if ran.printed == "42\n" else f"a program that prints 42 did not ({ran.failure})"
 
 
 def _forbidden() -> str:

@@ -7,7 +7,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from smalltolarge.errors import RecipeError
@@ -39,7 +38,7 @@ class Jails:
     empty at first and emptied afterwards. It is run as ``__main__``. Printing nothing, it counts as
     printing what ``solution()`` returns, else ``answer``, ``ans`` or ``result``, else what its last
     line gives. A program that draws without a seed draws the same every time. What it imports and
-    is not there fails where it is used.
+    is not there fails where it is used; without ``libraries`` numpy and sympy are not there.
     """
 
     def __init__(
@@ -49,6 +48,7 @@ class Jails:
         workers: int | None = None,
         seconds: float = 10.0,
         megabytes: int = 512,
+        libraries: bool = True,
     ) -> None:
         found = next((one for one in BACKENDS if one == backend), None)
         if found is None:
@@ -59,7 +59,7 @@ class Jails:
         self.backend: Backend = found
         self._n = workers or min(cores(), _MOST_WORKERS)
         self._seconds, self._megabytes = seconds, megabytes
-        self._folders = backends.library_folders()
+        self._folders = backends.library_folders() if libraries else []
         self._workers: list[Worker] = []
         self._one_run = threading.Lock()
 
@@ -147,12 +147,7 @@ class Jails:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _drop(self, worker: Worker) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -51,7 +50,7 @@ class Worker:
     Raises
     ------
     RefusedForSafety
-        The jail cannot be started. (Also from ``read`` and ``run``.)
+        The jail cannot be started. (Also from ``read``.)
     """
 
     def __init__(
@@ -146,24 +145,6 @@ class Worker:
             self.ran = self._told(message[: sizes[0]], message[sizes[0] :])
         self.is_ready = True
         return True
-
-    def run(self, program: str) -> Ran:
-        """Run one program and wait for it."""
-        if self.is_ready:
-            self.give(program.encode())
-        while True:
-            if not self.wait():
-                self.kill()
-                return self.overdue()
-            if self.read():
-                if self.ran is not None:
-                    return self.ran
-                self.give(program.encode())
-
-    def wait(self) -> bool:
-        """Wait until there is something to read; False: it is overdue."""
-        left = self.deadline - time.monotonic()
-        return bool(select.select([self.socket], [], [], max(left, 0))[0])
 
     @property
     def is_overdue(self) -> bool:

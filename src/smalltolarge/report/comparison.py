@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table as Grid
 from rich.text import Text
 
 from smalltolarge.errors import printable
-from smalltolarge.runs.outcomes import Difference, Estimate, Row, Table
+from smalltolarge.report import tables
+from smalltolarge.report.tables import tell, tell_failures
+from smalltolarge.runs.outcomes import Difference, Row, Table
 from smalltolarge.runs.recipe import about, ready_made
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def to_markdown(table: Table) -> str:
     parts = []
     for equal, budget, rows in _parts(table):
         parts.append(f"### {_title(budget, rows)}\n\n{_HOW[equal]}\n")
-        parts.append(_grid(_scores(table), [_score_cells(table, row) for row in rows]))
-        parts.append(_grid(_COSTS, [_cost_cells(row) for row in rows]))
+        parts.append(tables.to_markdown([_scores(table, row) for row in rows]))
+        parts.append(tables.to_markdown([_costs(row) for row in rows]))
     return "\n".join([*parts, *(f"{line}\n" for line in notes(table))])
 
 
@@ -48,8 +49,11 @@ def notes(table: Table) -> list[str]:
         what,
         "Differences are means over the seeds with 95% intervals (Student's t, pairs of a seed). "
         "A method beats random where its interval lies beyond 0; with few seeds, intervals are "
-        "wide, and among many methods one in twenty does so by chance.",
+        "wide, and among many methods one in twenty does so by chance. Where the seeds all differ "
+        "alike, the interval is over the questions.",
     ]
+    if table.has_failed_programs:
+        lines.append("Failed programs are those of all tasks and seeds, by kind.")
     if table.recording:
         flops, seconds = table.recording["flops"], table.recording["seconds"]
         lines.append(
@@ -62,59 +66,55 @@ def notes(table: Table) -> list[str]:
 def to_csv(table: Table) -> str:
     """Write the table as CSV: a line for each row, numbers in full."""
     content = io.StringIO()
+    rows = [_in_full(table, row) for row in table.rows]
     writer = csv.writer(content, lineterminator="\n")
-    header = ["equal", "budget", "method", "seeds", "rows", "steps", "tokens", "flops", "seconds"]
-    header += ["seconds_selecting", "break_even", "break_even_seconds", table.measure, "error"]
-    for other in ("random", "full"):
-        header += [f"to_{other}", f"to_{other}_low", f"to_{other}_high"]
-    header.append("verdict")
-    header += [f"{name} {kind}" for name in table.tasks for kind in ("accuracy", "error")]
-    losses = list(table.rows[0].losses)
-    header += [f"{name} {kind}" for name in losses for kind in ("loss", "error")]
-    writer.writerow(header)
-    for row in table.rows:
-        cells: list[object] = [row.equal, row.budget, row.method, row.seeds, row.rows, row.steps]
-        cells += [row.tokens, row.flops, row.seconds, row.seconds_selecting]
-        cells += [row.break_even, row.break_even_seconds, row.main.mean, row.main.error]
-        for difference in (row.to_random, row.to_full):
-            if difference is None:
-                cells += ["", "", ""]
-            else:
-                cells += [difference.mean, difference.low, difference.high]
-        cells.append(row.verdict)
-        for estimate in (*row.accuracies.values(), *row.losses.values()):
-            cells += [estimate.mean, estimate.error]
-        writer.writerow(["" if cell is None else cell for cell in cells])
+    writer.writerow(name for name, _ in rows[0])
+    writer.writerows([cell for _, cell in row] for row in rows)
     return content.getvalue()
+
+
+def _in_full(table: Table, row: Row) -> list[tuple[str, object]]:
+    plain = (
+        "equal", "budget", "method", "seeds", "rows", "steps", "tokens", "flops", "seconds",
+        "seconds_selecting", "break_even", "break_even_seconds",
+    )  # fmt: skip
+    cells: list[tuple[str, object]] = [(name, getattr(row, name)) for name in plain]
+    cells += [(table.measure, row.main.mean), ("error", row.main.error)]
+    for name, difference in (("to_random", row.to_random), ("to_full", row.to_full)):
+        for end, kind in (("", "mean"), ("_low", "low"), ("_high", "high")):
+            cells.append((name + end, getattr(difference, kind, None)))
+    cells += [("verdict", row.verdict), ("failed_programs", sum(row.failed_programs.values()))]
+    for kind, estimates in (("accuracy", row.accuracies), ("loss", row.losses)):
+        for name, one in estimates.items():
+            cells += [(f"{name} {kind}", one.mean), (f"{name} error", one.error)]
+    return cells
 
 
 def show_comparison(run: Run, table: Table, console: Console) -> None:
     """Print the table, and where the rest is."""
-    percent = table.measure == "accuracy"
-    scale, digits = (100.0, 1) if percent else (1.0, 3)
-    headings = ["method", "accuracy" if percent else "loss", "to random", "", "to full"]
     for equal, budget, rows in _parts(table):
         console.print(Text(f"{_title(budget, rows)}. {_HOW[equal]}", style="bold"))
-        grid = Grid(box=None, pad_edge=False)
-        for place, heading in enumerate([*headings, "break-even"]):
-            grid.add_column(heading, justify="right" if place else "left", no_wrap=True)
-        for row in rows:
-            cells = [
-                row.method,
-                tell(row.main, scale, digits),
-                _with_half(row.to_random, scale, digits),
-                _MARKS.get(row.verdict, ""),
-                "" if row.to_full is None else f"{row.to_full.mean * scale:+.{digits}f}",
-                _trainings(row.break_even),
-            ]
-            style = {"beats random": "green", "worse than random": "red"}.get(row.verdict, "")
-            grid.add_row(*(Text(printable(cell)) for cell in cells), style=style)
-        console.print(grid, Text())
+        styles = [_STYLES.get(row.verdict, "") for row in rows]
+        console.print(tables.to_terminal([_in_brief(table, row) for row in rows], styles), Text())
     for line in notes(table):
         console.print(Text(line))
     console.print()
     console.print(Text(f"Table  {run.path}/table.md (with every task), table.csv, table.json"))
     console.print(Text(f"Arms   {run.path}/arm-NAME.json, and all answers in answers-NAME.jsonl"))
+
+
+def _in_brief(table: Table, row: Row) -> list[tuple[str, str]]:
+    scale, digits = _SCALES[table.measure]
+    cells = [
+        ("method", row.method),
+        (table.measure, tell(row.main, scale, digits)),
+        ("to random", _differs(row.to_random, scale, digits, briefly=True)),
+        ("", _MARKS.get(row.verdict, "")),
+        ("to full", f"{row.to_full.mean * scale:+.{digits}f}" if row.to_full else ""),
+    ]
+    if table.has_failed_programs:
+        cells.append(("failed programs", f"{sum(row.failed_programs.values()):,}"))
+    return [*cells, ("break-even", _trainings(row.break_even))]
 
 
 def show_recipes(console: Console) -> None:
@@ -126,6 +126,8 @@ def show_recipes(console: Console) -> None:
     console.print(Text(f"\nTo run one: s2l run NAME. To change one, copy its file: {folder}"))
 
 
+_SCALES = {"accuracy": (100.0, 1), "loss": (1.0, 3)}
+_STYLES = {"beats random": "green", "worse than random": "red"}
 _MARKS = {
     "beats random": "beats it",
     "worse than random": "worse",
@@ -133,13 +135,18 @@ _MARKS = {
 }
 
 
-def _with_half(difference: Difference | None, scale: float, digits: int) -> str:
-    """A difference and half of its interval."""
+def _differs(difference: Difference | None, scale: float, digits: int, *, briefly: bool) -> str:
+    """Write a difference and its interval, briefly as half of its width."""
     if difference is None:
         return ""
-    mean = f"{difference.mean * scale:+.{digits}f}"
+    values = difference.mean, difference.low, difference.high
+    mean, low, high = (f"{value * scale:+.{digits}f}" for value in values)
+    if math.isinf(difference.low):
+        return mean
+    if difference.low == difference.high:
+        return "no difference"
     half = (difference.high - difference.mean) * scale
-    return mean if math.isinf(half) else f"{mean} ± {half:.{digits}f}"
+    return f"{mean} ± {half:.{digits}f}" if briefly else f"{mean} [{low}, {high}]"
 
 
 def _parts(table: Table) -> list[tuple[str, str, list[Row]]]:
@@ -161,51 +168,38 @@ def _title(budget: str, rows: Sequence[Row]) -> str:
     return f"Budget {printable(budget)} ({count:,.0f} rows)"
 
 
-def _scores(table: Table) -> list[str]:
-    headings = ["method"]
-    if table.measure == "accuracy":
-        headings += [*table.tasks, "accuracy"]
+def _scores(table: Table, row: Row) -> list[tuple[str, str]]:
+    scale, digits = _SCALES[table.measure]
+    main = tell(row.main, scale, digits)
+    cells = [("method", row.method)]
+    if table.measure == "loss":
+        for name in table.held_out:
+            cells.append((f"{name} (all)", tell(row.losses[f"{name} (all)"], scale, digits)))
+        cells.append(("balanced loss", main))
     else:
-        headings += [*(f"{name} (all)" for name in table.held_out), "balanced loss"]
-    if table.measure == "accuracy" and table.held_out:
-        headings.append("loss")
-    return [*headings, "to random", "to full", ""]
+        cells += [(task, tell(one, scale, digits)) for task, one in row.accuracies.items()]
+        cells.append(("accuracy", main))
+        if table.held_out:
+            means = [row.losses[f"{name} (balanced)"].mean for name in table.held_out]
+            cells.append(("loss", f"{sum(means) / len(means):.3f}"))
+    for heading, difference in (("to random", row.to_random), ("to full", row.to_full)):
+        cells.append((heading, _differs(difference, scale, digits, briefly=False)))
+    if table.has_failed_programs:
+        cells.append(("failed programs", tell_failures(row.failed_programs)))
+    return [*cells, ("", row.verdict)]
 
 
-def _score_cells(table: Table, row: Row) -> list[str]:
-    cells = [row.method]
-    percent = table.measure == "accuracy"
-    scale, digits = (100.0, 1) if percent else (1.0, 3)
-    if percent:
-        cells += [tell(one, scale, digits) for one in row.accuracies.values()]
-    else:
-        cells += [tell(row.losses[f"{name} (all)"], 1.0, 3) for name in table.held_out]
-    cells.append(tell(row.main, scale, digits))
-    if percent and table.held_out:
-        means = [row.losses[f"{name} (balanced)"].mean for name in table.held_out]
-        cells.append(f"{sum(means) / len(means):.3f}")
-    for difference in (row.to_random, row.to_full):
-        cells.append(_difference(difference, scale, digits))
-    return [*cells, row.verdict]
-
-
-_COSTS = [
-    "method", "rows", "steps", "tokens", "FLOPs of training", "seconds of training",
-    "seconds of selecting", "break-even (FLOPs)", "break-even (seconds)",
-]  # fmt: skip
-
-
-def _cost_cells(row: Row) -> list[str]:
+def _costs(row: Row) -> list[tuple[str, str]]:
     return [
-        row.method,
-        f"{row.rows:,.0f}",
-        f"{row.steps:,.0f}",
-        f"{row.tokens:,.0f}",
-        f"{row.flops:.3g}",
-        f"{row.seconds:,.1f}",
-        f"{row.seconds_selecting:,.2f}",
-        _trainings(row.break_even),
-        _trainings(row.break_even_seconds),
+        ("method", row.method),
+        ("rows", f"{row.rows:,.0f}"),
+        ("steps", f"{row.steps:,.0f}"),
+        ("tokens", f"{row.tokens:,.0f}"),
+        ("FLOPs of training", f"{row.flops:.3g}"),
+        ("seconds of training", f"{row.seconds:,.1f}"),
+        ("seconds of selecting", f"{row.seconds_selecting:,.2f}"),
+        ("break-even (FLOPs)", _trainings(row.break_even)),
+        ("break-even (seconds)", _trainings(row.break_even_seconds)),
     ]
 
 
@@ -213,28 +207,3 @@ def _trainings(count: float | None) -> str:
     if count is None:
         return "never"
     return "no proxy" if count == 0 else f"{count:,.2f}"
-
-
-def tell(estimate: Estimate, scale: float, digits: int) -> str:
-    """Write a mean with its interval, or else with its standard error, where there is one."""
-    mean = f"{estimate.mean * scale:.{digits}f}"
-    if not math.isnan(estimate.low):
-        low, high = estimate.low * scale, estimate.high * scale
-        return f"{mean} [{low:.{digits}f}, {high:.{digits}f}]"
-    return mean if math.isnan(estimate.error) else f"{mean} ± {estimate.error * scale:.{digits}f}"
-
-
-def _difference(difference: Difference | None, scale: float, digits: int) -> str:
-    if difference is None:
-        return ""
-    mean = f"{difference.mean * scale:+.{digits}f}"
-    if math.isinf(difference.low):
-        return mean
-    low, high = difference.low * scale, difference.high * scale
-    return f"{mean} [{low:+.{digits}f}, {high:+.{digits}f}]"
-
-
-def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    marks = ["---", *("---:" for _ in headings[1:])]
-    lines = [headings, marks, *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

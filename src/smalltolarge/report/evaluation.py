@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Column
 from rich.table import Table as Grid
 
-from smalltolarge.errors import printable
 from smalltolarge.evaluation import Score
 from smalltolarge.evaluation.tasks import GROUPS, LM_EVAL, TASKS
-from smalltolarge.report.comparison import tell
+from smalltolarge.report import tables
+from smalltolarge.report.tables import tell, tell_failures
 from smalltolarge.runs.outcomes import Estimate, wilson
-
-_HEADINGS = (
-    "task", "score", "questions", "unanswered", "truncated", "failed programs", "overlap",
-)  # fmt: skip
-_MOST_KINDS = 4
-"""Kinds of failed programs that are told apart; the rest are counted together."""
 
 
 def to_markdown(scores: Sequence[Score]) -> str:
     """Write a table of scores, and the average of tasks that share a measure."""
-    lines = ["| " + " | ".join(_HEADINGS) + " |", "|" + "---|" * len(_HEADINGS)]
-    for one in scores:
-        lines.append("| " + " | ".join(cells(one)) + " |")
-    lines += [f"\n{line}" for line in notes(scores)]
-    return "\n".join(lines) + "\n"
+    return tables.to_markdown(_rows(scores)) + "".join(f"\n{line}\n" for line in notes(scores))
 
 
 def notes(scores: Sequence[Score]) -> list[str]:
@@ -50,7 +40,7 @@ def notes(scores: Sequence[Score]) -> list[str]:
         if told:
             lines.append(f"{one.task}: {', '.join(told)}")
         if one.failed_programs:
-            lines.append(f"{one.task}, failed programs: {_kinds(one.failed_programs)}")
+            lines.append(f"{one.task}, failed programs: {tell_failures(one.failed_programs)}")
     return lines
 
 
@@ -60,36 +50,30 @@ _MEASURES = {
 }  # fmt: skip
 
 
-def _kinds(failures: Mapping[str, int]) -> str:
-    shown = [f"{n:,} {printable(kind)}" for kind, n in list(failures.items())[:_MOST_KINDS]]
-    rest = sum(list(failures.values())[_MOST_KINDS:])
-    return ", ".join([*shown, f"{rest:,} others"] if rest else shown)
-
-
-def cells(score: Score) -> list[str]:
-    """Write a score as the cells of a row."""
-    share = wilson(score.value, score.questions) if score.measure == "accuracy" else ()
-    told = tell(Estimate(score.value, score.error, *share), 100, 1)
-    if score.measure == "rougeL":
-        told += " ROUGE-L"
-    overlap = "" if score.overlap is None else f"{score.overlap:,}"
-    counts = (score.questions, score.unanswered, score.truncated)
-    failed = sum(score.failed_programs.values())
-    return [printable(score.task), told, *(f"{count:,}" for count in (*counts, failed)), overlap]
+def _rows(scores: Sequence[Score]) -> list[list[tuple[str, str]]]:
+    rows = []
+    for one in scores:
+        share = wilson(one.value, one.questions) if one.measure == "accuracy" else ()
+        told = tell(Estimate(one.value, one.error, *share), 100, 1)
+        counts = {
+            "questions": one.questions,
+            "unanswered": one.unanswered,
+            "truncated": one.truncated,
+            "failed programs": sum(one.failed_programs.values()),
+        }
+        row = [("task", one.task), ("score", told + " ROUGE-L" * (one.measure == "rougeL"))]
+        row += [(heading, f"{count:,}") for heading, count in counts.items()]
+        if any(score.overlap is not None for score in scores):
+            row.append(("overlap", "" if one.overlap is None else f"{one.overlap:,}"))
+        rows.append(row)
+    return rows
 
 
 def show_scores(scores: Sequence[Score], out: Path, console: Console) -> None:
     """Print the table, how to read it, and where the answers are."""
-    table = Grid(box=None, pad_edge=False)
-    n_columns = len(_HEADINGS) - all(score.overlap is None for score in scores)
-    for place, heading in enumerate(_HEADINGS[:n_columns]):
-        table.add_column(heading, justify="right" if place else "left", no_wrap=place < 2)
-    for score in scores:
-        table.add_row(*cells(score)[:n_columns])
-    console.print(table)
-    for line in notes(scores):
+    console.print(tables.to_terminal(_rows(scores)))
+    for line in [*notes(scores), f"every question and completion: {out}/answers-TASK.jsonl"]:
         console.print(line, markup=False)
-    console.print(f"every question and completion: {out}/answers-TASK.jsonl", markup=False)
 
 
 def show_tasks(console: Console, *, only_path: bool) -> None:

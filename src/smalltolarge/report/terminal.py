@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smalltolarge.errors import printable
+from smalltolarge.examples import usual_suffix
 from smalltolarge.examples.sniff import stem_of
 from smalltolarge.runs.estimate import of_recording
 from smalltolarge.runs.outcomes import Arm
@@ -71,15 +72,17 @@ def show_selection(run: Run, console: Console) -> None:
 
 def show_recording(run: Run, console: Console) -> None:
     """Print what a ``record`` run read and spent, and what to type next."""
-    out = str(run.facts("write")["out"])
-    excluded = Counter(run.facts("load")["excluded"]) + Counter(run.facts("record")["left_out"])
+    loaded, out = run.facts("load"), Path(run.facts("write")["out"])
+    excluded = Counter(loaded["excluded"]) + Counter(run.facts("record")["left_out"])
+    subset = out.with_name(f"subset{usual_suffix(loaded['inputs'][0]['kind'])}")
     parts: list[RenderableType] = [
-        _rows(run.facts("load"), {"excluded": excluded}),
+        _rows(loaded, {"excluded": excluded}),
         _spent(run),
         Text(f"Trajectories  {out}"),
         _next(
             "choose a subset, in seconds",
-            f"s2l select {_data(run.recipe)} --trajectories {shlex.quote(out)} --budget 11%",
+            f"s2l select {_data(run.recipe)} --trajectories {shlex.quote(str(out))} "
+            f"--budget 11% --out {shlex.quote(str(subset))}",
         ),
     ]
     console.print(Group(*_spaced(parts)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ _T = (
 )  # fmt: skip
 """Quantile 0.975 of Student's t for 1 to 30 degrees of freedom; beyond, the normal one is taken."""
 _NORMAL = 1.960
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,16 @@ class Difference:
         half = _t(n - 1) * float(np.std(differences, ddof=1)) / math.sqrt(n)
         return cls(mean, mean - half, mean + half, n)
 
+    def over_questions(self, error: float) -> Difference:
+        """Give it the interval over the questions, for seeds that differ alike: they say nothing.
+
+        ``error`` is the standard error over the questions. A point at 0: no question differs.
+        """
+        if abs(self.mean) <= _ROUNDING and not error > 0:  # nan for one question
+            return replace(self, mean=0.0, low=0.0, high=0.0)
+        half = _NORMAL * error if error > 0 else math.inf
+        return replace(self, low=self.mean - half, high=self.mean + half)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -153,6 +165,8 @@ class Row:
     to_full: Difference | None
     verdict: str
     """Against random of the same budget."""
+    failed_programs: Mapping[str, int]
+    """Programs that gave no answer, of all tasks and seeds, by the kind of failure."""
     break_even: float | None
     """Target trainings after which the FLOPs saved have paid for the proxy; None: never."""
     break_even_seconds: float | None
@@ -169,6 +183,11 @@ class Table:
     held_out: tuple[str, ...]
     recording: Mapping[str, float]
     """flops and seconds of recording; empty where no proxy was trained."""
+
+    @property
+    def has_failed_programs(self) -> bool:
+        """Whether any program failed."""
+        return any(row.failed_programs for row in self.rows)
 
     def to_plain(self) -> dict[str, Any]:
         """Give JSON-like data; numbers that are none become null."""
@@ -226,6 +245,7 @@ def tabulate(
                 to_random=to_random,
                 to_full=_difference(group, whole, measure) if method != full else None,
                 verdict=_verdict(to_random, measure),
+                failed_programs=_failed_programs(group),
                 break_even=_break_even(costs.get("flops", 0.0), saved.get("flops", 0.0)),
                 break_even_seconds=_break_even(
                     costs.get("seconds", 0.0), saved.get("seconds", 0.0)
@@ -286,13 +306,27 @@ def _difference(
     group: Sequence[ArmResult], others: Sequence[ArmResult], measure: Literal["accuracy", "loss"]
 ) -> Difference | None:
     """Compare by pairs of one seed; None where there are none."""
-    there = {result.arm.seed: _measured(result, measure) for result in others}
-    pairs = [
-        _measured(result, measure) - there[result.arm.seed]
-        for result in group
-        if result.arm.seed in there
+    there = {result.arm.seed: result for result in others}
+    pairs = [(one, there[one.arm.seed]) for one in group if one.arm.seed in there]
+    if not pairs:
+        return None
+    found = Difference.of([_measured(a, measure) - _measured(b, measure) for a, b in pairs])
+    if found.high - found.low > _ROUNDING or measure == "loss":
+        return found
+    errors = [
+        _estimate(np.mean([np.subtract(a.scores[task], b.scores[task]) for a, b in pairs], 0)).error
+        for task in group[0].scores
     ]
-    return Difference.of(pairs) if pairs else None
+    return found.over_questions(math.sqrt(sum(one**2 for one in errors)) / len(errors))
+
+
+def _failed_programs(group: Sequence[ArmResult]) -> dict[str, int]:
+    """Count failed programs by kind, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for result in group:
+        for kinds in result.failed_programs.values():
+            counts.update(kinds)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _verdict(difference: Difference | None, measure: Literal["accuracy", "loss"]) -> str:

@@ -30,6 +30,7 @@ from smalltolarge.settings import (
     ModelSettings,
     ProxySettings,
     ReadingSettings,
+    ScoringSettings,
     Settings,
     TargetSettings,
     TrainingSettings,
@@ -274,7 +275,7 @@ class CompareRecipe(RecordRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateRecipe(Recipe):
+class EvaluateRecipe(ScoringSettings, Recipe):
     """Everything that decides what a model is worth at tasks."""
 
     model: str
@@ -284,13 +285,6 @@ class EvaluateRecipe(Recipe):
     """How the model is found, how prompts are written for it, and where it runs."""
     evaluation: AskingSettings
     """What it is asked, and how."""
-    trained_on: tuple[str, ...] = ()
-    """Files of training rows: how many overlap with the questions is told and kept; may be
-    repeated."""
-    overlap_words: Annotated[int, Within(1, 1000)] = 13
-    """Words in a row that make an overlap."""
-    bertscore: str | None = None
-    """Score summaries by BERTScore, too, with this encoder: a folder or a hub name."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -384,6 +384,13 @@ def select_once(
         except BudgetError as error:
             raise BudgetError(f"{error}.{kept_losses(run.path)}") from error
         step.advance(len(examples))
+    clusters = 0 if selection.labels is None else int(selection.labels.max()) + 1
+    if len(selection) < clusters:
+        log.warning(
+            "a budget of %d rows over %d clusters: the smallest clusters give none; lower the "
+            "number of clusters to draw from all",
+            len(selection), clusters,
+        )  # fmt: skip
     tables = {"selection.parquet": selection_table(examples, selection)}
     if selection.labels is not None and trajectories is not None:
         tables["clusters.parquet"] = cluster_table(selection, trajectories, examples.sources())

@@ -6,7 +6,6 @@ seed are dealt with here, once.
 
 from __future__ import annotations
 
-import logging
 import operator
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
@@ -19,8 +18,6 @@ from smalltolarge.selection.budget import Budget
 from smalltolarge.selection.pool import Evidence, Pool, Selection
 from smalltolarge.selection.sampling import order_by_key, random_keys
 from smalltolarge.settings import Settings, said
-
-log = logging.getLogger("smalltolarge")
 
 
 @dataclass(frozen=True)
@@ -80,14 +77,6 @@ class Selector(Settings, ABC):
             raise DataError(f"method {self.name!r} did not rank every row exactly once")
         n_tokens = None if pool.trajectories is None else pool.trajectories.n_tokens
         chosen = budget.rows(order, n_tokens)
-        groups = 0 if ranking.labels is None else int(ranking.labels.max()) + 1
-        if chosen < groups:
-            log.warning(
-                "a budget of %d rows over %d clusters: the smallest clusters give none; lower "
-                "the number of clusters to draw from all",
-                chosen,
-                groups,
-            )
         return Selection(
             indices=np.sort(order[:chosen]),
             order=order,

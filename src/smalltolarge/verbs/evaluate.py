@@ -39,9 +39,6 @@ def evaluate(
     tasks: str | Sequence[str],
     *,
     out: str | PathLike[str],
-    trained_on: Sequence[str] = (),
-    overlap_words: int = 13,
-    bertscore: str | None = None,
     confirm_run_unsafe_code: bool = False,
     progress: Progress | Watch | None = None,
     **settings: Unpack[Evaluating],
@@ -54,11 +51,9 @@ def evaluate(
     ----------
     model : a folder with safetensors, a GGUF file, a hub name, or smollm2-135m
     tasks : names of tasks and groups, FILE.jsonl, or my_package.module:Class
-    trained_on : files of training rows whose overlap with the questions is counted
-    overlap_words : words in a row that make an overlap
-    bertscore : an encoder for BERTScore of summaries, by folder or hub name
     confirm_run_unsafe_code : run programs without a jail where this machine has none
-    settings : fields of ``AskingSettings`` (data, form, ...) and ``ModelSettings``
+    settings : fields of ``AskingSettings`` (data, form, ...), ``ScoringSettings`` (trained_on,
+        bertscore, ...) and ``ModelSettings``
 
     Raises
     ------
@@ -69,24 +64,24 @@ def evaluate(
     StaleArtifact
         ``out`` is of other settings, or a file was changed.
     """
-    flat = {
-        "model": fspath(model),
-        "tasks": [tasks] if isinstance(tasks, str) else list(tasks),
-        "trained_on": list(trained_on),
-        "overlap_words": overlap_words,
-        "bertscore": bertscore,
-    }
-    recipe = recipes.read(recipes.place({**settings, **flat}, EvaluateRecipe), EvaluateRecipe)
-    watch = Watch.of(progress)
-    with stages.hold(recipe, Path(out)) as (run, recipe):
-        return _evaluate(run, recipe, confirm_run_unsafe_code, watch)
+    own = {"model": fspath(model), "tasks": [tasks] if isinstance(tasks, str) else list(tasks)}
+    recipe = recipes.read(recipes.place({**settings, **own}, EvaluateRecipe), EvaluateRecipe)
+    return run_evaluate(recipe, Path(out), Watch.of(progress), unconfined=confirm_run_unsafe_code)
+
+
+def run_evaluate(
+    recipe: EvaluateRecipe, folder: Path, watch: Watch, *, unconfined: bool = False
+) -> list[Score]:
+    """Ask, score and keep, task by task; what is done is not done again. Raises as ``evaluate``."""
+    with stages.hold(recipe, folder) as (run, recipe):
+        return _evaluate(run, recipe, unconfined, watch)
 
 
 def _evaluate(
     run: RunFolder, recipe: EvaluateRecipe, unconfined: bool, watch: Watch
 ) -> list[Score]:
     exam = Exam(recipe.evaluation)
-    inputs, overlaps = _read(recipe, exam, watch)
+    inputs, overlaps = _read(recipe, exam, run.facts("load"), watch)
     stages.refuse_changed_inputs(run, inputs)
     stage_of = {task.name: f"task {task.name}" for task in exam.tasks}
     todo = [task for task in exam.tasks if not run.is_done(stage_of[task.name])]
@@ -118,19 +113,21 @@ def _evaluate(
 
 
 def _read(
-    recipe: EvaluateRecipe, exam: Exam, watch: Watch
+    recipe: EvaluateRecipe, exam: Exam, begun: Mapping[str, Any] | None, watch: Watch
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Say what is read, and count the training rows that overlap with each task."""
+    """Say what is read, and count the training rows that overlap with each task, once for a run."""
     inputs = [*exam.inputs(), *stages.inputs_here([("model", recipe.model)])]
     if not recipe.trained_on:
         return inputs, {}
     rows = reading.load(list(recipe.trained_on), progress=watch.progress, check=watch.check)
+    inputs += [asdict(entry) for entry in rows.inputs]
+    if begun is not None:
+        return inputs, begun["overlaps"]
     found = overlaps_by_name(rows, exam.texts(), recipe.overlap_words, watch.check)
     for name, which in found.items():
         log.info(
             "%s of the %s training rows overlap with %s", f"{len(which):,}", f"{len(rows):,}", name
         )
-    inputs += [asdict(entry) for entry in rows.inputs]
     return inputs, {name: len(which) for name, which in found.items()}
 
 

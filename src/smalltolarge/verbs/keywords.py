@@ -46,7 +46,7 @@ class _Model(_Prompting, total=False):
 
 
 class Evaluating(_Model, total=False):
-    """Fields of ``AskingSettings`` but the tasks, and of ``ModelSettings``."""
+    """Fields of ``AskingSettings`` but the tasks, of ``ScoringSettings`` and ``ModelSettings``."""
 
     data: str | None
     form: FormOfAsking
@@ -56,6 +56,9 @@ class Evaluating(_Model, total=False):
     batch_size: int | Literal["auto"]
     program_seconds: float
     program_megabytes: int
+    trained_on: Sequence[str]
+    overlap_words: int
+    bertscore: str | None
 
 
 class _Learning(Reading, _Prompting, total=False):

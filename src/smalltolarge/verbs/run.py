@@ -108,6 +108,7 @@ def run_comparison(
             log.info("%s is done: there is nothing to do", run.path)
             return Run.open(folder)
         exam.confine(unconfined=unconfined)
+        _require_models(run, recipe)
         scorer = Scorer(recipe.evaluation, exam, watch)
         overlaps = _find_overlaps(read, scorer, recipe.reading.overlap_words, watch)
         facts["overlaps"] = {name: len(ids) for name, ids in overlaps.items()}
@@ -156,6 +157,17 @@ def _make_sample_data(recipe: CompareRecipe) -> None:
     if wanted is not None:
         files = write_sample_data(Path(wanted.folder), wanted.rows, wanted.seed)
         log.info("sample data: %s rows in %s", f"{sum(files.values()):,}", wanted.folder)
+
+
+def _require_models(run: RunFolder, recipe: CompareRecipe) -> None:
+    """See to it that the models are to be had, before anything takes time."""
+    stages.require_torch()
+    from smalltolarge.lm.models import locate
+
+    proxy = None if run.is_done("record") else recipe.proxy
+    for settings in (recipe.target, proxy):
+        if settings is not None and not settings.is_scratch:
+            locate(settings.model, settings.revision)
 
 
 def _find_overlaps(

@@ -137,7 +137,7 @@ def run_select(
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
         budget.least_rows(len(read))
         if folder is not None or out is not None:
-            out = out or Path(f"subset{reading.usual_suffix(read)}")
+            out = out or Path(f"subset{reading.usual_suffix(read.inputs[0].kind)}")
             reading.check_output(read, out)
             claim = outputs.claim(run, recipe, facts, out, overwrite=overwrite)
             output = stack.enter_context(claim)

@@ -5,7 +5,7 @@
     language.py      nouns, people, and numbers written in a sentence
     skill.py         what a skill is, how it is drawn, solved and told
     compositions.py  questions that take two skills
-    rows.py          training rows and test suites
+    rows.py          training rows and tasks
     files.py         the files of both
 
 To add a skill, write an entry into `skills.toml` where its frequency belongs. All of it needs the
@@ -18,7 +18,7 @@ from smalltolarge.wordproblems.rows import (
     NEAR_DUPLICATE_SHARE,
     OUT_OF_DOMAIN,
     RARE,
-    test_suites,
+    task_rows,
     training_rows,
 )
 from smalltolarge.wordproblems.skill import PROGRAM_REQUEST, SKILLS, Skill
@@ -32,6 +32,6 @@ __all__ = [
     "RARE",
     "SKILLS",
     "Skill",
-    "test_suites",
+    "task_rows",
     "training_rows",
 ]

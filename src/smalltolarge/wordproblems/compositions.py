@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from smalltolarge.wordproblems.language import Exact, Shown, number_text
+from smalltolarge.wordproblems.language import Shown, number_text
 from smalltolarge.wordproblems.skill import SKILLS, Skill, draw_cast, pick
 from smalltolarge.wordproblems.tables import bullets, read
 
@@ -27,15 +27,6 @@ class Composition:
     def name(self) -> str:
         """The names of both skills."""
         return f"{self.first.name}+{self.second.name}"
-
-    def solve(
-        self, first: Mapping[str, Exact], second: Mapping[str, Exact]
-    ) -> dict[str, Exact] | None:
-        """Solve the first skill, feed its answer into the second, and solve that."""
-        values = self.first.solve(first)
-        if values is None:
-            return None
-        return self.second.solve({**second, self.link: values[self.first.step_names[-1]]})
 
     def problem(self, rng: Random) -> tuple[str, str, str]:
         """Draw one question, its answer, and the steps in words up to the answer sentence."""

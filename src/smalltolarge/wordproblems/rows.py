@@ -1,4 +1,4 @@
-"""Training rows in any number, and the six test suites."""
+"""Training rows in any number, and the six tasks."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def training_rows(n: int, seed: int) -> Iterator[dict[str, str]]:
     return islice(_training_rows(seed), n)
 
 
-def _suite(name: str, rng: Random) -> Iterator[tuple[str, str, str, str]]:
+def _problems(name: str, rng: Random) -> Iterator[tuple[str, str, str, str]]:
     """Yield question, answer, steps and skill, without end; the skills take turns."""
     if name == "composed-skills":
         for composition in cycle(COMPOSITIONS):
@@ -124,25 +124,25 @@ def _suite(name: str, rng: Random) -> Iterator[tuple[str, str, str, str]]:
             yield problem.question, problem.answer, problem.steps, skill.name
 
 
-def test_suites(seed: int, size: int = 200) -> dict[str, list[dict[str, str]]]:  # noqa: PT028
-    """Return the six suites of ``size`` rows of ``question``, ``answer``, ``output``, ``skill``.
+def task_rows(seed: int, size: int = 200) -> dict[str, list[dict[str, str]]]:
+    """Return the six tasks, each of ``size`` rows of question, answer, output and skill.
 
     The output is a worked solution that ends in the answer, as a training row has it.
 
-    No question occurs twice, in one suite or in two, nor in the training rows of any seed.
+    No question occurs twice, in one task or in two, nor in the training rows of any seed.
     """
     seen: set[str] = set()
-    suites: dict[str, list[dict[str, str]]] = {}
+    tasks: dict[str, list[dict[str, str]]] = {}
     for name in IN_DOMAIN + OUT_OF_DOMAIN:
-        rows = suites[name] = []
-        found = _suite(name, Random(f"test suite {name} {seed}"))
+        rows = tasks[name] = []
+        found = _problems(name, Random(f"test suite {name} {seed}"))
         writing = Random(f"solutions {name} {seed}")
         for tries, (question, answer, steps, skill) in enumerate(found):
             if len(rows) == size:
                 break
             if tries > 20 * size + 1000:
                 raise DataError(
-                    f"suite {name}: found {len(rows)} different questions, {size} were asked for; "
+                    f"task {name}: found {len(rows)} different questions, {size} were asked for; "
                     "ask for a smaller size"
                 )
             if question not in seen:
@@ -150,4 +150,4 @@ def test_suites(seed: int, size: int = 200) -> dict[str, list[dict[str, str]]]: 
                 output = chain_of_thought(steps, answer, writing)
                 row = {"question": question, "answer": answer, "output": output, "skill": skill}
                 rows.append(row)
-    return suites
+    return tasks

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -263,17 +263,11 @@ class Problem:
 
     def program(self) -> str:
         """Return a Python program that prints the answer, exactly as `answer` has it."""
-        return "\n".join(self._program_lines())
-
-    def _program_lines(self) -> Iterator[str]:
-        steps = self.skill.steps
-        solution = "\n".join(steps)
-        yield from (line for call, line in IMPORTS.items() if call in solution)
-        given = [self.values[name] for name in self.skill.numbers]
-        for name, value in zip(self.skill.numbers, given, strict=True):
-            yield f"{name} = {number_text(value)}"
-        yield from steps
-        answer = self.skill.step_names[-1]
+        solution, answer = "\n".join(self.skill.steps), self.skill.step_names[-1]
+        given = {name: self.values[name] for name in self.skill.numbers}
         # Ten digits hide the rounding of binary floating point and drop a trailing ".0".
-        in_floats = " / " in solution or any(value.denominator > 1 for value in given)
-        yield f'print(f"{{{answer}:.10g}}")' if in_floats else f"print({answer})"
+        in_floats = " / " in solution or any(value.denominator > 1 for value in given.values())
+        lines = [line for call, line in IMPORTS.items() if call in solution]
+        lines += [f"{name} = {number_text(value)}" for name, value in given.items()]
+        shown = f'f"{{{answer}:.10g}}"' if in_floats else answer
+        return "\n".join([*lines, solution, f"print({shown})"])
