@@ -26,7 +26,8 @@ from smalltolarge.errors import (
     RefusedForSafety,
     StaleArtifact,
 )
-from smalltolarge.runs.folder import RunFolder, read_manifest
+from smalltolarge.runs.folder import RunFolder
+from smalltolarge.runs.manifest import read_manifest
 
 RECIPE: dict[str, Any] = {"budget": "11%", "proxy": {"epochs": 3.0}}
 

@@ -1,16 +1,10 @@
-"""A run's folder, held by one process at a time, in which a stage is done whole or not at all.
-
-Its ``manifest.json`` names every output with its SHA-256 and is written last, so what the manifest
-does not name does not exist: nothing is inferred from a file being there.
-"""
+"""A run's folder, held by one process at a time, in which a stage is done whole or not at all."""
 
 from __future__ import annotations
 
 import fcntl
 import json
-import logging
 import os
-import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,21 +12,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from smalltolarge.errors import (
-    IntegrityError,
     RecipeError,
     RefusedForSafety,
     StaleArtifact,
     printable,
 )
-from smalltolarge.store import ASIDE, changed_outputs, digest, write_json
-
-log = logging.getLogger("smalltolarge")
-
-MANIFEST_SCHEMA = 1
-ANOTHER = "another folder with --run (with --out for s2l evaluate and s2l run)"
-# A stage that is lost takes those with it that were made from its files.
-_LOST_WITH = {"select": ("select", "writing", "write")}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+from smalltolarge.runs.manifest import ANOTHER, NAME, is_done, read_manifest, write_manifest
+from smalltolarge.store import ASIDE, digest
 
 
 class RunFolder:
@@ -68,7 +54,7 @@ class RunFolder:
         RefusedForSafety
             The folder holds links: writing to one would write elsewhere.
         """
-        if not _NAME.fullmatch(path.name):
+        if not NAME.fullmatch(path.name):
             raise RecipeError(
                 f"run name {printable(path.name)!r}: use up to 100 letters, digits, '.', '_' and "
                 "'-', beginning with a letter or digit"
@@ -129,36 +115,7 @@ class RunFolder:
 
         Files that have changed are set aside, and the stage and those made from it with them.
         """
-        manifest = read_manifest(self.path)
-        entry = manifest["stages"].get(name)
-        if entry is None:
-            return False
-        changed = changed_outputs(self.path, entry)
-        for output in changed:
-            self._set_aside(output, name)
-        if changed:
-            made_of_it = _LOST_WITH.get(name, (name,))
-            if name == "record":
-                made_of_it = tuple(stage for stage in manifest["stages"] if stage != "load")
-            for lost in made_of_it:
-                manifest["stages"].pop(lost, None)
-            write_json(self.path / "manifest.json", manifest)
-        return not changed
-
-    def _set_aside(self, output: str, stage: str) -> None:
-        damaged = self.path / output
-        if not damaged.exists():
-            log.warning("%s is missing; stage %s is done again", damaged, stage)
-            return
-        taken = len(list(self.path.glob(f"{output}.corrupt*")))
-        aside = self.path / f"{output}.corrupt{f'-{taken + 1}' if taken else ''}"
-        os.replace(damaged, aside)
-        log.warning(
-            "%s is not the file that was written; it is set aside as %s and stage %s is done again",
-            damaged,
-            aside.name,
-            stage,
-        )
+        return is_done(self.path, name)
 
     def commit(
         self, name: str, outputs: Sequence[str], facts: Mapping[str, Any], replaces: str = ""
@@ -176,44 +133,12 @@ class RunFolder:
                 for output in outputs
             },
         }
-        write_json(self.path / "manifest.json", manifest)
+        write_manifest(self.path, manifest)
 
 
 def path_is_fresh(path: Path) -> bool:
     """Say whether a folder holds nothing, or only what a run that never began left."""
     return all(entry.name == ".lock" or entry.name.endswith(ASIDE) for entry in path.iterdir())
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a run folder's manifest; an empty one when there is none.
-
-    Raises
-    ------
-    IntegrityError
-        It is not a manifest, or names anything but plain files of its folder.
-    StaleArtifact
-        It comes from another version.
-    """
-    file = path / "manifest.json"
-    if not file.exists():
-        return {"schema": MANIFEST_SCHEMA, "stages": {}}
-    try:
-        manifest: dict[str, Any] = json.loads(file.read_bytes())
-        schema = manifest["schema"]
-        for stage in manifest["stages"].values():
-            if not isinstance(stage["facts"], dict):
-                raise TypeError("facts that are no mapping")
-            for name, written in stage["outputs"].items():
-                if not _NAME.fullmatch(name) or not isinstance(written["sha256"], str):
-                    raise ValueError(f"the output {printable(name)!r}")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise IntegrityError(f"{file} is not a manifest of ours: {error}") from error
-    if schema != MANIFEST_SCHEMA:
-        raise StaleArtifact(
-            f"{file} has schema {printable(str(schema))}; this version reads {MANIFEST_SCHEMA}. "
-            f"Use the version that wrote it, or {ANOTHER}."
-        )
-    return manifest
 
 
 def refuse_other_recipe(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from smalltolarge.errors import IntegrityError, MissingArtifact
 from smalltolarge.features import COLUMNS, EMBEDDING, read_features
 from smalltolarge.runs import recipe as recipes
-from smalltolarge.runs.folder import read_manifest
+from smalltolarge.runs.manifest import read_manifest
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:

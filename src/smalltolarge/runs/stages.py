@@ -32,7 +32,8 @@ from smalltolarge.examples import Examples
 from smalltolarge.features import COLUMNS, EMBEDDING, read_features, write_features
 from smalltolarge.progress import Watch
 from smalltolarge.runs import recipe as recipes
-from smalltolarge.runs.folder import ANOTHER, RunFolder, kept_losses
+from smalltolarge.runs.folder import RunFolder, kept_losses
+from smalltolarge.runs.manifest import ANOTHER
 from smalltolarge.runs.recipe import (
     CompareRecipe,
     DataRecipe,

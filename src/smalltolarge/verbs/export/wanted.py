@@ -10,7 +10,7 @@ from typing import Any
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, RecipeError, printable
 from smalltolarge.runs import recipe
-from smalltolarge.runs.folder import read_manifest
+from smalltolarge.runs.manifest import read_manifest
 from smalltolarge.runs.outputs import default_folder
 from smalltolarge.runs.results import Run
 from smalltolarge.settings import OURS_ALONE, ReadingSettings, TargetSettings
