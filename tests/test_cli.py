@@ -169,7 +169,7 @@ def test_damage_to_a_run_is_mended_without_training_again(tmp_path: Path, s2l: C
     (run / "excluded.jsonl").write_text("damaged")
     (run / "selection.parquet").write_text("damaged")
     said = s2l(*SELECT, "--no-progress").stderr
-    assert "excluded.jsonl is not the file" in said and "selection.parquet is not" in said
+    assert "excluded.jsonl is not what was" in said and "selection.parquet is not" in said
     assert "training" not in said
     assert (tmp_path / "subset.jsonl").read_bytes() == before
     s2l("verify", "runs/subset")

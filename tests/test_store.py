@@ -143,9 +143,9 @@ def test_a_changed_output_is_set_aside_aloud_with_what_was_made_from_it(
         run.commit("record", ["record.bin"], {})
         (run.path / "record.bin").write_bytes(b"agaiN")
         assert not run.is_done("record")
-    assert "record.bin is not the file that was written" in caplog.text
-    assert (tmp_path / "run" / "record.bin.corrupt").read_bytes() == b"wriTten"
-    assert (tmp_path / "run" / "record.bin.corrupt-2").read_bytes() == b"agaiN"
+    assert "record.bin is not what was written" in caplog.text
+    assert (tmp_path / "run" / "record.bin.damaged").read_bytes() == b"wriTten"
+    assert (tmp_path / "run" / "record.bin.damaged-2").read_bytes() == b"agaiN"
 
 
 def test_a_missing_output_is_said_to_be_missing(

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from smalltolarge.errors import IntegrityError, StaleArtifact, printable
-from smalltolarge.store import changed_outputs, write_json
+from smalltolarge.store import changed_outputs, set_aside, write_json
 
 log = logging.getLogger("smalltolarge")
 
@@ -91,12 +90,9 @@ def _set_aside(path: Path, output: str, stage: str) -> None:
     if not damaged.exists():
         log.warning("%s is missing; stage %s is done again", damaged, stage)
         return
-    taken = len(list(path.glob(f"{output}.corrupt*")))
-    aside = path / f"{output}.corrupt{f'-{taken + 1}' if taken else ''}"
-    os.replace(damaged, aside)
     log.warning(
-        "%s is not the file that was written; it is set aside as %s and stage %s is done again",
+        "%s is not what was written; it is set aside as %s and stage %s is done again",
         damaged,
-        aside.name,
+        set_aside(damaged).name,
         stage,
     )

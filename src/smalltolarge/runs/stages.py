@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,7 +43,7 @@ from smalltolarge.runs.recipe import (
 )
 from smalltolarge.runs.results import Run, cluster_table, reasons, selection_facts, selection_table
 from smalltolarge.selection import Budget, Evidence, Pool, Selection
-from smalltolarge.settings import TrainingSettings, cores
+from smalltolarge.settings import TrainingSettings, cores, versions
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -55,10 +54,6 @@ R = TypeVar("R", bound=Recipe)
 log = logging.getLogger("smalltolarge")
 
 PROXY_WEIGHTS = "proxy.safetensors"
-_VERSIONS = (
-    "smalltolarge", "datasets", "faiss-cpu", "numpy", "pyarrow", "safetensors", "tokenizers",
-    "torch", "transformers",
-)  # fmt: skip
 _VARIABLES = ("CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
 
@@ -85,17 +80,11 @@ def hold(recipe: R, folder: Path | None) -> Iterator[tuple[RunFolder, R]]:
 
 
 def _environment() -> dict[str, Any]:
-    versions: dict[str, str | None] = {}
-    for name in _VERSIONS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": cores(),
-        "versions": versions,
+        "versions": versions(),
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
 
