@@ -215,10 +215,15 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write JSON with sorted keys, so that equal content is equal bytes."""
+def as_json(content: object) -> bytes:
+    """Give JSON with sorted keys, so that equal content is equal bytes."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, text.encode() + b"\n")
+    return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON, whole or not at all."""
+    write_bytes(path, as_json(content))
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:

@@ -9,7 +9,6 @@ and ``answers-NAME.jsonl``, what a target cost, scored and answered; ``table.md`
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ import numpy as np
 
 from smalltolarge import examples as reading
 from smalltolarge import store
-from smalltolarge.errors import MissingArtifact, RecipeError, printable
+from smalltolarge.errors import IntegrityError, MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation import Answer, Exam, Score
 from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import Questions, questions_of
@@ -30,6 +29,7 @@ from smalltolarge.runs.folder import RunFolder
 from smalltolarge.runs.outcomes import Arm, ArmResult, Table, tabulate
 from smalltolarge.runs.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
 from smalltolarge.runs.results import Run
+from smalltolarge.runs.shapes import ARM
 from smalltolarge.selection import Budget, Pool
 from smalltolarge.settings import EvaluationSettings
 
@@ -175,7 +175,7 @@ class Arms:
             name = f"ranking {choice.label}-{seed}"
             file = f"ranking-{choice.label}-{seed}.parquet"
             if not self.run.is_done(name):
-                store.write_parquet(self.run.path / file, _ranking_table(self.pool, selection))
+                store.write_parquet(self.run.path / file, ranking_table(self.pool, selection))
                 self.run.commit(name, [file], {"seconds": seconds})
             seconds = (self.run.facts(name) or {}).get("seconds", seconds)
             if sequence is not None:
@@ -184,7 +184,7 @@ class Arms:
         return self._ranked[key]
 
 
-def _ranking_table(pool: Pool, selection: Any) -> Any:
+def ranking_table(pool: Pool, selection: Any) -> Any:
     import pyarrow as pa
 
     rank = np.empty(len(pool), dtype=np.int64)
@@ -287,7 +287,7 @@ def read_results(run: Run) -> list[ArmResult]:
     assert isinstance(recipe, CompareRecipe)
     stages = run.stages
     return [
-        ArmResult.from_plain(json.loads((run.path / f"arm-{arm.name}.json").read_bytes()))
+        ArmResult.from_plain(run.json(f"arm-{arm.name}.json", ARM))
         for arm in list_arms(recipe)
         if f"arm {arm.name}" in stages
     ]
@@ -323,6 +323,8 @@ def make_table(run: Run, recipe: CompareRecipe, results: list[ArmResult]) -> Tab
         for choice in recipe.choices
         for selector in [choice.selector()]
     }
-    return tabulate(
-        results, needs, costs, next(c.label for c in recipe.choices if c.method == FULL)
-    )
+    full = next(choice.label for choice in recipe.choices if choice.method == FULL)
+    try:
+        return tabulate(results, needs, costs, full)
+    except (KeyError, IndexError, ValueError) as error:
+        raise IntegrityError(f"{run.path}: the results of its arms do not fit together") from error

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from smalltolarge.errors import (
     RecipeError,
@@ -17,7 +17,15 @@ from smalltolarge.errors import (
     StaleArtifact,
     printable,
 )
-from smalltolarge.runs.manifest import ANOTHER, NAME, is_done, read_manifest, write_manifest
+from smalltolarge.runs.manifest import (
+    ANOTHER,
+    NAME,
+    Facts,
+    is_done,
+    kept_losses,
+    read_manifest,
+    write_manifest,
+)
 from smalltolarge.store import ASIDE, digest
 
 
@@ -64,9 +72,9 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RecipeError(f"{path} cannot be a run folder: {error.strerror}") from error
-        if old is None and not path_is_fresh(path):
+        if old is None and not path_is_fresh(path) and not any(path.glob("manifest.json*")):
             raise StaleArtifact(
-                f"{path} holds files but no recipe.yaml: it is not a run folder. Choose {ANOTHER}."
+                f"{path} holds files but no manifest.json: it is no run folder. Choose {ANOTHER}."
             )
         for entry in path.rglob("*"):
             if entry.is_symlink():
@@ -108,7 +116,7 @@ class RunFolder:
     def facts(self, name: str) -> dict[str, Any] | None:
         """Give the facts of a committed stage, whatever has become of its files."""
         entry = read_manifest(self.path)["stages"].get(name)
-        return None if entry is None else cast("dict[str, Any]", entry["facts"])
+        return None if entry is None else Facts(self.path, entry)
 
     def is_done(self, name: str) -> bool:
         """Say whether a stage is committed and its files are what was written.
@@ -117,6 +125,11 @@ class RunFolder:
         """
         return is_done(self.path, name)
 
+    def check_all(self) -> bool:
+        """Look at every committed stage as ``is_done`` does; say whether all are as written."""
+        stages = read_manifest(self.path)["stages"]
+        return sum(self.is_done(name) for name in stages) == len(stages)
+
     def commit(
         self, name: str, outputs: Sequence[str], facts: Mapping[str, Any], replaces: str = ""
     ) -> None:
@@ -124,7 +137,8 @@ class RunFolder:
         manifest = read_manifest(self.path)
         manifest["stages"].pop(replaces, None)
         manifest["stages"][name] = {
-            "facts": dict(facts),
+            "facts": {k: v for k, v in facts.items() if not _is_measured(k)},
+            "measured": {k: v for k, v in facts.items() if _is_measured(k)},
             "outputs": {
                 output: {
                     "sha256": digest(self.path / output),
@@ -133,7 +147,11 @@ class RunFolder:
                 for output in outputs
             },
         }
-        write_manifest(self.path, manifest)
+        write_manifest(self.path, manifest["stages"])
+
+
+def _is_measured(fact: str) -> bool:
+    return fact.startswith("seconds") or fact.endswith(("_per_second", "_memory_bytes"))
 
 
 def path_is_fresh(path: Path) -> bool:
@@ -162,13 +180,6 @@ def refuse_other_recipe(path: Path, old: Mapping[str, Any], new: Mapping[str, An
             + f"\nGive the same settings to go on with it, or {ANOTHER}."
             + kept_losses(path)
         )
-
-
-def kept_losses(path: Path) -> str:
-    """Say how to use the losses that a run recorded; nothing when it has none."""
-    if "record" not in read_manifest(path)["stages"]:
-        return ""
-    return f" Its losses can be used again: --trajectories {path}/trajectories.parquet"
 
 
 def _command(recipe: Mapping[str, Any]) -> str:

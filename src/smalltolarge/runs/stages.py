@@ -26,13 +26,13 @@ import numpy as np
 
 from smalltolarge import examples as reading
 from smalltolarge import store
-from smalltolarge.errors import BudgetError, DataError, RecipeError, StaleArtifact
+from smalltolarge.errors import BudgetError, DataError, IntegrityError, RecipeError, StaleArtifact
 from smalltolarge.examples import Examples
 from smalltolarge.features import COLUMNS, EMBEDDING, read_features, write_features
 from smalltolarge.progress import Watch
 from smalltolarge.runs import recipe as recipes
-from smalltolarge.runs.folder import RunFolder, kept_losses
-from smalltolarge.runs.manifest import ANOTHER
+from smalltolarge.runs.folder import RunFolder
+from smalltolarge.runs.manifest import ANOTHER, begin_again, kept_losses, recipe_of
 from smalltolarge.runs.recipe import (
     CompareRecipe,
     DataRecipe,
@@ -72,8 +72,11 @@ def hold(recipe: R, folder: Path | None) -> Iterator[tuple[RunFolder, R]]:
             run.is_temporary = True
             yield run, recipe
         return
-    old = folder / "recipe.yaml"
-    found = recipes.read_yaml(old) if old.is_file() else None
+    try:
+        found = recipe_of(folder)
+    except IntegrityError as error:
+        begin_again(folder, error)
+        found = None
     recipe = recipes.continued(recipe, found)
     with RunFolder.hold(folder, recipes.to_plain(recipe), found) as run:
         yield run, recipe
@@ -150,6 +153,7 @@ def inputs_here(given: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]
 
 def begin(run: RunFolder, recipe: Recipe, examples: Examples, facts: Mapping[str, Any]) -> None:
     """Lay down what the run is, now that its data and its budget are known to be good; once."""
+    run.check_all()
     if run.is_done("load"):
         return
     excluded = store.json_lines(examples.excluded.to_pylist())
@@ -160,11 +164,13 @@ def lay_down(
     run: RunFolder, recipe: Recipe, facts: Mapping[str, Any], files: Mapping[str, bytes]
 ) -> None:
     """Write the recipe and the machine of a run that begins, and ``files``."""
-    store.write_bytes(run.path / "recipe.yaml", recipes.to_yaml(recipe).encode())
-    store.write_json(run.path / "environment.json", _environment())
-    for name, content in files.items():
+    own = {
+        "recipe.yaml": recipes.to_yaml(recipe).encode(),
+        "environment.json": store.as_json(_environment()),
+    }
+    for name, content in {**own, **files}.items():
         store.write_bytes(run.path / name, content)
-    run.commit("load", list(files), facts)
+    run.commit("load", [*own, *files], {"recipe": recipes.to_plain(recipe), **facts})
 
 
 def refuse_changed_inputs(run: RunFolder, now: Sequence[Mapping[str, Any]]) -> None:

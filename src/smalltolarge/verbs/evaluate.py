@@ -112,12 +112,19 @@ def _evaluate(
     store.remove_folder(kept)
     scores = [Score.from_plain(Run(run.path).facts(stage)["score"]) for stage in stage_of.values()]
     if todo or not run.is_done("table"):
-        store.write_json(run.path / "table.json", [score.to_plain() for score in scores])
-        store.write_bytes(run.path / "table.md", to_markdown(scores).encode())
-        run.commit("table", ["table.json", "table.md"], {})
+        files = tables(scores)
+        for name, content in files.items():
+            store.write_bytes(run.path / name, content)
+        run.commit("table", list(files), {})
     else:
         log.info("%s is done: there is nothing to do", run.path)
     return scores
+
+
+def tables(scores: Sequence[Score]) -> dict[str, bytes]:
+    """Give the files that show the scores of tasks, by name."""
+    plain = [score.to_plain() for score in scores]
+    return {"table.json": store.as_json(plain), "table.md": to_markdown(scores).encode()}
 
 
 def _read(

@@ -175,7 +175,16 @@ def _find_overlaps(
 
 def _tabulate(run: RunFolder, recipe: CompareRecipe) -> None:
     table = make_table(Run(run.path), recipe, read_results(Run(run.path)))
-    store.write_json(run.path / "table.json", table.to_plain())
-    store.write_bytes(run.path / "table.md", to_markdown(table).encode())
-    store.write_bytes(run.path / "table.csv", to_csv(table).encode())
-    run.commit("table", ["table.json", "table.md", "table.csv"], {})
+    files = tables(table)
+    for name, content in files.items():
+        store.write_bytes(run.path / name, content)
+    run.commit("table", list(files), {})
+
+
+def tables(table: Table) -> dict[str, bytes]:
+    """Give the files that show the table of a comparison, by name."""
+    return {
+        "table.json": store.as_json(table.to_plain()),
+        "table.md": to_markdown(table).encode(),
+        "table.csv": to_csv(table).encode(),
+    }
