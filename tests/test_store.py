@@ -37,7 +37,7 @@ def hold(
     path: Path, recipe: dict[str, Any] = RECIPE, *, known: bool = False
 ) -> Iterator[RunFolder]:
     with RunFolder.hold(path, recipe, RECIPE if known else None) as run:
-        (run.path / "recipe.yaml").touch()
+        run.commit("load", {"recipe.yaml": b""}, {})
         yield run
 
 
@@ -120,9 +120,8 @@ def test_the_umask_is_respected(tmp_path: Path) -> None:
 
 def test_a_stage_is_done_when_its_manifest_entry_is_written(tmp_path: Path) -> None:
     with hold(tmp_path / "run") as run:
-        store.write_bytes(run.path / "out.bin", b"x")
         assert not run.is_done("record")
-        run.commit("record", ["out.bin"], {"rows": 3})
+        run.commit("record", {"out.bin": b"x"}, {"rows": 3})
     with hold(tmp_path / "run", known=True) as run:
         assert run.is_done("record")
         assert run.facts("record") == {"rows": 3}
@@ -133,14 +132,12 @@ def test_a_changed_output_is_set_aside_aloud_with_what_was_made_from_it(
 ) -> None:
     with hold(tmp_path / "run") as run:
         for name in ("load", "record", "select", "write"):
-            store.write_bytes(run.path / f"{name}.bin", b"written")
-            run.commit(name, [f"{name}.bin"], {})
+            run.commit(name, {f"{name}.bin": b"written"}, {})
         (run.path / "record.bin").write_bytes(b"wriTten")
         assert run.is_done("load")
         assert not run.is_done("record")
         assert not run.is_done("select")
-        store.write_bytes(run.path / "record.bin", b"again")
-        run.commit("record", ["record.bin"], {})
+        run.commit("record", {"record.bin": b"again"}, {})
         (run.path / "record.bin").write_bytes(b"agaiN")
         assert not run.is_done("record")
     assert "record.bin is not what was written" in caplog.text
@@ -152,8 +149,7 @@ def test_a_missing_output_is_said_to_be_missing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with hold(tmp_path / "run") as run:
-        store.write_bytes(run.path / "out.bin", b"x")
-        run.commit("select", ["out.bin"], {})
+        run.commit("select", {"out.bin": b"x"}, {})
         (run.path / "out.bin").unlink()
         assert not run.is_done("select")
     assert "out.bin is missing" in caplog.text
@@ -225,13 +221,13 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
         "import os, sys; from pathlib import Path; from smalltolarge import store\n"
         "from smalltolarge.runs.folder import RunFolder\n"
         "with RunFolder.hold(Path(sys.argv[1]), {}, None) as run:\n"
-        "    with store.atomic_write(run.path / 'recipe.yaml') as f: os.kill(os.getpid(), 9)"
+        "    run.commit('load', {'recipe.yaml': lambda path: os.kill(os.getpid(), 9)}, {})"
     )
     run = subprocess.run([sys.executable, "-c", program, str(tmp_path / "run")], check=False)
     assert run.returncode == -signal.SIGKILL
-    assert len(os.listdir(tmp_path / "run")) == 2
+    assert sorted(os.listdir(tmp_path / "run")) == [".lock", ".working", "manifest.json"]
     with hold(tmp_path / "run"):
-        assert sorted(os.listdir(tmp_path / "run")) == [".lock", "recipe.yaml"]
+        assert sorted(os.listdir(tmp_path / "run")) == [".lock", "manifest.json", "recipe.yaml"]
 
 
 @pytest.mark.parametrize("name", [".lock", "environment.json", "proxy", "a/b"])

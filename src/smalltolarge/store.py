@@ -1,10 +1,13 @@
-"""A file appears whole or not at all. The only module that writes files.
+"""A file or folder appears whole or not at all. The only module that writes files.
 
-A file is written beside its final place, synced, renamed into place, and its folder synced.
+What is to become NAME is made in a folder beside it, ``.NAME.s2l-part``, which one process holds at
+a time. It is synced there, moved to its place, and the folder of its place is synced. A part that
+a killed process left is taken over by the next that writes the same result.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import glob
@@ -14,19 +17,21 @@ import logging
 import os
 import re
 import shutil
+import socket
 import stat
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from smalltolarge.errors import (
     DataError,
     IntegrityError,
     OutOfSpace,
     RecipeError,
+    RefusedForSafety,
     StaleArtifact,
     printable,
 )
@@ -36,11 +41,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("smalltolarge")
 
+Content: TypeAlias = bytes | Callable[[Path], object]
+"""What a file or folder is to hold: its bytes, or what makes it at a path."""
+PART = ".s2l-part"
+"""How the folder ends in which a result is made."""
+_LOCK, _OLD = ".lock", ".old"
+_LONGEST = 200
+"""Bytes of a name that stay in that of its part; a name may have 255."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _METADATA = b"smalltolarge"
 _SCHEMA = 2
-ASIDE = ".s2l-part"
-"""How a file that is being written ends; one that is left after a kill is taken away."""
+_FORBIDDEN = {errno.EROFS, errno.EACCES}
+_NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.EPERM}
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO}
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
@@ -86,34 +101,245 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def size(path: Path) -> int:
+    """Give the bytes of a file, or of all files in a folder."""
+    files = [entry for entry in path.rglob("*") if entry.is_file()] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
+
+
+class Place:
+    """Where a result is to appear, held by this process alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.made = _part_of(path) / path.name
+        """The file or folder that is made here becomes the result."""
+        self.is_kept = False
+
+    def put(self, *, overwrite: bool = False) -> None:
+        """Move what was made to its place, durably; what is there with the same content stays.
+
+        Raises
+        ------
+        StaleArtifact
+            Something else is there and ``overwrite`` is not set; what was made is kept then.
+        OutOfSpace
+            The disk is full, over its quota, or failing; what was there before is untouched.
+        """
+        with naming_space(self.path):
+            for entry in [*self.made.rglob("*"), self.made]:
+                if entry.is_file():  # safetensors keeps what it writes to its owner
+                    os.chmod(entry, 0o666 & ~_umask())
+                _sync(entry)
+            moved = self._replace() if overwrite else self._add()
+            if not moved and self.is_taken():
+                self.is_kept = True
+                raise StaleArtifact(
+                    f"{printable(str(self.path), 200)} is there by now, with other content. What "
+                    f"was to be written there is kept as {printable(str(self.made), 300)}."
+                )
+            _sync(self.path.parent)
+
+    def is_taken(self) -> bool:
+        """Say whether something else than what was made is at the place."""
+        path, made = self.path, self.made
+        if not os.path.lexists(path):
+            return False
+        return (
+            path.is_dir() != made.is_dir()
+            or size(path) != size(made)
+            or digest(path) != digest(made)
+        )
+
+    def _replace(self) -> bool:
+        """Move what was made where something of its kind, or nothing, is."""
+        if self.path.is_dir():
+            if not self.made.is_dir():
+                return False
+            os.rename(self.path, self.made.with_name(_OLD))
+        os.replace(self.made, self.path)
+        return True
+
+    def _add(self) -> bool:
+        """Move what was made where nothing is, or an empty folder; False where something is."""
+        try:
+            if self.made.is_dir():
+                os.rename(self.made, self.path)
+                return True
+            try:
+                os.link(self.made, self.path)
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS or os.path.lexists(self.path):
+                    raise
+                os.rename(self.made, self.path)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            return False
+        return True
+
+
+@contextmanager
+def holding(path: Path, *, wait: bool = False) -> Iterator[Place]:
+    """Hold the place where a result is to appear; what a killed process left of it is removed.
+
+    Missing parent folders are made. A link is not followed.
+
+    Raises
+    ------
+    StaleArtifact
+        Another process holds it, and ``wait`` is not set.
+    RefusedForSafety
+        It is a link: to write to it is to write elsewhere.
+    """
+    if path.is_symlink():
+        raise RefusedForSafety(f"{printable(str(path), 200)} is a link, which is not written to")
+    place, part = Place(path), _part_of(path)
+    with locked(part, path, "another --out", wait=wait):
+        try:
+            if (part / _OLD).exists() and not os.path.lexists(path):
+                os.rename(part / _OLD, path)  # a kill came between it and what replaces it
+            _empty(part)
+            yield place
+        finally:
+            if not place.is_kept:
+                _empty(part)
+                release(part)
+
+
+def is_left(path: Path) -> bool:
+    """Say whether there is a part of ``path``: held, or left by a killed process."""
+    return _part_of(path).exists()
+
+
+def _part_of(path: Path) -> Path:
+    name, encoded = path.name, os.fsencode(path.name)
+    if len(encoded) > _LONGEST:
+        name = encoded[:_LONGEST].decode("utf-8", "ignore")
+        name += f"-{hashlib.sha256(encoded).hexdigest()[:8]}"
+    return path.with_name(f".{name}{PART}")
+
+
+def _empty(part: Path) -> None:
+    for entry in part.iterdir():
+        if entry.name != _LOCK:
+            remove(entry)
+
+
+@contextmanager
+def locked(folder: Path, what: Path, instead: str, *, wait: bool = False) -> Iterator[None]:
+    """Make a folder and hold it by its file ``.lock``, which says who does, and since when.
+
+    A kill frees it. Where the file system has no locks, that is said, and nothing is held.
+
+    Raises
+    ------
+    StaleArtifact
+        Another process holds it, and ``wait`` is not set: ``what`` is in use; says what to choose
+        ``instead``.
+    """
+    handle = _lock(folder, what, instead, wait)
+    while not _is_in_place(handle, folder):  # its holder has removed it in the meantime
+        os.close(handle)
+        handle = _lock(folder, what, instead, wait)
+    try:
+        since = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        holder = f"process {os.getpid()} on {socket.gethostname()} since {since}"
+        with contextlib.suppress(OSError):  # on a read-only or a full disk it is held all the same
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, holder.encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(folder: Path, what: Path, instead: str, wait: bool) -> int:
+    handle = _open_lock(folder)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError as error:
+        holder = os.pread(handle, 200, 0) if _is_in_place(handle, folder) else b""
+        os.close(handle)
+        raise StaleArtifact(
+            f"{printable(str(what), 200)} is in use by another run "
+            f"({printable(holder.decode('utf-8', 'replace'), 200) or 'unknown process'}). Wait for "
+            f"it, or choose {instead}."
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            os.close(handle)
+            raise
+        log.warning(
+            "%s: no locks on its file system (%s): two runs that write it at once go unnoticed",
+            printable(str(what), 200),
+            os.strerror(error.errno or 0),
+        )
+    return handle
+
+
+def _open_lock(folder: Path) -> int:
+    """Open the lock of a folder; on a read-only disk for reading, or the folder in its stead."""
+    lock = folder / _LOCK
+    if lock.is_symlink():
+        raise RefusedForSafety(f"{printable(str(lock), 200)} is a link")
+    while True:
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        try:
+            return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except FileNotFoundError:
+            continue  # its holder has removed the folder in the meantime
+        except OSError as error:
+            if error.errno not in _FORBIDDEN:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+                raise
+            return os.open(lock if lock.exists() else folder, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _is_in_place(handle: int, folder: Path) -> bool:
+    for path in (folder / _LOCK, folder):
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return True
+    return False
+
+
+def release(folder: Path) -> None:
+    """Remove a folder that is held, where nothing but its lock is in it."""
+    with contextlib.suppress(OSError):
+        if [entry.name for entry in folder.iterdir()] == [_LOCK]:
+            (folder / _LOCK).unlink()
+            folder.rmdir()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those that it lies in, durably, where they are not there."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync(path.parent)
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give an empty file to fill that becomes ``path``, whole and durable, or never appears.
+    """Give the path of a file or folder to make that becomes ``path``, whole and durable, or not.
 
-    Missing parent folders are made. A link is written through, not replaced.
+    Missing parent folders are made. What is there is replaced; a link is written through.
 
     Raises
     ------
     OutOfSpace
         The disk is full, over its quota, or failing; what was there before is untouched.
+    StaleArtifact
+        Another process is writing it.
     """
     path = Path(os.path.realpath(path))
-    aside: Path | None = None
-    try:
-        with naming_space(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(ASIDE, f".{path.name[:40]}.", path.parent)
-            os.close(handle)
-            aside = Path(name)
-            yield aside
-            _sync(aside)
-            os.chmod(aside, 0o666 & ~_umask())
-            os.replace(aside, path)
-            aside = None
-            _sync(path.parent)
-    finally:
-        if aside is not None:
-            aside.unlink(missing_ok=True)
+    with naming_space(path), holding(path) as place:
+        yield place.made
+        place.put(overwrite=True)
 
 
 @contextmanager
@@ -122,32 +348,49 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
     Otherwise as ``atomic_file``.
     """
-    with atomic_file(path) as aside, aside.open("wb") as file:
+    with atomic_file(path) as made, made.open("wb") as file:
         yield file
 
 
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a new folder to fill that becomes ``path``, whole and durable, or never appears.
+def fill(path: Path, content: Content) -> None:
+    """Write ``content`` to ``path``, whole or not at all."""
+    if isinstance(content, bytes):
+        write_bytes(path, content)
+    else:
+        content(path)
 
-    Raises as ``atomic_file``.
+
+def write_new(
+    contents: Mapping[Path, Content], *, overwrite: bool, free: Collection[Path] = ()
+) -> None:
+    """Write files of which none may be there with other content.
+
+    ``overwrite`` replaces all, and those of ``free`` are replaced anyway.
+
+    Raises
+    ------
+    RecipeError
+        A place is none that can be written.
+    StaleArtifact
+        One is there, or is being written by another process; nothing is written then.
+    RefusedForSafety
+        One is a link; nothing is written then.
     """
-    aside: Path | None = None
-    try:
-        with naming_space(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(ASIDE, f".{path.name[:40]}.", path.parent))
-            whole = aside / "whole"
-            yield whole
-            for entry in [*whole.rglob("*"), whole]:
-                if entry.is_file():  # safetensors keeps what it writes to its owner
-                    os.chmod(entry, 0o666 & ~_umask())
-                _sync(entry)
-            os.replace(whole, path)
-            _sync(path.parent)
-    finally:
-        if aside is not None:
-            remove_folder(aside)
+    with ExitStack() as stack:
+        places = []
+        for path, content in contents.items():
+            with naming_space(path, at_start=True):
+                places.append(stack.enter_context(holding(path)))
+            fill(places[-1].made, content)
+        bound = [place for place in places if not overwrite and place.path not in free]
+        taken = [place.path for place in bound if place.is_taken()]
+        if taken:
+            raise StaleArtifact(
+                f"{', '.join(printable(str(path), 200) for path in taken)}: there already, with "
+                "other content. Move it, choose another --out, or pass --overwrite."
+            )
+        for place in places:
+            place.put(overwrite=place not in bound)
 
 
 def json_lines(rows: Iterable[Any]) -> bytes:
@@ -157,32 +400,31 @@ def json_lines(rows: Iterable[Any]) -> bytes:
 
 
 @contextmanager
-def naming_space(path: Path) -> Iterator[None]:
-    """Raise ``OutOfSpace``, naming ``path``, where what is done inside finds the disk full."""
+def naming_space(path: Path, *, at_start: bool = False) -> Iterator[None]:
+    """Raise ``OutOfSpace``, naming ``path``, where what is done inside cannot write.
+
+    ``at_start`` of a command a place that is none, or that it may not write, is a ``RecipeError``;
+    a name that is too long always is.
+    """
     try:
         yield
     except Exception as error:
-        number = _error_number(error)
-        if number is None or number not in _FULL:
+        number, shown = _error_number(error), path
+        while shown.parent.name.endswith(PART):
+            shown = shown.parent.with_name(path.name)
+        wrong = {errno.ENAMETOOLONG} | (_FORBIDDEN | _NO_PLACE if at_start else set())
+        if number in wrong:
+            raise RecipeError(
+                f"{printable(str(shown), 300)} cannot be written: {os.strerror(number)}"
+            ) from error
+        if number is None or number not in _FULL | _FORBIDDEN:
             raise
-        free = shutil.disk_usage(path.parent).free
+        there = next(folder for folder in path.absolute().parents if folder.is_dir())
+        free = shutil.disk_usage(there).free
         raise OutOfSpace(
-            f"cannot write {path}: {os.strerror(number)} ({free / 1e6:,.1f} MB free on its disk). "
-            "Free some space and give the same command again."
+            f"cannot write {printable(str(shown), 300)}: {os.strerror(number)} ({free / 1e6:,.1f} "
+            "MB free on its disk). Free some space and give the same command again."
         ) from error
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a folder that processes share, once no other holds it; left-overs in it are removed."""
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        for part in folder.glob(f".*{ASIDE}"):
-            remove_folder(part)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _error_number(error: Exception) -> int | None:
@@ -191,22 +433,6 @@ def _error_number(error: Exception) -> int | None:
         return error.errno
     told = _OS_ERROR.search(str(error))
     return int(told[1]) if told else None
-
-
-def remove_parts(path: Path) -> None:
-    """Take away what a killed process left of writing ``path``."""
-    for part in path.parent.glob(f".{glob.escape(path.name[:40])}.*{ASIDE}"):
-        part.unlink(missing_ok=True)
-
-
-def check_writable(path: Path) -> None:
-    """Raise ``RecipeError`` unless a file can be made beside ``path``, whose folder is made."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise RecipeError(f"{printable(str(path), 200)} cannot be written: {error}") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -304,9 +530,26 @@ def check_content(path: Path, written: str | None, find: Callable[[], str]) -> N
         )
 
 
-def remove_folder(path: Path) -> None:
-    """Delete a folder of ours; nothing happens when there is none."""
-    shutil.rmtree(path, ignore_errors=True)
+def move(made: Path, path: Path) -> None:
+    """Move a file or folder that ``atomic_file`` made to another place, durably.
+
+    What is there is replaced.
+    """
+    with naming_space(path):
+        if path.is_dir():
+            remove(path)
+        make_folder(path.parent)
+        os.replace(made, path)
+        _sync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder of ours; nothing happens where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _umask() -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, get_args
+from typing import IO, Any, Literal, get_args
 
 from smalltolarge import store
 from smalltolarge.clinical.groups import GROUPS, Rules, Tables
@@ -117,42 +117,64 @@ def prepare_mimic(
             f"{printable(str(file), 200)}: no such file. Name the file NOTEEVENTS.csv or "
             "NOTEEVENTS.csv.gz of MIMIC-III."
         )
-    _check_free(file, folder, overwrite=overwrite)
     rules = Rules() if tables is None else Tables.read(tables)
-    work = _Reading(rules, keep_duplicates)
-    shown = Progress() if progress is None else progress
-    try:
-        # The spool has no name: whatever happens to the process, the notes in it are gone.
-        with (
-            store.naming_space(folder / "train.jsonl"),
-            tempfile.TemporaryFile(dir=folder) as spool,
-            shown.step("read", total=file.stat().st_size, unit="bytes") as step,
-        ):
-
-            def advance(amount: int) -> None:
-                check()
-                step.advance(amount, f"{len(work.groups):,} pairs")
-
-            source = NoteFile(file, advance)
-            for line in work.lines(source.notes()):
-                spool.write(line)
-            _check_found(work, file)
-            parts = _by_patient(work, seed) if split == "patients" else _by_report(work, seed)
-            pairs = _write(spool, work.groups, parts, folder, check)
-    except Interrupted as error:
-        raise Interrupted(
-            "stopped; nothing was written. Give the same command again to start over."
-        ) from error
-    elsewhere = sum(part == _LEFT_OUT for part in parts)
-    left_out = work.left_out + Counter({ELSEWHERE: elsewhere})  # without what is 0
-    prepared = Prepared(folder, work.rows, work.notes, pairs, left_out, rules.name)
     settings = {
         "split": split,
         "seed": seed,
         "keep_duplicates": keep_duplicates,
         "tables_sha256": None if tables is None else store.digest(tables),
     }
-    _write_counts(prepared, settings, source.stream.sha256)
+    with ExitStack() as stack:
+        places = {}
+        for name in (COUNTS, *(f"{part}.jsonl" for part in PARTS)):
+            with store.naming_space(folder / name, at_start=True):
+                places[name] = stack.enter_context(store.holding(folder / name))
+        _check_free(file, folder, settings, overwrite=overwrite)
+        try:
+            prepared = _prepare(file, folder, places, settings, rules, progress, check)
+        except Interrupted as error:
+            raise Interrupted(
+                "stopped; nothing was written. Give the same command again to start over."
+            ) from error
+        for place in places.values():  # the counts first: they name the others
+            place.put(overwrite=overwrite)
+    return prepared
+
+
+def _prepare(
+    file: Path,
+    folder: Path,
+    places: Mapping[str, store.Place],
+    settings: Mapping[str, Any],
+    rules: Rules,
+    progress: Progress | None,
+    check: Callable[[], None],
+) -> Prepared:
+    """Make all files, which are not yet in their places."""
+    work = _Reading(rules, settings["keep_duplicates"])
+    shown = Progress() if progress is None else progress
+    # The spool has no name: whatever happens to the process, the notes in it are gone.
+    with (
+        store.naming_space(folder / "train.jsonl"),
+        tempfile.TemporaryFile(dir=folder) as spool,
+        shown.step("read", total=file.stat().st_size, unit="bytes") as step,
+    ):
+
+        def advance(amount: int) -> None:
+            check()
+            step.advance(amount, f"{len(work.groups):,} pairs")
+
+        source = NoteFile(file, advance)
+        for line in work.lines(source.notes()):
+            spool.write(line)
+        _check_found(work, file)
+        seed, by_patient = settings["seed"], settings["split"] == "patients"
+        parts = _by_patient(work, seed) if by_patient else _by_report(work, seed)
+        pairs = _write(spool, work.groups, parts, places, check)
+    elsewhere = sum(part == _LEFT_OUT for part in parts)
+    left_out = work.left_out + Counter({ELSEWHERE: elsewhere})  # without what is 0
+    prepared = Prepared(folder, work.rows, work.notes, pairs, left_out, rules.name)
+    _write_counts(prepared, settings, source.stream.sha256, places)
     return prepared
 
 
@@ -244,19 +266,31 @@ def cuts(n: int) -> tuple[int, int]:
     return n * 8 // 10, n // 10
 
 
-def _check_free(file: Path, folder: Path, *, overwrite: bool) -> None:
-    names = [f"{part}.jsonl" for part in PARTS] + [COUNTS]
-    store.check_writable(folder / names[0])
-    for name in names:
+def _check_free(file: Path, folder: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Refuse to write over the input, or, unless ``overwrite``, over what such a command did not
+    write: its counts are written first, and name its files.
+    """
+    names = [f"{part}.jsonl" for part in PARTS]
+    ours = _counted(folder / COUNTS, settings)
+    for name in (*names, COUNTS):
         path = folder / name
         if path.exists() and path.samefile(file):
             raise RecipeError(f"{printable(str(path), 200)} is the input; choose another --out")
-        if (path.exists() or path.is_symlink()) and not overwrite:
+        known = name == COUNTS and ours
+        if path.exists() and not overwrite and not known and store.digest(path) != ours.get(name):
             raise StaleArtifact(
                 f"{printable(str(path), 200)}: there already. Choose another folder, or pass "
                 "--overwrite."
             )
-        store.remove_parts(path)
+
+
+def _counted(counts: Path, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Give the digests of the files that counts of the same settings name; else none."""
+    try:
+        content = json.loads(counts.read_bytes())
+        return dict(content["files"]) if content["settings"] == settings else {}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
 
 
 def _check_found(work: _Reading, file: Path) -> None:
@@ -272,26 +306,28 @@ def _write(
     spool: IO[bytes],
     groups: array[int],
     parts: array[int],
-    folder: Path,
+    places: Mapping[str, store.Place],
     check: Callable[[], None],
 ) -> Counter[tuple[str, str]]:
-    """Sort the lines into their files, which appear one right after the other."""
+    """Sort the lines into their files."""
     pairs: Counter[tuple[str, str]] = Counter()
     with ExitStack() as stack:
-        files = [
-            stack.enter_context(store.atomic_write(folder / f"{part}.jsonl")) for part in PARTS
-        ]
+        files = [stack.enter_context(places[f"{part}.jsonl"].made.open("wb")) for part in PARTS]
         spool.seek(0)
         for line, group, part in zip(spool, groups, parts, strict=True):
             if part != _LEFT_OUT:
                 files[part].write(line)
                 pairs[_NAMES[group], PARTS[part]] += 1
         check()
-        (folder / COUNTS).unlink(missing_ok=True)
     return pairs
 
 
-def _write_counts(prepared: Prepared, settings: Mapping[str, object], sha256: str) -> None:
+def _write_counts(
+    prepared: Prepared,
+    settings: Mapping[str, Any],
+    sha256: str,
+    places: Mapping[str, store.Place],
+) -> None:
     content = {
         "schema": 1,
         "input_sha256": sha256,
@@ -304,11 +340,9 @@ def _write_counts(prepared: Prepared, settings: Mapping[str, object], sha256: st
             | {part: prepared.pairs[group, part] for part in PARTS}
             for group in GROUPS
         },
-        "files": {
-            f"{part}.jsonl": store.digest(prepared.folder / f"{part}.jsonl") for part in PARTS
-        },
+        "files": {f"{part}.jsonl": store.digest(places[f"{part}.jsonl"].made) for part in PARTS},
     }
-    store.write_json(prepared.folder / COUNTS, content)
+    store.write_json(places[COUNTS].made, content)
 
 
 def _line(name: str, counts: list[tuple[int, int]]) -> str:

@@ -81,7 +81,7 @@ def check_output(examples: Examples | str, out: Path) -> None:
             f"{printable(str(out), 200)} is an input: the subset would be written over the data. "
             "Choose another name."
         )
-    if out.is_dir() and (suffix or any(out.iterdir())):
+    if out.is_dir() and suffix:
         raise RecipeError(f"{printable(str(out), 200)} is a folder that exists. Choose another.")
 
 
@@ -313,6 +313,6 @@ def _json_text(row: dict[str, Any] | Flaw, column: str) -> str | None:
 
 
 def _save_folder(dataset: Dataset, out: Path) -> int:
-    with store.atomic_folder(out) as aside, _silent():
+    with store.atomic_file(out) as aside, _silent():
         dataset.save_to_disk(aside)
     return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,19 +111,20 @@ def kept_copy(file: Path, name: str) -> Path:
         raise RecipeError(
             f"{name} is a GGUF file, which needs the package 'gguf': pip install gguf"
         )
-    store.check_writable(copy)
-    with store.alone(folder):
+    with ExitStack() as stack:
+        with store.naming_space(copy, at_start=True):
+            place = stack.enter_context(store.holding(copy, wait=True))
         if _is_whole(copy):  # another process has made it in the meantime
             return copy
         if copy.exists():
             log.warning("%s is not what was written there; it is made again", copy)
-            store.remove_folder(copy)
         log.info("reading %s, which takes about half a minute, once", file.name)
-        with store.atomic_folder(copy) as whole:
-            whole.mkdir()
-            _convert(file, name, whole)
-            outputs = {entry.name: {"sha256": store.digest(entry)} for entry in whole.iterdir()}
-            store.write_json(whole / _DIGESTS, {"outputs": outputs})
+        with store.naming_space(copy):
+            place.made.mkdir()
+            _convert(file, name, place.made)
+            made = {one.name: {"sha256": store.digest(one)} for one in place.made.iterdir()}
+            store.write_json(place.made / _DIGESTS, {"outputs": made})
+        place.put(overwrite=True)
     return copy
 
 

@@ -84,7 +84,7 @@ class Target:
         by which it was trained. What LoRA trained lies in its subfolder ``adapter`` too, as PEFT
         writes it.
         """
-        with store.atomic_folder(folder) as whole, models.quiet():
+        with store.atomic_file(folder) as whole, models.quiet():
             self.model.save_pretrained(whole)
             if self.adapter is not None:
                 self.adapter.save(whole / "adapter")

@@ -35,6 +35,7 @@ ByUnit = list[tuple[np.ndarray, torch.Tensor]]
 """For each unit of a step, its rows and the losses of their completion tokens."""
 _LOSS_EVERY = 20
 """Steps. To bring a loss off the device is to wait for it."""
+_RECENT = "recent losses"
 _SAY_EVERY = 10.0
 """Seconds after which a person is told a loss of fewer steps."""
 
@@ -48,6 +49,8 @@ class Training:
         self.step = 0
         self.train_loss = math.nan
         """Mean over the last steps."""
+        self.recent: list[torch.Tensor] = []
+        """Losses of the steps since then."""
         settings = prepared.settings
         weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.weights = weights
@@ -89,20 +92,20 @@ class Training:
             The loss is no number any more.
         """
         rate = self.prepared.settings.learning_rate or 0.0
-        recent: list[torch.Tensor] = []
         said = time.monotonic()
         while self.step < last:
             with bar.part(Step(total=len(self.batch(self.step)))) as part:
                 loss, by_unit = self.advance(check, part)
-            recent.append(loss)
+            self.recent.append(loss)
             note = ""
             if self.step % _LOSS_EVERY == 0 or self.step == last:
-                self.train_loss = float(torch.stack(recent).mean())
+                self.train_loss = float(torch.stack(self.recent).mean())
                 refuse_diverged(self.train_loss, self.step, rate)
-                recent.clear()
+                self.recent.clear()
                 note, said = f"loss {self.train_loss:.3f}", time.monotonic()
             elif time.monotonic() - said > _SAY_EVERY:
-                note, said = f"loss {float(torch.stack(recent).mean()):.3f}", time.monotonic()
+                mean = float(torch.stack(self.recent).mean())
+                note, said = f"loss {mean:.3f}", time.monotonic()
             bar.advance(1, note)
             done(by_unit)
 
@@ -155,13 +158,15 @@ class Training:
         }
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Give weights and moments as tensors on the CPU; tied weights once."""
+        """Give weights, moments and the last losses as tensors on the CPU; tied weights once."""
         tensors = {f"model.{name}": tensor for name, tensor in self.weights_now().items()}
         for name, weight in self.model.named_parameters():
             moments = self.optimiser.state.get(weight, {})
             for kind in ("exp_avg", "exp_avg_sq"):
                 if kind in moments:
                     tensors[f"{kind}.{name}"] = moments[kind]
+        if self.recent:
+            tensors[_RECENT] = torch.stack(self.recent)
         return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
     def restore(self, tensors: dict[str, torch.Tensor], step: int) -> None:
@@ -172,6 +177,7 @@ class Training:
         IntegrityError
             A weight is missing or is one too many.
         """
+        self.recent = list(tensors.pop(_RECENT, torch.empty(0)).to(self.device))
         try:
             weights = {
                 name.removeprefix("model."): tensor

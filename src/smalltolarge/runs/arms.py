@@ -3,8 +3,7 @@
 The run folder of a comparison holds what every run folder holds, and: ``ranking-NAME.parquet``, all
 rows in the order a method and seed want them (its budgets are beginnings of it); ``arm-NAME.json``
 and ``answers-NAME.jsonl``, what a target cost, scored and answered; ``table.md``, ``table.csv`` and
-``table.json``. ``target/`` and ``answering/`` are there only while one trains and answers,
-``targets/`` where they are kept.
+``table.json``; ``targets/`` where they are kept.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,10 +98,10 @@ class Arms:
             steps = self.recipe.target.steps or whole.steps
         sequence = None if ranked.sequence is None else ranked.sequence[chosen]
         prepared = self.prepared.take(chosen, seed=arm.seed, steps=steps, sequence=sequence)
-        training = self.run.path / "target"
+        training = self.run.working / "target"
         target = lm.train(prepared, folder=training, progress=progress, check=self.watch.check)
         began = time.monotonic()
-        kept = self.run.path / "answering" / arm.name
+        kept = self.run.working / "answering" / arm.name
         results, losses = self.scorer.score(target, progress, kept)
         facts = target.facts
         result = ArmResult(
@@ -131,8 +131,15 @@ class Arms:
             target,
             {"overlaps": shared},
         )
-        store.remove_folder(training)
-        store.remove_folder(kept.parent)
+        store.remove(training)
+        store.remove(kept.parent)
+
+    def keep_rankings(self) -> None:
+        """Make the rankings again that are lost, of arms that are done."""
+        for arm in self.all:
+            done = self.run.facts(f"arm {arm.name}") is not None
+            if done and not self.run.is_done(f"ranking {arm.method}-{arm.seed}"):
+                self._rank(self._choices[arm.method], arm.seed)
 
     def _keep(
         self,
@@ -142,15 +149,14 @@ class Arms:
         target: Target,
         facts: Mapping[str, Any],
     ) -> None:
-        path = self.run.path
-        files = [f"arm-{arm.name}.json"]
-        store.write_json(path / files[0], result.to_plain())
+        plain = result.to_plain()
+        seconds = {name: plain.pop(name) for name in list(plain) if name.startswith("seconds")}
+        files: dict[str, store.Content] = {f"arm-{arm.name}.json": store.as_json(plain)}
         if answers:
-            files.append(f"answers-{arm.name}.jsonl")
-            store.write_bytes(path / files[1], store.json_lines(map(asdict, answers)))
-        if self.recipe.keep_targets and not (path / "targets" / arm.name).exists():
-            target.save(path / "targets" / arm.name)
-        self.run.commit(f"arm {arm.name}", files, facts)
+            files[f"answers-{arm.name}.jsonl"] = store.json_lines(map(asdict, answers))
+        if self.recipe.keep_targets:
+            files[f"targets/{arm.name}"] = target.save
+        self.run.commit(f"arm {arm.name}", files, {**facts, **seconds})
 
     def _chosen(self, arm: Arm, ranked: _Ranked) -> np.ndarray:
         """Give the rows of an arm among those prepared, int64 (b,), increasing."""
@@ -175,8 +181,8 @@ class Arms:
             name = f"ranking {choice.label}-{seed}"
             file = f"ranking-{choice.label}-{seed}.parquet"
             if not self.run.is_done(name):
-                store.write_parquet(self.run.path / file, ranking_table(self.pool, selection))
-                self.run.commit(name, [file], {"seconds": seconds})
+                write = partial(store.write_parquet, table=ranking_table(self.pool, selection))
+                self.run.commit(name, {file: write}, {"seconds": seconds})
             seconds = (self.run.facts(name) or {}).get("seconds", seconds)
             if sequence is not None:
                 sequence = sequence[self.usable]
@@ -287,7 +293,9 @@ def read_results(run: Run) -> list[ArmResult]:
     assert isinstance(recipe, CompareRecipe)
     stages = run.stages
     return [
-        ArmResult.from_plain(run.json(f"arm-{arm.name}.json", ARM))
+        ArmResult.from_plain(
+            run.json(f"arm-{arm.name}.json", ARM) | stages[f"arm {arm.name}"]["measured"]
+        )
         for arm in list_arms(recipe)
         if f"arm {arm.name}" in stages
     ]
@@ -314,7 +322,7 @@ def make_table(run: Run, recipe: CompareRecipe, results: list[ArmResult]) -> Tab
     """Put the results of arms into one table."""
     costs: dict[str, float] = {}
     for stage in ("record", "embeddings", "losses_alone"):
-        facts: Mapping[str, Any] = run.stages.get(stage, {}).get("facts", {})
+        facts = run.facts(stage) if stage in run.stages else {}
         for name in ("flops", "seconds"):
             if name in facts:
                 costs[name] = costs.get(name, 0.0) + float(facts[name])

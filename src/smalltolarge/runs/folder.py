@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
-import os
-import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from smalltolarge import store
 from smalltolarge.errors import (
+    Interrupted,
     RecipeError,
     RefusedForSafety,
     StaleArtifact,
@@ -21,19 +21,23 @@ from smalltolarge.runs.manifest import (
     ANOTHER,
     NAME,
     Facts,
-    is_done,
+    as_bytes,
+    drop_damaged,
     kept_losses,
     read_manifest,
-    write_manifest,
 )
-from smalltolarge.store import ASIDE, digest
+from smalltolarge.store import Content, digest
+
+WORKING = ".working"
+"""The folder of all that is temporary in a run folder."""
 
 
 class RunFolder:
     """One run's folder, held by one process at a time.
 
     A folder holds one recipe (plain data) for good. Stages are committed one after the other; a
-    committed stage whose files have changed is set aside, said aloud, and counts as not done.
+    committed stage whose files have changed is set aside, said aloud, and counts as not done. All
+    that is temporary is in its folder ``working``.
     """
 
     is_temporary = False
@@ -41,7 +45,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = -1
+        self.working = path / WORKING
 
     @classmethod
     @contextmanager
@@ -50,8 +54,9 @@ class RunFolder:
     ) -> Iterator[RunFolder]:
         """Make or reopen the folder for ``recipe`` and hold it until the block ends.
 
-        ``old`` is the recipe found there by the caller, None when there was none. A folder made
-        here in which nothing was written is removed again.
+        ``old`` is the recipe found there by the caller, None when there was none. What is
+        temporary in it goes when the block is done, and stays when it is stopped, to go on from. A
+        folder made here in which nothing was written is removed again.
 
         Raises
         ------
@@ -68,53 +73,50 @@ class RunFolder:
                 "'-', beginning with a letter or digit"
             )
         made = not path.exists()
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecipeError(f"{path} cannot be a run folder: {error.strerror}") from error
-        if old is None and not path_is_fresh(path) and not any(path.glob("manifest.json*")):
+        with cls.open(path) as folder:
+            keep = False
+            try:
+                if old is not None:
+                    refuse_other_recipe(path, old, recipe)
+                yield folder
+            except BaseException as error:
+                keep = isinstance(error, Interrupted) or folder.is_begun
+                raise
+            finally:
+                if not keep:
+                    store.remove(folder.working)
+                if made:
+                    store.release(path)
+                elif path_is_fresh(path):
+                    store.remove(path / ".lock")
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[RunFolder]:
+        """Hold a folder to write to, whatever its recipe. Raises as ``hold``."""
+        with store.naming_space(path, at_start=True):
+            store.make_folder(path)
+        folder = cls(path)
+        if not path_is_fresh(path) and not folder.is_begun:
             raise StaleArtifact(
                 f"{path} holds files but no manifest.json: it is no run folder. Choose {ANOTHER}."
             )
-        for entry in path.rglob("*"):
-            if entry.is_symlink():
-                raise RefusedForSafety(f"{printable(str(entry), 200)} is a link; a run holds none")
-        folder = cls(path)
-        folder._take_lock()
-        try:
-            for part in path.rglob(f"*{ASIDE}"):
-                part.unlink(missing_ok=True)
-            if old is not None:
-                refuse_other_recipe(path, old, recipe)
+        with ExitStack() as stack:
+            with store.naming_space(path, at_start=True):
+                stack.enter_context(store.locked(path, path, ANOTHER))
+            for entry in path.rglob("*"):
+                if entry.is_symlink():
+                    shown = printable(str(entry), 200)
+                    raise RefusedForSafety(f"{shown} is a link; a run holds none")
             yield folder
-        finally:
-            if path_is_fresh(path):
-                (path / ".lock").unlink(missing_ok=True)
-                if made:
-                    path.rmdir()
-            os.close(folder._lock)
 
-    def _take_lock(self) -> None:
-        lock = self.path / ".lock"
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        handle = os.open(lock, flags, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not lock.exists() or not os.path.samestat(os.fstat(handle), lock.stat()):
-                raise BlockingIOError  # its holder removed it with an unused folder
-        except OSError as error:
-            holder = os.read(handle, 200).decode("utf-8", "replace").strip()
-            os.close(handle)
-            raise StaleArtifact(
-                f"{self.path} is in use by another run ({printable(holder) or 'unknown process'}). "
-                f"Wait for it, or choose {ANOTHER}."
-            ) from error
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
-        self._lock = handle
+    @property
+    def is_begun(self) -> bool:
+        """Whether a run has written to it."""
+        return any(self.path.glob("manifest.json*"))  # one set aside, too
 
     def facts(self, name: str) -> dict[str, Any] | None:
-        """Give the facts of a committed stage, whatever has become of its files."""
+        """Give what a committed stage found and measured, whatever has become of its files."""
         entry = read_manifest(self.path)["stages"].get(name)
         return None if entry is None else Facts(self.path, entry)
 
@@ -123,7 +125,13 @@ class RunFolder:
 
         Files that have changed are set aside, and the stage and those made from it with them.
         """
-        return is_done(self.path, name)
+        stages = read_manifest(self.path)["stages"]
+        if name not in stages:
+            return False
+        intact = drop_damaged(self.path, stages, name)
+        if not intact:
+            self._write_manifest(stages)
+        return intact
 
     def check_all(self) -> bool:
         """Look at every committed stage as ``is_done`` does; say whether all are as written."""
@@ -131,23 +139,45 @@ class RunFolder:
         return sum(self.is_done(name) for name in stages) == len(stages)
 
     def commit(
-        self, name: str, outputs: Sequence[str], facts: Mapping[str, Any], replaces: str = ""
+        self,
+        name: str,
+        files: Mapping[str, Content],
+        facts: Mapping[str, Any],
+        replaces: str = "",
     ) -> None:
-        """Record that stage ``name`` is done: its files (relative names) and its facts."""
+        """Write the files and folders of a stage, and record that it is done, with its facts.
+
+        ``files`` are by name. What was measured (seconds) stands apart from the facts, as it
+        differs from run to run. ``replaces`` is a stage that counts no more.
+        """
         manifest = read_manifest(self.path)
+        if not self.is_begun:
+            self._write_manifest(manifest["stages"])  # from here on the folder is a run's
+        self.write(files)
         manifest["stages"].pop(replaces, None)
         manifest["stages"][name] = {
-            "facts": {k: v for k, v in facts.items() if not _is_measured(k)},
-            "measured": {k: v for k, v in facts.items() if _is_measured(k)},
+            "facts": {key: value for key, value in facts.items() if not _is_measured(key)},
+            "measured": {key: value for key, value in facts.items() if _is_measured(key)},
             "outputs": {
-                output: {
-                    "sha256": digest(self.path / output),
-                    "bytes": (self.path / output).stat().st_size,
-                }
-                for output in outputs
+                file: {"sha256": digest(self.path / file), "bytes": store.size(self.path / file)}
+                for file in files
             },
         }
-        write_manifest(self.path, manifest["stages"])
+        self._write_manifest(manifest["stages"])
+
+    def write(self, files: Mapping[str, Content]) -> None:
+        """Write files and folders, by name; each is there whole or not at all."""
+        making = self.working / "making"
+        for name, content in files.items():
+            store.fill(making / name, content)
+        for name in files:
+            store.move(making / name, self.path / name)
+        store.remove(making)
+        with contextlib.suppress(OSError):
+            self.working.rmdir()
+
+    def _write_manifest(self, stages: Mapping[str, Any]) -> None:
+        self.write({"manifest.json": as_bytes(stages)})
 
 
 def _is_measured(fact: str) -> bool:
@@ -156,7 +186,7 @@ def _is_measured(fact: str) -> bool:
 
 def path_is_fresh(path: Path) -> bool:
     """Say whether a folder holds nothing, or only what a run that never began left."""
-    return all(entry.name == ".lock" or entry.name.endswith(ASIDE) for entry in path.iterdir())
+    return all(entry.name in (".lock", WORKING) for entry in path.iterdir())
 
 
 def refuse_other_recipe(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

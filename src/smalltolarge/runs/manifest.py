@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from smalltolarge.errors import IntegrityError, StaleArtifact, printable
 from smalltolarge.runs.shapes import FACTS, STAGE, check_shape
-from smalltolarge.store import as_json, changed_outputs, open_file, set_aside, write_json
+from smalltolarge.store import as_json, changed_outputs, open_file, set_aside
 
 log = logging.getLogger("smalltolarge")
 
@@ -113,9 +113,9 @@ def begin_again(path: Path, error: IntegrityError) -> None:
     )
 
 
-def write_manifest(path: Path, stages: Mapping[str, Any]) -> None:
-    """Write a run folder's manifest, closed by digests of its content."""
-    write_json(path / "manifest.json", _sealed(stages))
+def as_bytes(stages: Mapping[str, Any]) -> bytes:
+    """Give the content of a manifest, closed by digests of it."""
+    return as_json(_sealed(stages))
 
 
 def _sealed(stages: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,25 +145,19 @@ def kept_losses(path: Path) -> str:
     return f" Its losses can be used again: --trajectories {path}/trajectories.parquet"
 
 
-def is_done(path: Path, name: str) -> bool:
-    """Say whether a stage of the run folder ``path`` is committed and its files are as written.
-
-    Files that have changed are set aside, and the stage and those made from it with them.
+def drop_damaged(path: Path, stages: dict[str, Any], name: str) -> bool:
+    """Look at the files of a stage; set those aside, aloud, that are not as written, and drop the
+    stage from ``stages``, and those made from it with it. Says whether all are as written.
     """
-    manifest = read_manifest(path)
-    entry = manifest["stages"].get(name)
-    if entry is None:
-        return False
-    changed = changed_outputs(path, entry)
+    changed = changed_outputs(path, stages[name])
     for output in changed:
         _set_aside(path, output, name)
     if changed:
         made_of_it = _LOST_WITH.get(name, (name,))
         if name == "record":
-            made_of_it = tuple(stage for stage in manifest["stages"] if stage != "load")
+            made_of_it = tuple(stage for stage in stages if stage != "load")
         for lost in made_of_it:
-            manifest["stages"].pop(lost, None)
-        write_manifest(path, manifest["stages"])
+            stages.pop(lost, None)
     return not changed
 
 

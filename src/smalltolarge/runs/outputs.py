@@ -7,7 +7,9 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from smalltolarge import store
 from smalltolarge.errors import RecipeError, StaleArtifact
 from smalltolarge.examples.sniff import stem_of
 from smalltolarge.runs.folder import RunFolder
-from smalltolarge.runs.recipe import RecordRecipe
+from smalltolarge.runs.recipe import DataRecipe
 
 log = logging.getLogger("smalltolarge")
 
@@ -36,7 +38,7 @@ def require_parquet(out: Path) -> None:
         raise RecipeError(f"--out {out}: it is written as Parquet, name it {out.stem}.parquet")
 
 
-def refuse_input(inputs: list[dict[str, Any]], recipe: RecordRecipe, out: Path) -> None:
+def refuse_input(inputs: list[dict[str, Any]], recipe: DataRecipe, out: Path) -> None:
     """Raise ``RecipeError`` when ``out`` is an input, or the next run would read it as one."""
     if out.resolve() in {Path(entry["path"]).resolve() for entry in inputs}:
         raise RecipeError(f"--out {out} is an input; the data is never written over")
@@ -48,22 +50,39 @@ def refuse_input(inputs: list[dict[str, Any]], recipe: RecordRecipe, out: Path) 
         )
 
 
-def check_output(
-    run: RunFolder, recipe: RecordRecipe, facts: Mapping[str, Any], out: Path, overwrite: bool
-) -> None:
-    """Refuse, before any training, an ``out`` that must not or cannot be written."""
+@contextmanager
+def claim(
+    run: RunFolder,
+    recipe: DataRecipe,
+    facts: Mapping[str, Any],
+    out: Path,
+    *,
+    stage: str = "write",
+    overwrite: bool = False,
+) -> Iterator[Output]:
+    """Hold ``out``, in which ``stage`` ends, until the block ends; a link there is followed.
+
+    Raises
+    ------
+    RecipeError
+        It must not or cannot be written.
+    StaleArtifact
+        Something is there that this run did not write, or another run is writing it.
+    """
     refuse_input(facts["inputs"], recipe, out)
     if out.resolve().is_relative_to(run.path.resolve()):
         raise RecipeError(f"--out {out} lies in the folder of the run; write it elsewhere")
-    if _is_written(run, out):
+    real = Path(os.path.realpath(out))
+    output = Output(run, out, stage, overwrite)
+    if output.is_written() and not store.is_left(real):
+        yield output
         return
-    if out.exists() and not overwrite and not _was_writing(run, out) and not _is_empty(out):
-        raise StaleArtifact(
-            f"{out} exists and is not what this run wrote. Choose another --out, or pass "
-            "--overwrite."
-        )
     say_new_folder(out)
-    store.check_writable(out)
+    with ExitStack() as stack:
+        with store.naming_space(out, at_start=True):
+            output.place = stack.enter_context(store.holding(real))
+        output.refuse_strangers()
+        yield output
 
 
 def say_new_folder(out: Path) -> None:
@@ -72,38 +91,67 @@ def say_new_folder(out: Path) -> None:
         log.info("there is no folder %s: it is made for --out %s", out.parent, out.name)
 
 
-def _is_empty(out: Path) -> bool:
-    return out.is_dir() and not any(out.iterdir())
+@dataclass
+class Output:
+    """The result that a run writes for its user, once."""
 
+    run: RunFolder
+    out: Path
+    stage: str = "write"
+    overwrite: bool = False
+    place: store.Place | None = None
+    """None where there is nothing to write."""
 
-def _is_written(run: RunFolder, out: Path) -> bool:
-    facts = run.facts("write")
-    return (
-        facts is not None
-        and Path(facts["out"]).resolve() == out.resolve()
-        and out.exists()
-        and store.digest(out) == facts["sha256"]
-    )
+    def is_written(self) -> bool:
+        """Say whether the stage is done and ``out`` is what it wrote."""
+        return self._wrote(self.stage)
 
+    def refuse_strangers(self) -> None:
+        """Raise ``StaleArtifact`` where something is at ``out`` that must not be replaced."""
+        out = self.out
+        if (
+            not out.exists()
+            or (out.is_dir() and not any(out.iterdir()))
+            or self._wrote(self.stage)
+            or self._wrote("writing")
+        ):
+            return
+        if not self.overwrite:
+            raise StaleArtifact(
+                f"{out} exists and is not what this run wrote. Choose another --out, or pass "
+                "--overwrite."
+            )
+        if out.is_dir() and not (out / "dataset_info.json").is_file():
+            raise StaleArtifact(
+                f"{out} is a folder, and no saved data set: --overwrite does not replace it. "
+                "Choose another --out."
+            )
 
-def _was_writing(run: RunFolder, out: Path) -> bool:
-    """Say whether this run was stopped between writing ``out`` and saying so."""
-    facts = run.facts("writing")
-    return facts is not None and Path(facts["out"]).resolve() == out.resolve()
+    def _wrote(self, stage: str) -> bool:
+        facts = self.run.facts(stage)
+        return (
+            facts is not None
+            and Path(facts["out"]).resolve() == self.out.resolve()
+            and self.out.exists()
+            and store.digest(self.out) == facts["sha256"]
+        )
 
+    def write(self, make: Callable[[Path], object], facts: Mapping[str, Any]) -> None:
+        """Write ``out`` by ``make``, unless it is there as this run wrote it, and commit the stage.
 
-def write_once(run: RunFolder, out: Path, rows: int, make: Callable[[], object]) -> None:
-    """Write ``out`` by ``make``, unless it is there as this run wrote it.
-
-    What is about to be written is said first, so that a kill in between is not taken for a
-    stranger's file.
-    """
-    if _is_written(run, out):
-        log.info("%s is done: there is nothing to do", run.path)
-        return
-    began = time.monotonic()
-    run.commit("writing", [], {"out": str(out)})
-    make()
-    facts = {"out": str(out), "rows": rows, "sha256": store.digest(out)}
-    seconds = round(time.monotonic() - began, 3)
-    run.commit("write", [], {**facts, "seconds": seconds}, replaces="writing")
+        What is about to appear is said first, so that a kill in between is not taken for a
+        stranger's file.
+        """
+        if self.is_written():
+            log.info("%s is done: there is nothing to do", self.run.path)
+            return
+        began = time.monotonic()
+        if not self._wrote("writing") and self.place is not None:
+            with store.naming_space(self.out):
+                make(self.place.made)
+                said = {"out": str(self.out), "sha256": store.digest(self.place.made)}
+            self.run.commit("writing", {}, said)
+            self.place.put(overwrite=self.overwrite)
+        written = {"out": str(self.out), "sha256": store.digest(self.out)}
+        seconds = {"seconds": round(time.monotonic() - began, 3)}
+        self.run.commit(self.stage, {}, {**seconds, **facts, **written}, replaces="writing")

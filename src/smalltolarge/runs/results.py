@@ -72,7 +72,7 @@ class Run:
         return stages
 
     def facts(self, stage: str) -> Mapping[str, Any]:
-        """Give the facts of a finished stage.
+        """Give the facts of a finished stage, and what was measured.
 
         Raises
         ------

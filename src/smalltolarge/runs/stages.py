@@ -4,7 +4,7 @@ A run folder holds: ``recipe.yaml`` (every setting), ``environment.json``, ``man
 stages done, with the digests of what they read and wrote), ``excluded.jsonl``,
 ``trajectories.parquet``, ``proxy.safetensors`` (the proxy after training), ``tokenizer.json`` of a
 scratch proxy, ``embeddings.parquet`` and ``losses_alone.parquet`` where a method needs them,
-``selection.parquet`` and ``clusters.parquet``; ``proxy/`` only while a recording goes on.
+``selection.parquet`` and ``clusters.parquet``; ``.working/`` only while something goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,7 +76,8 @@ def hold(recipe: R, folder: Path | None) -> Iterator[tuple[RunFolder, R]]:
     try:
         found = recipe_of(folder)
     except IntegrityError as error:
-        begin_again(folder, error)
+        with RunFolder.open(folder):
+            begin_again(folder, error)
         found = None
     recipe = recipes.continued(recipe, found)
     with RunFolder.hold(folder, recipes.to_plain(recipe), found) as run:
@@ -168,9 +170,7 @@ def lay_down(
         "recipe.yaml": recipes.to_yaml(recipe).encode(),
         "environment.json": store.as_json(_environment()),
     }
-    for name, content in {**own, **files}.items():
-        store.write_bytes(run.path / name, content)
-    run.commit("load", [*own, *files], {"recipe": recipes.to_plain(recipe), **facts})
+    run.commit("load", {**own, **files}, {"recipe": recipes.to_plain(recipe), **facts})
 
 
 def refuse_changed_inputs(run: RunFolder, now: Sequence[Mapping[str, Any]]) -> None:
@@ -280,7 +280,7 @@ def record_once(
     else:
         assert recipe.proxy is not None
         began = time.monotonic()
-        kept = None if run.is_temporary else run.path / "proxy"
+        kept = None if run.is_temporary else run.working / "proxy"
         prepared = prepare(examples, recipe.proxy, recipe.seed, watch, kept)
         check_budget(budget, len(prepared), prepared.n_tokens)
         begin(run, recipes.settled(recipe, prepared.settings), examples, read_facts)
@@ -290,13 +290,12 @@ def record_once(
         found = lm.record(prepared, folder=kept, progress=watch.progress, check=watch.check)
         left_out = {examples.ids[row].decode(): reason for row, reason in prepared.left_out}
         origin = {**found.trajectories.origin, "left_out": left_out}
-        replace(found.trajectories, origin=origin).to_parquet(file)
-        lm.write_weights(run.path / PROXY_WEIGHTS, found.weights)
-        files = [file.name, PROXY_WEIGHTS]
+        files: dict[str, store.Content] = {
+            file.name: replace(found.trajectories, origin=origin).to_parquet,
+            PROXY_WEIGHTS: lambda path: lm.write_weights(path, found.weights),
+        }
         if recipe.proxy.is_scratch:
-            tokenizer = run.path / "tokenizer.json"
-            store.write_bytes(tokenizer, prepared.tokenizer.text.encode())
-            files.append(tokenizer.name)
+            files["tokenizer.json"] = prepared.tokenizer.text.encode()
         facts = {
             **found.facts,
             "left_out": dict(sorted(Counter(left_out.values()).items())),
@@ -305,7 +304,7 @@ def record_once(
             "seconds_preparing": round(preparing, 3),
         }
         run.commit("record", files, facts)
-    store.remove_folder(run.path / "proxy")
+    store.remove(run.working / "proxy")
     return Trajectories.from_parquet(file)
 
 
@@ -344,10 +343,10 @@ def find_features(
             weights = lm.read_weights(run.path / PROXY_WEIGHTS)
             make = getattr(lm, maker)
             values = make(prepared, weights, progress=watch.progress, check=watch.check)
-            write_features(file, COLUMNS[kind], prepared.ids, values)
             seconds = round(time.monotonic() - began, 3)
             costs = {"seconds": seconds, "flops": prepared.forward_flops}
-            run.commit(kind, [file.name], costs)
+            write = partial(write_features, name=COLUMNS[kind], ids=prepared.ids, values=values)
+            run.commit(kind, {file.name: write}, costs)
         found[kind.value] = read_features(file, COLUMNS[kind], used.ids)
     return found
 
@@ -372,12 +371,10 @@ def select_once(
             raise BudgetError(f"{error}.{kept_losses(run.path)}") from error
         step.advance(len(examples))
     watch.check()
-    store.write_parquet(run.path / "selection.parquet", selection_table(examples, selection))
-    files = ["selection.parquet"]
+    tables = {"selection.parquet": selection_table(examples, selection)}
     if selection.labels is not None and trajectories is not None:
-        table = cluster_table(selection, trajectories, examples.sources())
-        store.write_parquet(run.path / "clusters.parquet", table)
-        files.append("clusters.parquet")
+        tables["clusters.parquet"] = cluster_table(selection, trajectories, examples.sources())
+    files = {name: partial(store.write_parquet, table=table) for name, table in tables.items()}
     facts = selection_facts(examples, selection, trajectories)
     run.commit("select", files, facts | {"seconds": round(time.monotonic() - began, 3)})
     return selection

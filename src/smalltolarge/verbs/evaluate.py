@@ -2,7 +2,6 @@
 
 The run folder of an evaluation holds what every run folder holds, and: ``answers-TASK.jsonl``,
 every question with what was answered, found and scored; ``table.md`` and ``table.json``.
-``answering/`` is there only while questions are asked.
 """
 
 from __future__ import annotations
@@ -89,9 +88,10 @@ def _evaluate(
     exam = Exam(recipe.evaluation)
     inputs, overlaps = _read(recipe, exam, watch)
     stages.refuse_changed_inputs(run, inputs)
+    run.check_all()
     stage_of = {task.name: f"task {task.name}" for task in exam.tasks}
     todo = [task for task in exam.tasks if not run.is_done(stage_of[task.name])]
-    kept = run.path / "answering"
+    kept = run.working / "answering"
     if todo:
         exam.confine(unconfined=unconfined)
         answerer = _load(recipe, watch)
@@ -105,17 +105,14 @@ def _evaluate(
             )
             measures = {**score.measures, **_bertscore(recipe, score, answers, watch)}
             score = replace(score, measures=measures, overlap=overlaps.get(task.name))
-            file = f"answers-{task.name}.jsonl"
-            store.write_bytes(run.path / file, store.json_lines(map(asdict, answers)))
+            files = {f"answers-{task.name}.jsonl": store.json_lines(map(asdict, answers))}
             jail = exam.backend if "pot" in task.forms(recipe.evaluation.form) else None
-            run.commit(stage_of[task.name], [file], {"score": score.to_plain(), "jail": jail})
-    store.remove_folder(kept)
+            run.commit(stage_of[task.name], files, {"score": score.to_plain(), "jail": jail})
+    elif not run.is_done("load"):
+        stages.lay_down(run, recipe, run.facts("load") or {}, {})
     scores = [Score.from_plain(Run(run.path).facts(stage)["score"]) for stage in stage_of.values()]
     if todo or not run.is_done("table"):
-        files = tables(scores)
-        for name, content in files.items():
-            store.write_bytes(run.path / name, content)
-        run.commit("table", list(files), {})
+        run.commit("table", tables(scores), {})
     else:
         log.info("%s is done: there is nothing to do", run.path)
     return scores

@@ -25,6 +25,7 @@ from smalltolarge.errors import (
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
 from smalltolarge.runs import stages
+from smalltolarge.runs.folder import RunFolder
 from smalltolarge.runs.recipe import RecordRecipe, SelectRecipe
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.stages import PROXY_WEIGHTS
@@ -115,9 +116,26 @@ def inspect(
     if seeds < 1 or sample < 2:
         raise RecipeError(f"seeds is {seeds} and sample is {sample}: at least 1 and 2 are needed")
     watch = Watch.of(progress)
-    looked = _look(Run.open(Path(run)), gradients, watch)
+    made = Run.open(Path(run))
+    with RunFolder.open(made.path) as folder:
+        found = _inspect(made, target, sample, seeds, gradients, threads, device, watch)
+        folder.write({FILE: store.as_json(found.to_plain())})
+    return found
+
+
+def _inspect(
+    run: Run,
+    target: str | PathLike[str] | None,
+    sample: int,
+    seeds: int,
+    gradients: bool,
+    threads: int | None,
+    device: str | None,
+    watch: Watch,
+) -> Inspection:
+    looked = _look(run, gradients, watch)
     larger = None if target is None else _read_target(Path(target))
-    found = Inspection(
+    return Inspection(
         run=str(looked.run.path),
         proxy=looked.proxy.proxy,
         examples=len(looked.pool),
@@ -132,8 +150,6 @@ def inspect(
         agreement=None if larger is None else _agreement(looked, str(target), larger),
         gradients=_gradients(looked, sample, threads, device, watch) if gradients else None,
     )
-    store.write_json(looked.run.path / FILE, found.to_plain())
-    return found
 
 
 def _look(run: Run, gradients: bool, watch: Watch) -> _Looked:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
 from smalltolarge import store
-from smalltolarge.errors import StaleArtifact
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
 from smalltolarge.runs import outputs, stages
@@ -57,8 +57,8 @@ def write_examples(
     if out is not None:
         outputs.require_parquet(out)
         outputs.refuse_input(stages.inputs(recipe, examples), recipe, out)
-        if out.exists() and not overwrite:
-            raise StaleArtifact(f"{out} exists. Choose another --out, or pass --overwrite.")
         outputs.say_new_folder(out)
-        store.write_parquet(out, examples.table)
+        store.write_new(
+            {out: partial(store.write_parquet, table=examples.table)}, overwrite=overwrite
+        )
     return examples

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import ExitStack
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import SupportsIndex, Unpack
 
-from smalltolarge import store
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
 from smalltolarge.runs import outputs, stages
@@ -68,19 +70,15 @@ def run_record(
     recipe = recipe.resolved()
     if out is not None:
         outputs.require_parquet(out)
-    with stages.hold(recipe, folder) as (run, recipe):
+    with stages.hold(recipe, folder) as (run, recipe), ExitStack() as stack:
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
         recorded = run.path / "trajectories.parquet"
         in_place = out is not None and out.resolve() == recorded.resolve()
+        output = None if out is None else outputs.Output(run, out)
         if out is not None and not in_place:
-            outputs.check_output(run, recipe, facts, out, overwrite)
+            claim = outputs.claim(run, recipe, facts, out, overwrite=overwrite)
+            output = stack.enter_context(claim)
         found = stages.record_once(run, recipe, read, facts, watch, Budget.parse("100%"))
-        if out is not None:
-            content = None if in_place else recorded.read_bytes()
-            outputs.write_once(run, out, len(found), lambda: _write(out, content))
+        if output is not None:
+            output.write(partial(shutil.copyfile, recorded), {"rows": len(found)})
     return found
-
-
-def _write(out: Path, content: bytes | None) -> None:
-    if content is not None:
-        store.write_bytes(out, content)

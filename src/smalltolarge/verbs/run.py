@@ -104,7 +104,7 @@ def run_comparison(
         for budget in recipe.budgets:
             Budget.parse(budget).least_rows(len(read))
         names = ["table", *(f"arm {arm.name}" for arm in list_arms(recipe))]
-        if all(run.is_done(name) for name in names):
+        if run.check_all() and set(names) <= Run(run.path).stages.keys():
             log.info("%s is done: there is nothing to do", run.path)
             return Run.open(folder)
         exam.confine(unconfined=unconfined)
@@ -124,6 +124,7 @@ def run_comparison(
         pool = Pool.of(used, trajectories, **features)
         arms = Arms(run, recipe, pool, prepared, scorer, overlaps, watch)
         todo = [arm for arm in arms.all if not run.is_done(f"arm {arm.name}")]
+        arms.keep_rankings()
         done = len(arms.all) - len(todo)
         with watch.progress.step("arms", len(arms.all), "arms", done=done) as bar:
             for arm in todo:
@@ -175,10 +176,7 @@ def _find_overlaps(
 
 def _tabulate(run: RunFolder, recipe: CompareRecipe) -> None:
     table = make_table(Run(run.path), recipe, read_results(Run(run.path)))
-    files = tables(table)
-    for name, content in files.items():
-        store.write_bytes(run.path / name, content)
-    run.commit("table", list(files), {})
+    run.commit("table", tables(table), {})
 
 
 def tables(table: Table) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, Unpack, cast
@@ -131,13 +132,15 @@ def run_select(
     recipe = recipe.resolved()
     evidence = evidence or {}
     budget = Budget.parse(recipe.budget)
-    with stages.hold(recipe, folder) as (run, recipe):
+    output: outputs.Output | None = None
+    with stages.hold(recipe, folder) as (run, recipe), ExitStack() as stack:
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
         budget.least_rows(len(read))
         if folder is not None or out is not None:
             out = out or Path(f"subset{reading.usual_suffix(read)}")
             reading.check_output(read, out)
-            outputs.check_output(run, recipe, facts, out, overwrite)
+            claim = outputs.claim(run, recipe, facts, out, overwrite=overwrite)
+            output = stack.enter_context(claim)
         used, trajectories = read, None
         if recipe.proxy is not None:
             recorded = stages.record_once(run, recipe, read, facts, watch, budget)
@@ -152,8 +155,8 @@ def run_select(
         embeddings = evidence.get(Evidence.EMBEDDINGS)
         features = stages.find_features(run, recipe, read, used, needs, watch, embeddings)
         selection = stages.select_once(run, recipe, used, trajectories, features, watch)
-        if out is not None:
-            outputs.write_once(run, out, len(selection), lambda: selection.write(out))
+        if output is not None:
+            output.write(selection.write, {"rows": len(selection)})
     return selection
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from typing import Any, SupportsIndex, Unpack
 
-from smalltolarge import store
-from smalltolarge.errors import StaleArtifact
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
 from smalltolarge.runs import outputs, stages
@@ -69,25 +68,21 @@ def run_train(
     ``examples`` are the data of a recipe that names none. Gives the facts; raises as ``train``.
     """
     recipe = recipe.resolved()
-    with stages.hold(recipe, folder) as (run, recipe):
+    with stages.hold(recipe, folder) as (run, recipe), ExitStack() as stack:
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
+        output = stack.enter_context(outputs.claim(run, recipe, facts, out, stage="train"))
         done = run.facts("train")
-        if done is not None and out.is_dir() and store.digest(out) == done["sha256"]:
+        if done is not None and output.is_written():
+            stages.begin(run, recipe, read, facts)
             log.info("%s is done: there is nothing to do", run.path)
             return done
-        if out.exists():
-            raise StaleArtifact(f"{out} exists. Choose another --out, or take it away.")
-        outputs.say_new_folder(out)
         prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
         stages.begin(run, recipes.settled(recipe, prepared.settings), read, facts)
         from smalltolarge import lm
 
-        kept = None if run.is_temporary else run.path / "target"
+        kept = None if run.is_temporary else run.working / "target"
         target = lm.train(prepared, folder=kept, progress=watch.progress, check=watch.check)
-        target.save(out)
         left_out = Counter(reason for _, reason in prepared.left_out)
-        written = {"out": str(out), "sha256": store.digest(out), "left_out": dict(left_out)}
-        trained = dict(target.facts) | written | {"rows": len(prepared)}
-        run.commit("train", [], trained)
-        store.remove_folder(run.path / "target")
-    return trained
+        trained = {**target.facts, "left_out": dict(left_out), "rows": len(prepared)}
+        output.write(target.save, trained)
+        return run.facts("train") or {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from smalltolarge import store
-from smalltolarge.errors import StaleArtifact, printable
 from smalltolarge.wordproblems.rows import test_suites, training_rows
 
 
@@ -26,18 +25,5 @@ def write_sample_data(
     for name, rows in test_suites(seed).items():
         files[folder / "test" / f"{name}.jsonl"] = rows
     contents = {path: store.json_lines(rows) for path, rows in files.items()}
-    taken = [path for path, content in contents.items() if _is_other(path, content)]
-    if taken and not overwrite:
-        raise StaleArtifact(
-            f"{', '.join(printable(str(path), 200) for path in taken)}: there already, with other "
-            "content. Choose another folder, or pass --overwrite."
-        )
-    for path, content in contents.items():
-        store.write_bytes(path, content)
+    store.write_new(contents, overwrite=overwrite)
     return {path: len(rows) for path, rows in files.items()}
-
-
-def _is_other(path: Path, content: bytes) -> bool:
-    if not path.is_file():
-        return path.exists()
-    return path.stat().st_size != len(content) or path.read_bytes() != content

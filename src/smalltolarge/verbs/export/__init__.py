@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal, Unpack, get_args
 
 from smalltolarge import examples, store
-from smalltolarge.errors import MissingArtifact, RecipeError, StaleArtifact, printable
+from smalltolarge.errors import MissingArtifact, RecipeError, printable
 from smalltolarge.runs.results import reasons
 from smalltolarge.verbs.export import axolotl, llamafactory, trl
 from smalltolarge.verbs.export.copies import Files, Work
@@ -90,18 +90,8 @@ def export(
     ]
     work = _prepared(Work(subset, found, wanted, wanted.target, None, notes), to)
     files = _TRAINERS[to](work)
-    taken = [
-        path
-        for path, content in files.items()
-        if path.name != "dataset_info.json" and path.exists() and not _holds(path, content)
-    ]
-    if taken and not overwrite:
-        raise StaleArtifact(
-            f"{', '.join(printable(str(path), 200) for path in taken)}: there already, with other "
-            "content. Move it, or pass --overwrite."
-        )
-    for path, content in files.items():
-        store.write_bytes(path, content)
+    free = [path for path in files if path.name == "dataset_info.json"]
+    store.write_new(files, overwrite=overwrite, free=free)
     return Exported(list(files), work.notes)
 
 
@@ -142,7 +132,3 @@ def _prepared(work: Work, to: str) -> Work:
             "nothing to learn is left of them, are not counted"
         )
     return replace(work, model=texts.folder_of(settings.target), writer=writer)
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    return path.is_file() and path.read_bytes() == content
