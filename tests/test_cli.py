@@ -129,7 +129,7 @@ def test_a_run_stopped_by_a_signal_says_so_and_goes_on_to_the_same_bytes(
 ) -> None:
     again = [*SELECT, "--run", "stopped", "--out", "stopped.jsonl"]
     command = [sys.executable, "-m", "smalltolarge", *again]
-    proxy = tmp_path / "stopped" / "proxy"
+    proxy = tmp_path / "stopped" / ".working" / "proxy"
     for number in (signal.SIGTERM, signal.SIGKILL):
         run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
         began = time.monotonic()
@@ -148,14 +148,16 @@ def test_a_run_stopped_by_a_signal_says_so_and_goes_on_to_the_same_bytes(
             tmp_path / "stopped" / name
         ).read_bytes()
     assert (tmp_path / "subset.jsonl").read_bytes() == (tmp_path / "stopped.jsonl").read_bytes()
-    assert not proxy.exists()
+    assert not proxy.parent.exists()
 
 
 @pytest.mark.usefixtures("finished")
 def test_a_kill_between_the_subset_and_its_record_is_mended(tmp_path: Path, s2l: Cli) -> None:
     file = tmp_path / "runs" / "subset" / "manifest.json"
     stages = manifest(file.parent)["stages"]
-    stages["writing"] = {"facts": {"out": stages.pop("write")["facts"]["out"]}, "outputs": {}}
+    facts = stages.pop("write")["facts"]
+    said = {"out": facts["out"], "sha256": facts["sha256"]}
+    stages["writing"] = {"facts": said, "measured": {}, "outputs": {}}
     file.write_text(json.dumps({"schema": 1, "stages": stages}))
     s2l(*SELECT)
     assert list(manifest(file.parent)["stages"]) == ["load", "record", "select", "write"]

@@ -565,7 +565,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutOfSpace, match="jsonl: No space left"):
+    with pytest.raises(OutOfSpace, match="json: No space left"):
         prepare_mimic(file, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -221,7 +221,8 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
         "import os, sys; from pathlib import Path; from smalltolarge import store\n"
         "from smalltolarge.runs.folder import RunFolder\n"
         "with RunFolder.hold(Path(sys.argv[1]), {}, None) as run:\n"
-        "    run.commit('load', {'recipe.yaml': lambda path: os.kill(os.getpid(), 9)}, {})"
+        "    half = lambda path: [store.write_bytes(path, b''), os.kill(os.getpid(), 9)]\n"
+        "    run.commit('load', {'recipe.yaml': half}, {})"
     )
     run = subprocess.run([sys.executable, "-c", program, str(tmp_path / "run")], check=False)
     assert run.returncode == -signal.SIGKILL
@@ -234,9 +235,12 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
 def test_a_run_folder_with_links_is_refused_and_the_target_untouched(
     name: str, tmp_path: Path
 ) -> None:
+    with hold(tmp_path / "run"):
+        pass
     (tmp_path / "victim").write_text("precious")
     link = tmp_path / "run" / name
-    link.parent.mkdir(parents=True)
+    link.unlink(missing_ok=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(tmp_path / "victim")
     with pytest.raises(RefusedForSafety, match="is a link"), hold(tmp_path / "run", known=True):
         pass

@@ -99,7 +99,8 @@ class RunFolder:
         folder = cls(path)
         if not path_is_fresh(path) and not folder.is_begun:
             raise StaleArtifact(
-                f"{path} holds files but no manifest.json: it is no run folder. Choose {ANOTHER}."
+                f"{path} holds files but no manifest.json: it is not a run folder. Choose "
+                f"{ANOTHER}."
             )
         with ExitStack() as stack:
             with store.naming_space(path, at_start=True):
