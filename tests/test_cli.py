@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,8 +22,11 @@ import yaml
 from typer.testing import CliRunner
 
 from smalltolarge.cli import app
+from smalltolarge.errors import IntegrityError
 from smalltolarge.examples import load
+from smalltolarge.runs.manifest import as_bytes
 from smalltolarge.trajectories import Trajectories
+from smalltolarge.verbs.verify import verify
 
 from .conftest import QUICK, SELECT, Cli, check_facts, write_data
 
@@ -158,7 +162,7 @@ def test_a_kill_between_the_subset_and_its_record_is_mended(tmp_path: Path, s2l:
     facts = stages.pop("write")["facts"]
     said = {"out": facts["out"], "sha256": facts["sha256"]}
     stages["writing"] = {"facts": said, "measured": {}, "outputs": {}}
-    file.write_text(json.dumps({"schema": 1, "stages": stages}))
+    file.write_bytes(as_bytes(stages))
     s2l(*SELECT)
     assert list(manifest(file.parent)["stages"]) == ["load", "record", "select", "write"]
 
@@ -354,17 +358,73 @@ def test_a_recipe_cannot_name_code_to_run(data: Path, tmp_path: Path, s2l: Cli) 
 
 
 @pytest.mark.usefixtures("finished")
-def test_verify_finds_every_changed_file(tmp_path: Path, s2l: Cli) -> None:
+def test_verify_finds_every_changed_file(
+    tmp_path: Path, s2l: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = s2l("verify", "runs/subset").stdout
     assert "the subset chosen again: the same rows" in shown
-    run = tmp_path / "runs" / "subset"
-    names = ["data.jsonl", "subset.jsonl"]
-    for file in [run / name for name in RESULTS] + [tmp_path / name for name in names]:
+    monkeypatch.chdir(tmp_path)
+    kept = [path for path in (tmp_path / "runs" / "subset").iterdir() if path.name != ".lock"]
+    for file in [*kept, tmp_path / "data.jsonl", tmp_path / "subset.jsonl"]:
         before = file.read_bytes()
-        file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-        assert file.name in s2l("verify", "runs/subset", expect=5).stderr
+        for changed in (
+            before[:-1] + bytes([before[-1] ^ 1]),
+            before[1:],
+            b"",
+            before + b" ",
+            None,
+        ):
+            file.unlink()
+            if changed is not None and changed != before:
+                file.write_bytes(changed)
+            elif file.name in ("data.jsonl", "manifest.json"):
+                continue  # said to be not here; no run folder
+            with pytest.raises(IntegrityError, match=re.escape(file.name)):
+                verify("runs/subset")
         file.write_bytes(before)
     s2l("verify", "runs/subset")
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "environment.json", "excluded.jsonl"])
+@pytest.mark.usefixtures("finished")
+def test_what_a_run_keeps_beside_its_results_is_made_again_aloud(
+    name: str, tmp_path: Path, s2l: Cli
+) -> None:
+    file = tmp_path / "runs" / "subset" / name
+    before = file.read_bytes()
+    file.write_bytes(before + b"\0")
+    said = s2l(*SELECT, "--no-progress").stderr
+    assert f"it is set aside as {name}.damaged" in said and "training" not in said
+    assert file.read_bytes() == before
+    assert file.with_name(f"{name}.damaged").read_bytes() == before + b"\0"
+    s2l("verify", "runs/subset")
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_damaged_manifest_is_set_aside_and_the_run_begins_again_aloud(
+    tmp_path: Path, s2l: Cli
+) -> None:
+    run = tmp_path / "runs" / "subset"
+    (tmp_path / "subset.jsonl").rename(tmp_path / "before.jsonl")
+    file = run / "manifest.json"
+    file.write_bytes(file.read_bytes().replace(b'"rows": 120', b'"rows": 121'))
+    said = s2l("verify", "runs/subset", expect=5).stderr
+    assert "it is not what was written" in said and "--trajectories" in said
+    said = s2l(*SELECT).stderr
+    assert "it is set aside as manifest.json.damaged and the run begins again" in said
+    assert (tmp_path / "subset.jsonl").read_bytes() == (tmp_path / "before.jsonl").read_bytes()
+    s2l("verify", "runs/subset")
+
+
+@pytest.mark.usefixtures("finished")
+def test_verify_waits_for_no_pipe_and_opens_no_device(tmp_path: Path, s2l: Cli) -> None:
+    (tmp_path / "data.jsonl").unlink()
+    os.mkfifo(tmp_path / "data.jsonl")
+    assert "data.jsonl is not what the run read" in s2l("verify", "runs/subset", expect=5).stderr
+    (tmp_path / "runs" / "subset" / "selection.parquet").unlink()
+    os.mkfifo(tmp_path / "runs" / "subset" / "selection.parquet")
+    said = s2l("verify", "runs/subset", expect=5).stderr
+    assert "selection.parquet is missing or not what was written" in said
 
 
 def test_dry_run_prints_the_plan_and_leaves_nothing_behind(

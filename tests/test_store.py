@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import resource
 import signal
@@ -27,7 +26,7 @@ from smalltolarge.errors import (
     StaleArtifact,
 )
 from smalltolarge.runs.folder import RunFolder
-from smalltolarge.runs.manifest import read_manifest
+from smalltolarge.runs.manifest import as_bytes, read_manifest
 
 RECIPE: dict[str, Any] = {"budget": "11%", "proxy": {"epochs": 3.0}}
 
@@ -294,8 +293,8 @@ def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
         "",
         "[]",
         "{}",
-        '{"schema": 1, "stages": {"a": {}}}',
-        '{"schema": 1, "stages": []}',
+        '{"schema": 2, "stages": {"a": {}}}',
+        '{"schema": 2, "stages": []}',
         "[" * 9999,
     ],
 )
@@ -305,12 +304,59 @@ def test_a_manifest_that_is_none_is_an_integrity_error(text: str, tmp_path: Path
         read_manifest(tmp_path)
 
 
-def test_a_manifest_never_reaches_outside_its_folder(tmp_path: Path) -> None:
-    for name in ("../../etc/passwd", "/etc/passwd", "", ".", "a/b", "x\0"):
-        stages = {"a": {"facts": {}, "outputs": {name: {"sha256": ""}}}}
-        (tmp_path / "manifest.json").write_text(json.dumps({"schema": 1, "stages": stages}))
-        with pytest.raises(IntegrityError, match="is not a manifest of ours: the output"):
-            read_manifest(tmp_path)
+def manifest_of(stages: dict[str, Any]) -> bytes:
+    whole = {
+        name: {"facts": {}, "measured": {}, "outputs": {}, **entry}
+        for name, entry in stages.items()
+    }
+    return as_bytes(whole)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "", ".", "a/b", "x\0"])
+def test_a_manifest_never_reaches_outside_its_folder(name: str, tmp_path: Path) -> None:
+    outputs = {name: {"sha256": "", "bytes": 0}}
+    (tmp_path / "manifest.json").write_bytes(manifest_of({"a": {"outputs": outputs}}))
+    with pytest.raises(IntegrityError, match="it names the output"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ({"facts": {"excluded": 5}}, "stage load.excluded is 5"),
+        ({"facts": {"inputs": [{"path": "x"}]}}, r"stage load.inputs\[0\] lacks kind"),
+        ({"facts": {"used": True}}, "stage load.used is True"),
+        ({"measured": {"seconds": "1"}}, "it.stages.load.measured.seconds is '1'"),
+        ({"outputs": {"a": {"sha256": 5, "bytes": 0}}}, "it.stages.load.outputs.a.sha256 is 5"),
+    ],
+)
+def test_facts_of_another_shape_are_named_though_the_digest_fits(
+    stage: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.json").write_bytes(manifest_of({"load": stage}))
+    with pytest.raises(IntegrityError, match=message):
+        read_manifest(tmp_path)
+
+
+def test_every_value_of_a_manifest_is_closed_by_its_digests(tmp_path: Path) -> None:
+    stage = {
+        "facts": {"rows": 1, "excluded": {"x": 2}, "flops": 3.0, "own": [None, {"a": "b"}]},
+        "measured": {"seconds": 1.5},
+        "outputs": {"a.bin": {"sha256": "ab", "bytes": 1}},
+    }
+    whole = manifest_of({"load": stage})
+    file = tmp_path / "manifest.json"
+    file.write_bytes(whole)
+    assert read_manifest(tmp_path)["stages"] == {"load": stage}
+    for place in range(len(whole)):
+        for changed in (
+            whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :],
+            whole[:place] + whole[place + 1 :],
+            whole[:place] + b" " + whole[place:],
+        ):
+            file.write_bytes(changed)
+            with pytest.raises((IntegrityError, StaleArtifact), match=r"manifest\.json"):
+                read_manifest(tmp_path)
 
 
 def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:

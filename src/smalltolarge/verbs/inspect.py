@@ -1,6 +1,6 @@
 """What a recording says before a target is paid for: ``inspection.json`` in its run folder.
 
-It is no stage of the run: nothing follows from it, and it may be made again at any time.
+A stage of its own: nothing follows from it, and it may be made again at any time.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def inspect(
     made = Run.open(Path(run))
     with RunFolder.open(made.path) as folder:
         found = _inspect(made, target, sample, seeds, gradients, threads, device, watch)
-        folder.write({FILE: store.as_json(found.to_plain())})
+        folder.commit("inspection", {FILE: store.as_json(found.to_plain())}, {})
     return found
 
 

@@ -83,9 +83,9 @@ def verify(run: str | PathLike[str], *, progress: Progress | Watch | None = None
                 )
             check()
     if not bad:
-        for what, same in _made_again(made, watch):
-            told = {True: "the same", False: "not the same", None: "not looked at"}[same]
-            (bad if same is False else good).append(f"{what} made again: {told}")
+        for what, things, same in _made_again(made, watch):
+            told = {True: f"the same {things}", False: f"other {things}", None: "not done here"}
+            (bad if same is False else good).append(f"{what} again: {told[same]}")
     if bad:
         problems = "\n".join(f"  {printable(line, 300)}" for line in bad)
         raise IntegrityError(f"{made.path} does not verify:\n{problems}")
@@ -109,21 +109,21 @@ def _compared(entry: Mapping[str, Any]) -> str:
         return _CHANGED
 
 
-def _made_again(run: Run, watch: Watch) -> Iterator[tuple[str, bool | None]]:
+def _made_again(run: Run, watch: Watch) -> Iterator[tuple[str, str, bool | None]]:
     """Make again what follows from the files of a run; None where it cannot be made here."""
     recipe = run.recipe
     if isinstance(recipe, SelectRecipe):
         outside = ":" in recipe.method  # code
-        yield "the subset", None if outside else _same_selection(run, recipe)
+        yield "the subset chosen", "rows", None if outside else _same_selection(run, recipe)
     elif isinstance(recipe, EvaluateRecipe):
-        yield "the scores of the answers", _same_scores(run, recipe)
-        yield "the tables", _same_files(run, evaluation.tables(_scores(run)))
+        yield "the answers scored", "scores", _same_scores(run, recipe)
+        yield "the tables made", "numbers", _same_files(run, evaluation.tables(_scores(run)))
     elif isinstance(recipe, CompareRecipe) and not any(":" in one.method for one in recipe.choices):
         table = make_table(run, recipe, read_results(run))
-        yield "the tables", _same_files(run, comparison.tables(table))
+        yield "the tables made", "numbers", _same_files(run, comparison.tables(table))
         yield from _same_rankings(run, recipe, watch)
     elif isinstance(recipe, CompareRecipe):
-        yield "the tables", None
+        yield "the tables made", "numbers", None
 
 
 def _same_files(run: Run, made: Mapping[str, bytes]) -> bool:
@@ -154,11 +154,11 @@ def _same_scores(run: Run, recipe: EvaluateRecipe) -> bool:
 
 def _same_rankings(
     run: Run, recipe: CompareRecipe, watch: Watch
-) -> Iterator[tuple[str, bool | None]]:
+) -> Iterator[tuple[str, str, bool | None]]:
     """Rank all rows again, where the data is here and it takes no long time."""
     choices = [choice for choice in recipe.choices if choice.method != FULL]
     if not all(Path(name).exists() for name in recipe.data):
-        yield "the rankings", None
+        yield "the rankings made", "places", None
         return
     used, trajectories = stages.load(recipe, watch), None
     if "record" in run.stages:
@@ -168,10 +168,11 @@ def _same_rankings(
         name = f"ranking-{choice.label}-{seed}.parquet"
         selector = choice.selector()
         if selector is None or Evidence.EMBEDDINGS in selector.needs:
-            yield name, None
+            yield f"{name} made", "places", None
             continue
         again = ranking_table(pool, selector.select(pool, len(pool), seed))
-        yield name, again.equals(store.read_parquet(run.kept(name)))
+        same = again.equals(store.read_parquet(run.kept(name)))
+        yield f"{name} made", "places", bool(same)
         watch.check()
 
 
