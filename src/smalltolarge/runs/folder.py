@@ -134,10 +134,10 @@ class RunFolder:
             self._write_manifest(stages)
         return intact
 
-    def check_all(self) -> bool:
-        """Look at every committed stage as ``is_done`` does; say whether all are as written."""
-        stages = read_manifest(self.path)["stages"]
-        return sum(self.is_done(name) for name in stages) == len(stages)
+    def check_all(self) -> set[str]:
+        """Look at every committed stage as ``is_done`` does; give those that are done."""
+        done = {name for name in read_manifest(self.path)["stages"] if self.is_done(name)}
+        return done & read_manifest(self.path)["stages"].keys()
 
     def commit(
         self,

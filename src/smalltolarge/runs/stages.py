@@ -155,8 +155,7 @@ def inputs_here(given: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]
 
 def begin(run: RunFolder, recipe: Recipe, examples: Examples, facts: Mapping[str, Any]) -> None:
     """Lay down what the run is, now that its data and its budget are known to be good; once."""
-    run.check_all()
-    if run.is_done("load"):
+    if "load" in run.check_all():
         return
     excluded = store.json_lines(examples.excluded.to_pylist())
     lay_down(run, recipe, facts, {"excluded.jsonl": excluded})

@@ -104,7 +104,8 @@ def run_comparison(
         for budget in recipe.budgets:
             Budget.parse(budget).least_rows(len(read))
         names = ["table", *(f"arm {arm.name}" for arm in list_arms(recipe))]
-        if run.check_all() and set(names) <= Run(run.path).stages.keys():
+        committed = Run(run.path).stages.keys()
+        if {*names, *committed} == run.check_all():
             log.info("%s is done: there is nothing to do", run.path)
             return Run.open(folder)
         exam.confine(unconfined=unconfined)
