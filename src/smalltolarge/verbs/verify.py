@@ -94,7 +94,7 @@ def verify(run: str | PathLike[str], *, progress: Progress | Watch | None = None
 
 def _compared(entry: Mapping[str, Any]) -> str:
     """Compare what a run read with what is there now; nothing but plain files is opened."""
-    there = Path(entry["path"])
+    there = Path(os.path.expanduser(entry["path"]))  # which raises nothing
     if entry["kind"] in ("dataset", "questions") or not os.path.lexists(there):
         return ": not here, not checked"
     try:
