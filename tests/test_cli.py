@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -21,9 +22,12 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+import smalltolarge
+from smalltolarge import store
 from smalltolarge.cli import app
-from smalltolarge.errors import IntegrityError
+from smalltolarge.errors import IntegrityError, StaleArtifact
 from smalltolarge.examples import load
+from smalltolarge.progress import Watch
 from smalltolarge.runs.manifest import as_bytes
 from smalltolarge.trajectories import Trajectories
 from smalltolarge.verbs.verify import verify
@@ -573,3 +577,69 @@ def test_a_run_goes_on_in_the_precision_it_began_with(data: Path, s2l: Cli) -> N
     s2l(*SELECT, "--out", "other.jsonl", "--run", "other")
     recipe = (data.parent / "other" / "recipe.yaml").read_text(encoding="utf-8")
     assert "precision: float32" in recipe
+
+
+RANDOM = ["select", "data.jsonl", "--budget", "20%", "--method", "random", "--out", "subset.jsonl"]
+
+
+@pytest.mark.usefixtures("data")
+def test_a_recipe_alone_does_not_make_a_folder_ours(tmp_path: Path, s2l: Cli) -> None:
+    s2l(*RANDOM)
+    (tmp_path / "project" / "proxy").mkdir(parents=True)
+    shutil.copy(tmp_path / "runs" / "subset" / "recipe.yaml", tmp_path / "project")
+    (tmp_path / "project" / "proxy" / "model.safetensors").write_bytes(b"mine")
+    said = s2l(*RANDOM, "--run", "project", expect=4).stderr
+    assert "not a run folder" in said
+    assert (tmp_path / "project" / "proxy" / "model.safetensors").read_bytes() == b"mine"
+
+
+def test_a_file_that_appears_during_the_run_is_not_replaced(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "subset.jsonl"
+
+    def appear() -> None:
+        if (tmp_path / "run" / "manifest.json").exists():
+            out.write_text("mine")
+
+    with pytest.raises(StaleArtifact, match="with other content"):
+        smalltolarge.select(
+            str(data), budget="20%", method="random", out=out, run=tmp_path / "run",
+            progress=Watch(check=appear),
+        )  # fmt: skip
+    assert out.read_text() == "mine"
+
+
+@pytest.mark.usefixtures("data")
+def test_two_runs_with_one_output_are_one_too_many(tmp_path: Path, s2l: Cli) -> None:
+    with store.holding(tmp_path / "subset.jsonl"):
+        said = s2l(*RANDOM, "--run", "other", expect=4).stderr
+    assert f"subset.jsonl is in use by another run (process {os.getpid()} on" in said
+    assert sorted(os.listdir(tmp_path)) == ["data.jsonl"]
+
+
+@pytest.mark.usefixtures("finished")
+def test_no_command_writes_through_a_link_of_a_folder_that_was_received(
+    tmp_path: Path, s2l: Cli
+) -> None:
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "runs" / "subset" / "inspection.json").symlink_to(tmp_path / "mine")
+    said = s2l("inspect", "runs/subset", "--no-gradients", expect=7).stderr
+    assert "inspection.json is a link" in said
+    (tmp_path / "subset.trl.jsonl").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "subset.trl.yaml").symlink_to(tmp_path / "mine")
+    said = s2l("export", "subset.jsonl", "--to", "trl", "--overwrite", expect=7).stderr
+    assert "is a link" in said
+    assert (tmp_path / "mine").read_text() == "precious"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_subset_in_a_folder_is_left_by_the_same_command_again(tmp_path: Path, s2l: Cli) -> None:
+    rows = [json.loads(line) for line in write_data(tmp_path).read_text().splitlines()]
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
+    select = ["select", "saved", "--budget", "20%", "--method", "random", "--out", "subset"]
+    s2l(*select)
+    assert "nothing to do" in s2l(*select).stderr
+    (tmp_path / "subset" / "mine").touch()
+    assert "is not what this run wrote" in s2l(*select, expect=4).stderr
+    s2l(*select, "--overwrite")
+    assert not (tmp_path / "subset" / "mine").exists()
+    assert [name for name in os.listdir(tmp_path) if name.endswith(".s2l-part")] == []

@@ -363,3 +363,78 @@ def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"schema": 99, "stages": {}}')
     with pytest.raises(StaleArtifact, match="schema 99"):
         read_manifest(tmp_path)
+
+
+def test_what_appears_in_the_meantime_stays_and_nothing_is_lost(tmp_path: Path) -> None:
+    for name in ("file", "folder"):
+        place = tmp_path / name
+        with (  # noqa: PT012
+            pytest.raises(StaleArtifact, match="kept as") as caught,
+            store.holding(place) as held,
+        ):
+            if name == "folder":
+                (held.made / "inner").mkdir(parents=True)
+                place.mkdir()
+                (place / "theirs").write_bytes(b"theirs")
+            else:
+                held.made.write_bytes(b"ours")
+                place.write_bytes(b"theirs")
+            held.put()
+        kept = Path(str(caught.value).rpartition("kept as ")[2].rstrip("."))
+        assert os.listdir(kept) == ["inner"] if name == "folder" else kept.read_bytes() == b"ours"
+    assert (tmp_path / "file").read_bytes() == b"theirs"
+    assert os.listdir(tmp_path / "folder") == ["theirs"]
+
+
+def test_who_holds_a_place_is_named_with_the_time(tmp_path: Path) -> None:
+    who = rf"file is in use by another run \(process {os.getpid()} on .+ since \d{{4}}-"
+    with store.holding(tmp_path / "file"), pytest.raises(StaleArtifact, match=who):
+        store.write_bytes(tmp_path / "file", b"")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_a_kill_took_away_before_its_replacement_came_is_back(tmp_path: Path) -> None:
+    old = tmp_path / ".folder.s2l-part" / ".old"
+    (old / "theirs").mkdir(parents=True)
+    with store.holding(tmp_path / "folder"):
+        assert os.listdir(tmp_path / "folder") == ["theirs"]
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EIO])
+def test_a_file_system_without_locks_is_said_and_gone_on_with(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    with hold(tmp_path / "run") as run:
+        assert run.is_done("load")
+    assert "no locks on its file system" in caplog.text
+
+
+def test_names_may_be_as_long_as_the_system_lets_them(tmp_path: Path) -> None:
+    store.write_bytes(tmp_path / ("ü" * 127), b"x")
+    assert os.listdir(tmp_path) == ["ü" * 127]
+    with pytest.raises(RecipeError, match="File name too long"):
+        store.write_bytes(tmp_path / ("x" * 256), b"x")
+
+
+def test_a_run_that_is_done_needs_no_disk_to_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hold(tmp_path / "run"):
+        pass
+    real = os.open
+
+    def read_only(path: Any, flags: int, *mode: int, **more: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return real(path, flags, *mode, **more)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with RunFolder.hold(tmp_path / "run", RECIPE, RECIPE) as run:
+        assert run.is_done("load")
+        with pytest.raises(StaleArtifact, match="in use"), RunFolder.open(tmp_path / "run"):
+            pass
