@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -20,11 +22,16 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+import smalltolarge
+from smalltolarge import store
 from smalltolarge.cli.commands import app
-from smalltolarge.errors import OutOfSpace
+from smalltolarge.errors import IntegrityError, OutOfSpace, StaleArtifact
 from smalltolarge.examples import load
+from smalltolarge.progress import Watch
 from smalltolarge.runs import estimate
+from smalltolarge.runs.manifest import as_bytes
 from smalltolarge.trajectories import Trajectories
+from smalltolarge.verbs.verify import verify
 
 from .conftest import QUICK, SELECT, Cli, check_facts, write_data
 
@@ -160,7 +167,7 @@ def test_a_kill_between_the_subset_and_its_record_is_mended(tmp_path: Path, s2l:
     facts = stages.pop("write")["facts"]
     said = {"out": facts["out"], "sha256": facts["sha256"]}
     stages["writing"] = {"facts": said, "measured": {}, "outputs": {}}
-    file.write_text(json.dumps({"schema": 1, "stages": stages}))
+    file.write_bytes(as_bytes(stages))
     s2l(*SELECT)
     assert list(manifest(file.parent)["stages"]) == ["load", "record", "select", "write"]
 
@@ -173,7 +180,7 @@ def test_damage_to_a_run_is_mended_without_training_again(tmp_path: Path, s2l: C
     (run / "excluded.jsonl").write_text("damaged")
     (run / "selection.parquet").write_text("damaged")
     said = s2l(*SELECT, "--no-progress").stderr
-    assert "excluded.jsonl is not the file" in said and "selection.parquet is not" in said
+    assert "excluded.jsonl is not what was" in said and "selection.parquet is not" in said
     assert "training" not in said
     assert (tmp_path / "subset.jsonl").read_bytes() == before
     s2l("verify", "runs/subset")
@@ -364,17 +371,73 @@ def test_a_budget_below_the_clusters_is_said_by_the_choice_and_not_by_verify(s2l
 
 
 @pytest.mark.usefixtures("finished")
-def test_verify_finds_every_changed_file(tmp_path: Path, s2l: Cli) -> None:
+def test_verify_finds_every_changed_file(
+    tmp_path: Path, s2l: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = s2l("verify", "runs/subset").stdout
     assert "the subset chosen again: the same rows" in shown
-    run = tmp_path / "runs" / "subset"
-    names = ["data.jsonl", "subset.jsonl"]
-    for file in [run / name for name in RESULTS] + [tmp_path / name for name in names]:
+    monkeypatch.chdir(tmp_path)
+    kept = [path for path in (tmp_path / "runs" / "subset").iterdir() if path.name != ".lock"]
+    for file in [*kept, tmp_path / "data.jsonl", tmp_path / "subset.jsonl"]:
         before = file.read_bytes()
-        file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-        assert file.name in s2l("verify", "runs/subset", expect=5).stderr
+        for changed in (
+            before[:-1] + bytes([before[-1] ^ 1]),
+            before[1:],
+            b"",
+            before + b" ",
+            None,
+        ):
+            file.unlink()
+            if changed is not None and changed != before:
+                file.write_bytes(changed)
+            elif file.name in ("data.jsonl", "manifest.json"):
+                continue  # said to be not here; no run folder
+            with pytest.raises(IntegrityError, match=re.escape(file.name)):
+                verify("runs/subset")
         file.write_bytes(before)
     s2l("verify", "runs/subset")
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "environment.json", "excluded.jsonl"])
+@pytest.mark.usefixtures("finished")
+def test_what_a_run_keeps_beside_its_results_is_made_again_aloud(
+    name: str, tmp_path: Path, s2l: Cli
+) -> None:
+    file = tmp_path / "runs" / "subset" / name
+    before = file.read_bytes()
+    file.write_bytes(before + b"\0")
+    said = s2l(*SELECT, "--no-progress").stderr
+    assert f"it is set aside as {name}.damaged" in said and "training" not in said
+    assert file.read_bytes() == before
+    assert file.with_name(f"{name}.damaged").read_bytes() == before + b"\0"
+    s2l("verify", "runs/subset")
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_damaged_manifest_is_set_aside_and_the_run_begins_again_aloud(
+    tmp_path: Path, s2l: Cli
+) -> None:
+    run = tmp_path / "runs" / "subset"
+    (tmp_path / "subset.jsonl").rename(tmp_path / "before.jsonl")
+    file = run / "manifest.json"
+    file.write_bytes(file.read_bytes().replace(b'"rows": 120', b'"rows": 121'))
+    said = s2l("verify", "runs/subset", expect=5).stderr
+    assert "it is not what was written" in said and "--trajectories" in said
+    said = s2l(*SELECT).stderr
+    assert "it is set aside as manifest.json.damaged and the run begins again" in said
+    assert (tmp_path / "subset.jsonl").read_bytes() == (tmp_path / "before.jsonl").read_bytes()
+    s2l("verify", "runs/subset")
+
+
+@pytest.mark.usefixtures("finished")
+def test_verify_waits_for_no_pipe_and_opens_no_device(tmp_path: Path, s2l: Cli) -> None:
+    (tmp_path / "data.jsonl").unlink()
+    os.mkfifo(tmp_path / "data.jsonl")
+    assert "data.jsonl is not what the run read" in s2l("verify", "runs/subset", expect=5).stderr
+    (tmp_path / "runs" / "subset" / "selection.parquet").unlink()
+    os.mkfifo(tmp_path / "runs" / "subset" / "selection.parquet")
+    said = s2l("verify", "runs/subset", expect=5).stderr
+    assert "selection.parquet is missing or not what was written" in said
 
 
 def test_dry_run_prints_the_plan_and_leaves_nothing_behind(
@@ -665,3 +728,69 @@ def test_a_disk_that_is_too_small_for_several_things_is_refused(tmp_path: Path) 
     estimate.require_room({tmp_path / "a" / "b": free // 8})
     with pytest.raises(OutOfSpace, match="at least .* MB are needed on the disk of .*b, which has"):
         estimate.require_room({tmp_path / "a": free, tmp_path / "b": free})
+
+
+RANDOM = ["select", "data.jsonl", "--budget", "20%", "--method", "random", "--out", "subset.jsonl"]
+
+
+@pytest.mark.usefixtures("data")
+def test_a_recipe_alone_does_not_make_a_folder_ours(tmp_path: Path, s2l: Cli) -> None:
+    s2l(*RANDOM)
+    (tmp_path / "project" / "proxy").mkdir(parents=True)
+    shutil.copy(tmp_path / "runs" / "subset" / "recipe.yaml", tmp_path / "project")
+    (tmp_path / "project" / "proxy" / "model.safetensors").write_bytes(b"mine")
+    said = s2l(*RANDOM, "--run", "project", expect=4).stderr
+    assert "not a run folder" in said
+    assert (tmp_path / "project" / "proxy" / "model.safetensors").read_bytes() == b"mine"
+
+
+def test_a_file_that_appears_during_the_run_is_not_replaced(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "subset.jsonl"
+
+    def appear() -> None:
+        if (tmp_path / "run" / "manifest.json").exists():
+            out.write_text("mine")
+
+    with pytest.raises(StaleArtifact, match="with other content"):
+        smalltolarge.select(
+            str(data), budget="20%", method="random", out=out, run=tmp_path / "run",
+            progress=Watch(check=appear),
+        )  # fmt: skip
+    assert out.read_text() == "mine"
+
+
+@pytest.mark.usefixtures("data")
+def test_two_runs_with_one_output_are_one_too_many(tmp_path: Path, s2l: Cli) -> None:
+    with store.holding(tmp_path / "subset.jsonl"):
+        said = s2l(*RANDOM, "--run", "other", expect=4).stderr
+    assert f"subset.jsonl is in use by another run (process {os.getpid()} on" in said
+    assert sorted(os.listdir(tmp_path)) == ["data.jsonl"]
+
+
+@pytest.mark.usefixtures("finished")
+def test_no_command_writes_through_a_link_of_a_folder_that_was_received(
+    tmp_path: Path, s2l: Cli
+) -> None:
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "runs" / "subset" / "inspection.json").symlink_to(tmp_path / "mine")
+    said = s2l("inspect", "runs/subset", "--no-gradients", expect=7).stderr
+    assert "inspection.json is a link" in said
+    (tmp_path / "subset.trl.jsonl").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "subset.trl.yaml").symlink_to(tmp_path / "mine")
+    said = s2l("export", "subset.jsonl", "--to", "trl", "--overwrite", expect=7).stderr
+    assert "is a link" in said
+    assert (tmp_path / "mine").read_text() == "precious"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_subset_in_a_folder_is_left_by_the_same_command_again(tmp_path: Path, s2l: Cli) -> None:
+    rows = [json.loads(line) for line in write_data(tmp_path).read_text().splitlines()]
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
+    select = ["select", "saved", "--budget", "20%", "--method", "random", "--out", "subset"]
+    s2l(*select)
+    assert "nothing to do" in s2l(*select).stderr
+    (tmp_path / "subset" / "mine").touch()
+    assert "is not what this run wrote" in s2l(*select, expect=4).stderr
+    s2l(*select, "--overwrite")
+    assert not (tmp_path / "subset" / "mine").exists()
+    assert [name for name in os.listdir(tmp_path) if name.endswith(".s2l-part")] == []

@@ -180,6 +180,25 @@ def test_a_finished_comparison_verifies_and_a_changed_one_does_not(
     assert "table.csv is missing or not what was written" in s2l("verify", "run", expect=5).stderr
 
 
+def test_a_finished_comparison_makes_again_what_is_damaged_of_it(
+    tmp_path: Path, tiny: Path, s2l: Cli
+) -> None:
+    command = ("run", tiny, "--out", "run", "--set", "keep_targets=true")
+    s2l(*command)
+    run = tmp_path / "run"
+    ranking = next(run.glob("ranking-random-*.parquet"))
+    target = next(run.glob("targets/random-*")) / "model.safetensors"
+    for file in (ranking, target, run / "environment.json", run / "excluded.jsonl"):
+        before = file.read_bytes()
+        file.write_bytes(before + b"x")
+        told = file.parent.name if file == target else file.name
+        assert f"{told} is missing or not" in s2l("verify", "run", expect=5).stderr
+        said = s2l(*command).stderr
+        assert f"is set aside as {told}.damaged" in said and "nothing to do" not in said
+        assert file.read_bytes() == before
+        assert "made again: the same" in s2l("verify", "run").stdout
+
+
 def test_a_damaged_arm_is_done_again_and_no_other(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
     s2l("run", tiny, "--out", "run")
     before = without_times(tmp_path / "run/table.csv")
@@ -187,7 +206,7 @@ def test_a_damaged_arm_is_done_again_and_no_other(tmp_path: Path, tiny: Path, s2
     arm.write_text("{}")
     full = (tmp_path / "run/arm-full-100pct-epochs-0.json").stat().st_mtime_ns
     said = s2l("run", tiny, "--out", "run").stderr
-    assert "not the file that was written" in said
+    assert "not what was written" in said
     assert (tmp_path / "run/arm-full-100pct-epochs-0.json").stat().st_mtime_ns == full
     assert without_times(tmp_path / "run/table.csv") == before
 

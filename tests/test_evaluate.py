@@ -22,6 +22,7 @@ from smalltolarge.errors import (
 from smalltolarge.evaluation import exam
 from smalltolarge.evaluation.tasks import LM_EVAL
 from smalltolarge.progress import Watch
+from smalltolarge.runs.manifest import as_bytes
 from smalltolarge.verbs.verify import verify
 
 from .conftest import Cli
@@ -117,10 +118,10 @@ def test_a_model_is_asked_and_scored_and_its_run_verifies(
     file = results / "answers-svamp.jsonl"
     better = file.read_text().replace('"score": 0.0', '"score": 1.0')
     file.write_text(better)
-    manifest = json.loads((results / "manifest.json").read_text())
+    stages = json.loads((results / "manifest.json").read_text())["stages"]
     digest = hashlib.sha256(better.encode()).hexdigest()
-    manifest["stages"]["task svamp"]["outputs"][file.name]["sha256"] = digest
-    (results / "manifest.json").write_text(json.dumps(manifest))
+    stages["task svamp"]["outputs"][file.name]["sha256"] = digest
+    (results / "manifest.json").write_bytes(as_bytes(stages))
     with pytest.raises(IntegrityError, match="scored again: other scores"):
         verify(results)
 

@@ -116,7 +116,8 @@ def test_gradients_of_a_large_model_are_sketched(gradients: Gradients) -> None:
 def test_inspect_prints_all_parts_and_leaves_the_run_as_it_is(
     finished: str, tmp_path: Path, s2l: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = (tmp_path / "runs/subset/manifest.json").read_bytes()
+    file = tmp_path / "runs/subset/manifest.json"
+    before = json.loads(file.read_bytes())["stages"]
     shown = s2l("inspect", "runs/subset", "--threads", "1", "--sample", "60").stdout
     headings = [line for line in shown.splitlines() if line[:1].isdigit() and line.endswith("?")]
     assert [line[:2] for line in headings] == ["1.", "2.", "3.", "4.", "5.", "6."]
@@ -125,9 +126,15 @@ def test_inspect_prints_all_parts_and_leaves_the_run_as_it_is(
     plain = json.loads((tmp_path / "runs/subset/inspection.json").read_bytes())
     assert plain["gradients"]["rows"] == 24
     assert plain["gradients"]["sample"] == 60
-    assert (tmp_path / "runs/subset/manifest.json").read_bytes() == before
+    after = json.loads(file.read_bytes())["stages"]
+    assert after.pop("inspection")["outputs"].keys() == {"inspection.json"}
+    assert after == before
     monkeypatch.chdir(tmp_path)
     verify("runs/subset")
+    with (tmp_path / "runs/subset/inspection.json").open("a") as inspection:
+        inspection.write(" ")
+    with pytest.raises(IntegrityError, match=r"inspection\.json is missing or not"):
+        verify("runs/subset")
 
 
 def test_the_clusters_looked_at_are_those_of_the_run(here: Path) -> None:

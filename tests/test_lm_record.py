@@ -252,7 +252,44 @@ def test_a_damaged_state_is_set_aside_and_its_work_done_again(
     done = record(prepared_with(), folder=folder).trajectories
     assert file_of(done, tmp_path) == file_of(whole, tmp_path)
     assert "set aside" in caplog.text
-    assert damaged.with_name(damaged.name + ".corrupt").exists()
+    assert damaged.with_name(damaged.name + ".damaged").exists()
+
+
+def test_losses_of_two_checkpoints_that_are_exchanged_are_set_aside(
+    whole: Trajectories, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "state"
+    record(prepared_with(), folder=folder)
+    one, other = (folder / f"losses-{k}.safetensors" for k in (1, 2))
+    one.rename(folder / "between")
+    other.rename(one)
+    (folder / "between").rename(other)
+    done = record(prepared_with(), folder=folder).trajectories
+    assert file_of(done, tmp_path) == file_of(whole, tmp_path)
+    assert "losses-1.safetensors cannot be used (it was written as losses-2" in caplog.text
+    assert {path.name for path in folder.glob("*.damaged")} == {
+        "losses-1.safetensors.damaged", "losses-2.safetensors.damaged",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("package", ["smalltolarge", "numpy", "faiss-cpu", "pyarrow"])
+def test_a_state_of_another_version_is_ignored_naming_both(
+    package: str,
+    whole: Trajectories,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from importlib import metadata
+
+    now = metadata.version(package)
+    with monkeypatch.context() as then:
+        version = metadata.version
+        then.setattr(metadata, "version", lambda n: "0.1" if n == package else version(n))
+        record(prepared_with(), folder=tmp_path / "state")
+    done = record(prepared_with(), folder=tmp_path / "state").trajectories
+    assert file_of(done, tmp_path) == file_of(whole, tmp_path)
+    assert f"is ignored: {package} was 0.1, is {now}" in caplog.text
 
 
 def test_a_state_of_other_settings_is_ignored_aloud(
@@ -261,7 +298,7 @@ def test_a_state_of_other_settings_is_ignored_aloud(
     record(prepared_with(learning_rate=1e-4), folder=tmp_path / "state")
     done = record(prepared_with(), folder=tmp_path / "state").trajectories
     assert file_of(done, tmp_path) == file_of(whole, tmp_path)
-    assert "is of another recording (settings)" in caplog.text
+    assert "is of another recording and is ignored: learning_rate was 0.0001" in caplog.text
 
 
 def test_tokens_are_made_once(
@@ -311,7 +348,7 @@ def test_nothing_pickled_is_written(tmp_path: Path) -> None:
     for path in (tmp_path / "state").iterdir():
         content = path.read_bytes()
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        assert header["__metadata__"]["schema"] == "1"
+        assert json.loads(header["__metadata__"]["fingerprint"])["schema"] == 2
 
 
 def test_a_checkpoint_with_losses_that_are_no_numbers_is_refused(

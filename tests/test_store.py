@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import resource
 import signal
@@ -26,7 +25,8 @@ from smalltolarge.errors import (
     RefusedForSafety,
     StaleArtifact,
 )
-from smalltolarge.runs.folder import RunFolder, read_manifest
+from smalltolarge.runs.folder import RunFolder
+from smalltolarge.runs.manifest import as_bytes, read_manifest
 
 RECIPE: dict[str, Any] = {"budget": "11%", "proxy": {"epochs": 3.0}}
 
@@ -139,9 +139,9 @@ def test_a_changed_output_is_set_aside_aloud_with_what_was_made_from_it(
         run.commit("record", {"record.bin": b"again"}, {})
         (run.path / "record.bin").write_bytes(b"agaiN")
         assert not run.is_done("record")
-    assert "record.bin is not the file that was written" in caplog.text
-    assert (tmp_path / "run" / "record.bin.corrupt").read_bytes() == b"wriTten"
-    assert (tmp_path / "run" / "record.bin.corrupt-2").read_bytes() == b"agaiN"
+    assert "record.bin is not what was written" in caplog.text
+    assert (tmp_path / "run" / "record.bin.damaged").read_bytes() == b"wriTten"
+    assert (tmp_path / "run" / "record.bin.damaged-2").read_bytes() == b"agaiN"
 
 
 def test_a_missing_output_is_said_to_be_missing(
@@ -293,8 +293,8 @@ def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
         "",
         "[]",
         "{}",
-        '{"schema": 1, "stages": {"a": {}}}',
-        '{"schema": 1, "stages": []}',
+        '{"schema": 2, "stages": {"a": {}}}',
+        '{"schema": 2, "stages": []}',
         "[" * 9999,
     ],
 )
@@ -304,15 +304,137 @@ def test_a_manifest_that_is_none_is_an_integrity_error(text: str, tmp_path: Path
         read_manifest(tmp_path)
 
 
-def test_a_manifest_never_reaches_outside_its_folder(tmp_path: Path) -> None:
-    for name in ("../../etc/passwd", "/etc/passwd", "", ".", "a/b", "x\0"):
-        stages = {"a": {"facts": {}, "outputs": {name: {"sha256": ""}}}}
-        (tmp_path / "manifest.json").write_text(json.dumps({"schema": 1, "stages": stages}))
-        with pytest.raises(IntegrityError, match="is not a manifest of ours: the output"):
-            read_manifest(tmp_path)
+def manifest_of(stages: dict[str, Any]) -> bytes:
+    whole = {
+        name: {"facts": {}, "measured": {}, "outputs": {}, **entry}
+        for name, entry in stages.items()
+    }
+    return as_bytes(whole)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "", ".", "a/b", "x\0"])
+def test_a_manifest_never_reaches_outside_its_folder(name: str, tmp_path: Path) -> None:
+    outputs = {name: {"sha256": "", "bytes": 0}}
+    (tmp_path / "manifest.json").write_bytes(manifest_of({"a": {"outputs": outputs}}))
+    with pytest.raises(IntegrityError, match="it names the output"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ({"facts": {"excluded": 5}}, "stage load.excluded is 5"),
+        ({"facts": {"inputs": [{"path": "x"}]}}, r"stage load.inputs\[0\] lacks kind"),
+        ({"facts": {"used": True}}, "stage load.used is True"),
+        ({"measured": {"seconds": "1"}}, "it.stages.load.measured.seconds is '1'"),
+        ({"outputs": {"a": {"sha256": 5, "bytes": 0}}}, "it.stages.load.outputs.a.sha256 is 5"),
+    ],
+)
+def test_facts_of_another_shape_are_named_though_the_digest_fits(
+    stage: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.json").write_bytes(manifest_of({"load": stage}))
+    with pytest.raises(IntegrityError, match=message):
+        read_manifest(tmp_path)
+
+
+def test_every_value_of_a_manifest_is_closed_by_its_digests(tmp_path: Path) -> None:
+    stage = {
+        "facts": {"rows": 1, "excluded": {"x": 2}, "flops": 3.0, "own": [None, {"a": "b"}]},
+        "measured": {"seconds": 1.5},
+        "outputs": {"a.bin": {"sha256": "ab", "bytes": 1}},
+    }
+    whole = manifest_of({"load": stage})
+    file = tmp_path / "manifest.json"
+    file.write_bytes(whole)
+    assert read_manifest(tmp_path)["stages"] == {"load": stage}
+    for place in range(len(whole)):
+        for changed in (
+            whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :],
+            whole[:place] + whole[place + 1 :],
+            whole[:place] + b" " + whole[place:],
+        ):
+            file.write_bytes(changed)
+            with pytest.raises((IntegrityError, StaleArtifact), match=r"manifest\.json"):
+                read_manifest(tmp_path)
 
 
 def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"schema": 99, "stages": {}}')
     with pytest.raises(StaleArtifact, match="schema 99"):
         read_manifest(tmp_path)
+
+
+def test_what_appears_in_the_meantime_stays_and_nothing_is_lost(tmp_path: Path) -> None:
+    for name in ("file", "folder"):
+        place = tmp_path / name
+        with (  # noqa: PT012
+            pytest.raises(StaleArtifact, match="kept as") as caught,
+            store.holding(place) as held,
+        ):
+            if name == "folder":
+                (held.made / "inner").mkdir(parents=True)
+                place.mkdir()
+                (place / "theirs").write_bytes(b"theirs")
+            else:
+                held.made.write_bytes(b"ours")
+                place.write_bytes(b"theirs")
+            held.put()
+        kept = Path(str(caught.value).rpartition("kept as ")[2].rstrip("."))
+        assert os.listdir(kept) == ["inner"] if name == "folder" else kept.read_bytes() == b"ours"
+    assert (tmp_path / "file").read_bytes() == b"theirs"
+    assert os.listdir(tmp_path / "folder") == ["theirs"]
+
+
+def test_who_holds_a_place_is_named_with_the_time(tmp_path: Path) -> None:
+    who = rf"file is in use by another run \(process {os.getpid()} on .+ since \d{{4}}-"
+    with store.holding(tmp_path / "file"), pytest.raises(StaleArtifact, match=who):
+        store.write_bytes(tmp_path / "file", b"")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_a_kill_took_away_before_its_replacement_came_is_back(tmp_path: Path) -> None:
+    old = tmp_path / ".folder.s2l-part" / ".old"
+    (old / "theirs").mkdir(parents=True)
+    with store.holding(tmp_path / "folder"):
+        assert os.listdir(tmp_path / "folder") == ["theirs"]
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EIO])
+def test_a_file_system_without_locks_is_said_and_gone_on_with(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    with hold(tmp_path / "run") as run:
+        assert run.is_done("load")
+    assert "no locks on its file system" in caplog.text
+
+
+def test_names_may_be_as_long_as_the_system_lets_them(tmp_path: Path) -> None:
+    store.write_bytes(tmp_path / ("ü" * 127), b"x")
+    assert os.listdir(tmp_path) == ["ü" * 127]
+    with pytest.raises(RecipeError, match="File name too long"):
+        store.write_bytes(tmp_path / ("x" * 256), b"x")
+
+
+def test_a_run_that_is_done_needs_no_disk_to_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hold(tmp_path / "run"):
+        pass
+    real = os.open
+
+    def read_only(path: Any, flags: int, *mode: int, **more: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return real(path, flags, *mode, **more)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with RunFolder.hold(tmp_path / "run", RECIPE, RECIPE) as run:
+        assert run.is_done("load")
+        with pytest.raises(StaleArtifact, match="in use"), RunFolder.open(tmp_path / "run"):
+            pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from smalltolarge.errors import DataError, IntegrityError, MissingArtifact
+from smalltolarge.features import read_features, write_features
 from smalltolarge.trajectories import Trajectories
 
 IDS = np.array([b"a", b"b", b"c"])
@@ -272,3 +274,78 @@ def test_a_loss_too_large_for_the_file_format_is_not_blamed_on_the_training(tmp_
     with pytest.raises(DataError, match="too large for float32") as caught:
         Trajectories.from_parquet(file)
     assert "learning rate" not in str(caught.value)
+
+
+def test_a_changed_byte_of_our_file_is_noticed_wherever_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    SOME.to_parquet(file)
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 3):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            found = Trajectories.from_parquet(file)
+        except (DataError, IntegrityError):
+            continue
+        assert file_of(found, tmp_path) == whole or not found.origin, place
+
+
+def test_losses_that_were_changed_and_written_by_another_are_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    SOME.to_parquet(file)
+    table = pq.read_table(file)
+    column = table.column_names.index("loss_7")
+    changed = table.set_column(column, "loss_7", pa.array([1.0, 3.0, 5.5], pa.float32()))
+    pq.write_table(changed, file)
+    with pytest.raises(IntegrityError, match="its content is not what was written"):
+        Trajectories.from_parquet(file)
+
+
+def test_a_file_without_a_digest_is_read_and_said_to_be_unchecked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pd.DataFrame({"id": ["a"], "loss_0": [1.0]}).to_parquet(tmp_path / "theirs.parquet")
+    SOME.to_parquet(tmp_path / "ours.parquet")
+    with caplog.at_level("INFO"):
+        Trajectories.from_parquet(tmp_path / "ours.parquet")
+        assert not caplog.text
+        Trajectories.from_parquet(tmp_path / "theirs.parquet")
+    assert "theirs.parquet has no digest of ours" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["embedding", "loss_alone"])
+def test_features_are_checked_as_losses_are(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "f.parquet"
+    values = np.arange(6, dtype=np.float32).reshape((3, 2) if name == "embedding" else 6)
+    ids = np.array([b"a", b"b", b"c", b"d", b"e", b"f"][: len(values)])
+    write_features(file, name, ids, values)
+    assert np.array_equal(read_features(file, name, ids), values)
+    table = pq.read_table(file)
+    swapped = table.set_column(0, "id", table["id"].take([1, 0, *range(2, len(ids))]))
+    pq.write_table(swapped, file)
+    with pytest.raises(IntegrityError, match=r"f\.parquet is damaged"):
+        read_features(file, name, ids)
+
+
+def test_an_id_with_two_different_embeddings_is_named_with_both_rows(tmp_path: Path) -> None:
+    file = tmp_path / "e.parquet"
+    frame: dict[str, list[Any]] = {
+        "id": ["a", "b", "a"],
+        "embedding": [[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]],
+    }
+    pd.DataFrame(frame).to_parquet(file)
+    assert read_features(file, "embedding", IDS[:2]).tolist() == [[1, 2], [3, 4]]
+    frame["embedding"][2] = [1.0, 5.0]
+    pd.DataFrame(frame).to_parquet(file)
+    with pytest.raises(DataError, match="id a has one embedding in row 1 and another in row 3"):
+        read_features(file, "embedding", IDS[:2])
+
+
+def test_a_pipe_is_refused_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.parquet")
+    with pytest.raises(IntegrityError, match="is no plain file"):
+        Trajectories.from_parquet(tmp_path / "t.parquet")
+
+
+def file_of(made: Trajectories, folder: Path) -> bytes:
+    made.to_parquet(folder / "again.parquet")
+    return (folder / "again.parquet").read_bytes()

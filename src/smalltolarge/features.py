@@ -6,6 +6,7 @@ list of as many numbers in every row) or ``loss_alone`` (a number). Anybody may 
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def write_features(path: Path, name: str, ids: np.ndarray, values: np.ndarray) -
     flat: Any = pa.array(np.ascontiguousarray(values, dtype=np.float32).ravel())
     column = flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
     names: Any = pa.array(ids.tolist(), pa.binary()).cast(pa.string())
-    store.write_parquet(path, pa.table({"id": names, name: column}))
+    store.write_table(path, pa.table({"id": names, name: column}), {}, _digest(ids, values))
 
 
 def read_features(path: Path, name: str, ids: np.ndarray) -> np.ndarray:
@@ -38,13 +39,14 @@ def read_features(path: Path, name: str, ids: np.ndarray) -> np.ndarray:
     MissingArtifact
         There is no such file.
     IntegrityError
-        It is not a readable Parquet file.
+        It is not a readable Parquet file, or not what was written.
     DataError
-        A column is missing or of a wrong type, an example has no value, or one is not finite.
+        A column is missing or of a wrong type, an example has no value or several, or one is not
+        finite.
     """
-    if not path.is_file():
+    if not path.exists():
         raise MissingArtifact(f"no file of {name}s at {path}")
-    table = store.read_parquet(path)
+    table, _, digest = store.read_table(path)
     if not {"id", name} <= set(table.column_names):
         found = ", ".join(map(printable, table.column_names))
         raise DataError(f"{path} has the columns {found}; 'id' and {name!r} are needed")
@@ -52,9 +54,11 @@ def read_features(path: Path, name: str, ids: np.ndarray) -> np.ndarray:
         [str(given).encode() for given in table["id"].to_pylist()] or [b""], dtype="S"
     )
     values = _values(table[name].combine_chunks(), path, name)
+    store.check_content(path, digest, lambda: _digest(found_ids, values))
     order = np.argsort(found_ids, kind="stable")
     place = np.minimum(np.searchsorted(found_ids[order], ids), len(order) - 1)
     rows = order[place]
+    _refuse_two_values(path, name, found_ids[order], values, order)
     missing = np.flatnonzero(found_ids[rows] != ids)
     if missing.size:
         first = printable(ids[missing[0]].decode(errors="replace"))
@@ -68,6 +72,28 @@ def read_features(path: Path, name: str, ids: np.ndarray) -> np.ndarray:
         first = printable(ids[wrong[0]].decode(errors="replace"))
         raise DataError(f"{path}: {wrong.size:,} {name}s are not finite (first id {first})")
     return values
+
+
+def _refuse_two_values(
+    path: Path, name: str, ids: np.ndarray, values: np.ndarray, order: np.ndarray
+) -> None:
+    """Refuse an id that has two rows with different values; ``order`` sorts ``values`` by id."""
+    twice = np.flatnonzero(ids[1:] == ids[:-1])
+    for place, (one, other) in zip(
+        twice.tolist(), np.column_stack([order[twice], order[twice + 1]]).tolist(), strict=True
+    ):
+        if not np.array_equal(values[one], values[other]):
+            raise DataError(
+                f"{path}: id {printable(ids[place].decode(errors='replace'))} has one {name} in "
+                f"row {one + 1} and another in row {other + 1}: keep one of them"
+            )
+
+
+def _digest(ids: np.ndarray, values: np.ndarray) -> str:
+    found = hashlib.blake2b(str(values.shape).encode(), digest_size=16)
+    found.update(b"\n".join(ids.tolist()))
+    found.update(np.ascontiguousarray(values, dtype=np.float32).data.cast("B"))
+    return found.hexdigest()
 
 
 def _values(column: Any, path: Path, name: str) -> np.ndarray:

@@ -26,6 +26,10 @@ Format = Literal[
 ]
 FormOfAsking = Literal["direct", "cot", "pot", "combined"]
 K = TypeVar("K")
+_DECIDING = (
+    "smalltolarge", "datasets", "faiss-cpu", "numpy", "pyarrow", "safetensors", "tokenizers",
+    "torch", "transformers",
+)  # fmt: skip
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -375,6 +379,19 @@ class EvaluationSettings(AskingSettings):
         super().__post_init__()
         if not (self.tasks or self.held_out):
             raise RecipeError("evaluation: tasks or held_out are needed, to score the targets on")
+
+
+def versions() -> dict[str, str | None]:
+    """Give the versions of what decides numbers, by package; None for what is not installed."""
+    from importlib import metadata
+
+    found: dict[str, str | None] = {}
+    for name in _DECIDING:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def cores() -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import logging
@@ -17,13 +18,16 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from smalltolarge.errors import (
+    DataError,
     IntegrityError,
     OutOfSpace,
     RecipeError,
@@ -45,6 +49,8 @@ _LOCK, _OLD = ".lock", ".old"
 _LONGEST = 200
 """Bytes of a name that stay in that of its part; a name may have 255."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_METADATA = b"smalltolarge"
+_SCHEMA = 2
 _FORBIDDEN = {errno.EROFS, errno.EACCES}
 _NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.EPERM}
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
@@ -60,8 +66,39 @@ def digest(path: Path) -> str:
         for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
             whole.update(os.fsencode(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n"))
         return whole.hexdigest()
-    with path.open("rb") as content:
+    with open_file(path) as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a file to read it; a pipe or a device is refused, never waited for.
+
+    Raises
+    ------
+    IntegrityError
+        It is no plain file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise IntegrityError(f"{printable(str(path), 200)} is no plain file")
+    return os.fdopen(handle, "rb")
+
+
+def is_as_written(path: Path, sha256: str) -> bool:
+    """Say whether a file or folder of ours has that digest; a link is none of ours."""
+    try:
+        return not path.is_symlink() and path.exists() and digest(path) == sha256
+    except IntegrityError:
+        return False
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what is damaged to ``NAME.damaged`` (``NAME.damaged-2``, ...), and give that name."""
+    taken = len(list(path.parent.glob(f"{glob.escape(path.name)}.damaged*")))
+    aside = path.with_name(f"{path.name}.damaged{f'-{taken + 1}' if taken else ''}")
+    os.replace(path, aside)
+    return aside
 
 
 def size(path: Path) -> int:
@@ -407,7 +444,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def as_json(content: object) -> bytes:
     """Give JSON with sorted keys, so that equal content is equal bytes."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
+    return text.encode("utf-8", "surrogatepass") + b"\n"
 
 
 def write_json(path: Path, content: object) -> None:
@@ -416,15 +453,15 @@ def write_json(path: Path, content: object) -> None:
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write an Arrow table as zstd-compressed Parquet, whole or not at all."""
+    """Write an Arrow table as zstd-compressed Parquet with checksums, whole or not at all."""
     import pyarrow.parquet as pq
 
     with atomic_write(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def read_parquet(path: Path) -> pa.Table:
-    """Read a Parquet file that is there, whoever wrote it.
+    """Read a Parquet file that is there, whoever wrote it; its checksums, if any, are checked.
 
     Raises
     ------
@@ -435,9 +472,62 @@ def read_parquet(path: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path).read()
+        open_file(path).close()
+        return pq.ParquetFile(path, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise IntegrityError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def write_table(path: Path, table: pa.Table, origin: Mapping[str, Any], digest: str) -> None:
+    """Write a table that may be read without its run folder: with a digest of its content.
+
+    ``origin`` says how it was made, in plain data.
+    """
+    said = json.dumps({**origin, "schema": _SCHEMA, "digest": digest}, sort_keys=True)
+    write_parquet(path, table.replace_schema_metadata({_METADATA: said.encode()}))
+
+
+def read_table(path: Path) -> tuple[pa.Table, dict[str, Any], str | None]:
+    """Read a table, whoever wrote it: it, its origin, and the digest that ``write_table`` kept.
+
+    Raises
+    ------
+    DataError
+        Its metadata are not JSON.
+    IntegrityError
+        It cannot be read, or a part of what ``write_table`` writes is not there.
+    StaleArtifact
+        It comes from a newer version.
+    """
+    table = read_parquet(path)
+    try:
+        said = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: its metadata 'smalltolarge' is not JSON") from error
+    if not isinstance(said, dict):
+        raise DataError(f"{path}: its origin is a {type(said).__name__}; a mapping is needed")
+    schema, digest = said.pop("schema", None), said.pop("digest", None)
+    if isinstance(schema, int) and schema > _SCHEMA:
+        raise StaleArtifact(f"{path} has schema {schema}; this version reads up to {_SCHEMA}")
+    if not isinstance(digest, str | None) or (schema == _SCHEMA and digest is None):
+        raise IntegrityError(f"{path} is damaged: it has lost its digest")
+    return table, said, digest
+
+
+def check_content(path: Path, written: str | None, find: Callable[[], str]) -> None:
+    """Compare the content of what ``read_table`` read with the digest kept, where there is one.
+
+    Raises
+    ------
+    IntegrityError
+        It is not what was written.
+    """
+    if written is None:
+        log.info("%s has no digest of ours: whether it is as it was written is not checked", path)
+    elif find() != written:
+        raise IntegrityError(
+            f"{path} is damaged: its content is not what was written. Get or make the file again."
+        )
 
 
 def move(made: Path, path: Path) -> None:
@@ -481,5 +571,5 @@ def changed_outputs(path: Path, entry: Mapping[str, Any]) -> list[str]:
     return [
         name
         for name, written in entry["outputs"].items()
-        if not (path / name).exists() or digest(path / name) != written["sha256"]
+        if not is_as_written(path / name, written["sha256"])
     ]

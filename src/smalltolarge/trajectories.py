@@ -7,6 +7,7 @@ named ``loss_<step>`` (``loss_0``, ``loss_120``, ...). Anybody may write such a 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -23,7 +24,6 @@ _LOSS = re.compile(r"loss_([-+.0-9]+)")
 _STEP = re.compile(r"0|[1-9][0-9]{0,17}")
 _STEPS_END = 10**18  # a step has at most 18 digits, so that any reader's int64 holds it
 _TOKENS_END = 2**31
-_METADATA = b"smalltolarge"
 _BLOCK = 2**16  # rows checked at once
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: multiplying by it mixes bits
 
@@ -119,8 +119,18 @@ class Trajectories:
             columns["n_tokens"] = pa.array(self.n_tokens, pa.int32())
         for column, step in enumerate(self.steps.tolist()):
             columns[f"loss_{step}"] = pa.array(self.losses[:, column])
-        metadata = {_METADATA: json.dumps({"schema": 1, **self.origin}, sort_keys=True).encode()}
-        store.write_parquet(Path(path), pa.table(columns).replace_schema_metadata(metadata))
+        store.write_table(Path(path), pa.table(columns), self.origin, self._digest())
+
+    def _digest(self) -> str:
+        """Digest ids, steps, losses, tokens and origin; their order and types too."""
+        found = hashlib.blake2b(digest_size=16)
+        shapes = f"{self.losses.shape} {self.n_tokens is not None}"
+        found.update(shapes.encode() + b"\n".join(self.ids.tolist()))
+        for array in (self.steps, self.losses, self.n_tokens):
+            if array is not None:
+                found.update(np.ascontiguousarray(array).data.cast("B"))
+        found.update(json.dumps(dict(self.origin), sort_keys=True).encode())
+        return found.hexdigest()
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> Trajectories:
@@ -131,16 +141,16 @@ class Trajectories:
         MissingArtifact
             There is no such file.
         IntegrityError
-            It is not a readable Parquet file.
+            It is not a readable Parquet file, or not what was written.
         DataError
             A column is missing or of a wrong type, or a value is not allowed.
         """
         import pyarrow as pa
 
         path = Path(path)
-        if not path.is_file():
+        if not path.exists():
             raise MissingArtifact(f"no trajectories at {path}")
-        table = store.read_parquet(path)
+        table, origin, digest = store.read_table(path)
         names = table.column_names
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -163,15 +173,18 @@ class Trajectories:
         if "n_tokens" in names:
             tokens = _column(table, path, "n_tokens", types.is_integer).to_numpy()
         try:
-            return cls(
+            _check_origin(origin)
+            made = cls(
                 losses=np.column_stack(losses),
                 steps=np.array([step for step, _ in found], dtype=np.int64),
                 ids=np.array(ids.cast(pa.binary()).to_pylist(), dtype="S"),
                 n_tokens=tokens,
-                origin=_origin(table.schema.metadata or {}),
+                origin=origin,
             )
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
+        store.check_content(path, digest, made._digest)
+        return made
 
 
 def _shown(name: bytes) -> str:
@@ -294,16 +307,6 @@ def _check_origin(origin: object) -> None:
         isinstance(part, str) for pair in left_out.items() for part in pair
     ):
         raise DataError("origin: left_out maps ids to the reason of each, texts to texts")
-
-
-def _origin(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Read how the losses were made from a file's metadata; nothing where a stranger wrote it."""
-    try:
-        origin = json.loads(metadata.get(_METADATA, b"{}"))
-    except (ValueError, RecursionError) as error:
-        raise DataError("its metadata 'smalltolarge' is not JSON") from error
-    _check_origin(origin)
-    return {name: value for name, value in origin.items() if name != "schema"}
 
 
 def _step(path: Path, name: str, digits: str) -> int:

@@ -27,7 +27,7 @@ from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import ByUnit, Training
 from smalltolarge.progress import LOADING, Progress
-from smalltolarge.settings import ProxySettings
+from smalltolarge.settings import ProxySettings, versions
 from smalltolarge.trajectories import Trajectories
 
 log = logging.getLogger("smalltolarge")
@@ -141,7 +141,7 @@ class _Run:
     def run(self) -> np.ndarray:
         """Give the losses, float32 (n, t)."""
         checkpoints = self.prepared.plan.checkpoints
-        kept = {k: self.shelf.losses(k) for k in range(len(checkpoints))}
+        kept = {k: self.shelf.losses(k, step) for k, step in enumerate(checkpoints)}
         columns = {k: losses for k, losses in kept.items() if losses is not None}
         self._continue()
         if len(columns) < len(checkpoints) or self.training.step < checkpoints[-1]:
@@ -226,7 +226,7 @@ class _Run:
             found = self._score(k)
             self.seconds["scoring"] += time.monotonic() - began
         self._refuse_nonfinite(found, k)
-        self.shelf.keep_losses(k, found)
+        self.shelf.keep_losses(k, self.training.step, found)
         return found
 
     def _score(self, k: int) -> np.ndarray:
@@ -275,9 +275,6 @@ class _Run:
 
 def origin(prepared: Prepared, machine: Machine) -> dict[str, Any]:
     """Say how trajectories were made, in plain data."""
-    import tokenizers
-    import transformers
-
     settings = asdict(prepared.settings)
     for name in ("device", "precision", "threads"):
         settings.pop(name)
@@ -296,11 +293,7 @@ def origin(prepared: Prepared, machine: Machine) -> dict[str, Any]:
         "device": machine.device.type,
         "precision": "bfloat16" if machine.bfloat16 else "float32",
         "threads": machine.threads,
-        "versions": {
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__,
-        },
+        "versions": versions(),
     }
 
 

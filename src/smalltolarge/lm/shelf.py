@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,28 +20,32 @@ from smalltolarge.errors import IntegrityError, MissingArtifact, printable
 
 log = logging.getLogger("smalltolarge")
 
-_SCHEMA = "1"
+_SCHEMA = 2
 _STATE = "state.safetensors"
 
 
 class Shelf:
     """Files of tensors in the folder of a recording: tokens, losses by checkpoint, one state.
 
-    Every file carries the fingerprint of what it follows from, and a digest of its tensors.
+    Every file carries its name, the fingerprint of what it follows from, and a digest of all that
+    and of its tensors.
     """
 
     def __init__(self, folder: Path | None, fingerprint: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.fingerprint = json.dumps(fingerprint, sort_keys=True)
+        self.fingerprint = json.dumps({"schema": _SCHEMA, **fingerprint}, sort_keys=True)
 
-    def losses(self, k: int) -> np.ndarray | None:
-        """Read the losses of checkpoint ``k``; None where there are none of this recording."""
-        read = self.read(f"losses-{k}.safetensors")
+    def losses(self, k: int, step: int) -> np.ndarray | None:
+        """Read the losses of checkpoint ``k``, after ``step`` steps; None where there are none of
+        this recording.
+        """
+        read = self.read(f"losses-{k}.safetensors", {"step": str(step)})
         return None if read is None else read[0]["losses"].numpy()
 
-    def keep_losses(self, k: int, losses: np.ndarray) -> None:
-        """Write the losses of checkpoint ``k``."""
-        self.keep(f"losses-{k}.safetensors", {"losses": torch.from_numpy(losses)}, {})
+    def keep_losses(self, k: int, step: int, losses: np.ndarray) -> None:
+        """Write the losses of checkpoint ``k``, after ``step`` steps."""
+        tensors = {"losses": torch.from_numpy(losses)}
+        self.keep(f"losses-{k}.safetensors", tensors, {"step": str(step)})
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, str]] | None:
         """Read the state; None where there is none of this recording."""
@@ -55,7 +59,7 @@ class Shelf:
         """Write a file of tensors, whole or not at all."""
         if self.folder is None:
             return
-        metadata = facts | {"schema": _SCHEMA, "fingerprint": self.fingerprint}
+        metadata = facts | {"name": name, "fingerprint": self.fingerprint}
         metadata["digest"] = _digest(tensors, metadata)
         write_tensors(self.folder / name, tensors, metadata)
 
@@ -69,8 +73,13 @@ class Shelf:
         except (SafetensorError, OSError):
             return False
 
-    def read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]] | None:
-        """Read a file, memory-mapped; None where there is none, or it is damaged or another's."""
+    def read(
+        self, name: str, facts: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[dict[str, torch.Tensor], dict[str, str]] | None:
+        """Read a file, memory-mapped; None where there is none, or it is damaged or another's.
+
+        ``facts`` are among those that it was written with.
+        """
         if self.folder is None or not (path := self.folder / name).is_file():
             return None
         try:
@@ -80,21 +89,24 @@ class Shelf:
             written = metadata.pop("digest", "")
             if written != _digest(tensors, metadata):
                 raise IntegrityError("its digest is not that of its content")
-            there = json.loads(metadata["fingerprint"])
+            there = dict(json.loads(metadata["fingerprint"]))
+            same = metadata["fingerprint"] == self.fingerprint
+            if same and not {"name": name, **facts}.items() <= metadata.items():
+                raise IntegrityError(f"it was written as {metadata['name']}")
         except (SafetensorError, IntegrityError, OSError, ValueError, KeyError) as error:
-            aside = path.with_name(name + ".corrupt")
-            os.replace(path, aside)
             log.warning(
                 "%s cannot be used (%s); it is set aside as %s and its work is done again",
                 path,
-                printable(str(error)),
-                aside.name,
+                printable(str(error), 200),
+                store.set_aside(path).name,
             )
             return None
-        if metadata["fingerprint"] != self.fingerprint or metadata["schema"] != _SCHEMA:
-            now = json.loads(self.fingerprint)
-            other = sorted(key for key in there.keys() | now if there.get(key) != now.get(key))
-            log.warning("%s is of another recording (%s); it is ignored", path, ", ".join(other))
+        if not same:
+            log.warning(
+                "%s is of another recording and is ignored: %s",
+                path,
+                _differences(there, json.loads(self.fingerprint)),
+            )
             return None
         return tensors, metadata
 
@@ -129,6 +141,22 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise IntegrityError(f"{path} is not a file of tensors: {error}") from error
+
+
+def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in what two fingerprints differ: settings and versions one by one, with both values."""
+    told = []
+    for key in sorted(there.keys() | now.keys()):
+        old, new = there.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            told += [
+                f"{name} was {old.get(name)}, is {new.get(name)}"
+                for name in sorted(old.keys() | new.keys())
+                if old.get(name) != new.get(name)
+            ]
+        elif old != new:
+            told.append(key)
+    return printable(", ".join(told), 300)
 
 
 def _digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:

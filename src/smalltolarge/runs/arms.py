@@ -8,7 +8,6 @@ and ``answers-NAME.jsonl``, what a target cost, scored and answered; ``table.md`
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ import numpy as np
 
 from smalltolarge import examples as reading
 from smalltolarge import store
-from smalltolarge.errors import MissingArtifact, RecipeError, printable
+from smalltolarge.errors import IntegrityError, MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation import Answer, Exam, Score
 from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import Questions, questions_of
@@ -30,6 +29,7 @@ from smalltolarge.runs.folder import RunFolder
 from smalltolarge.runs.outcomes import Arm, ArmResult, Table, tabulate
 from smalltolarge.runs.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
 from smalltolarge.runs.results import Run
+from smalltolarge.runs.shapes import ARM
 from smalltolarge.selection import Budget, Pool
 from smalltolarge.settings import EvaluationSettings
 
@@ -134,6 +134,13 @@ class Arms:
         store.remove(training)
         store.remove(kept.parent)
 
+    def keep_rankings(self) -> None:
+        """Make the rankings again that are lost, of arms that are done."""
+        for arm in self.all:
+            done = self.run.facts(f"arm {arm.name}") is not None
+            if done and not self.run.is_done(f"ranking {arm.method}-{arm.seed}"):
+                self._rank(self._choices[arm.method], arm.seed)
+
     def _keep(
         self,
         arm: Arm,
@@ -174,7 +181,7 @@ class Arms:
             name = f"ranking {choice.label}-{seed}"
             file = f"ranking-{choice.label}-{seed}.parquet"
             if not self.run.is_done(name):
-                write = partial(store.write_parquet, table=_ranking_table(self.pool, selection))
+                write = partial(store.write_parquet, table=ranking_table(self.pool, selection))
                 self.run.commit(name, {file: write}, {"seconds": seconds})
             seconds = (self.run.facts(name) or {}).get("seconds", seconds)
             if sequence is not None:
@@ -183,7 +190,7 @@ class Arms:
         return self._ranked[key]
 
 
-def _ranking_table(pool: Pool, selection: Any) -> Any:
+def ranking_table(pool: Pool, selection: Any) -> Any:
     import pyarrow as pa
 
     rank = np.empty(len(pool), dtype=np.int64)
@@ -287,8 +294,7 @@ def read_results(run: Run) -> list[ArmResult]:
     stages = run.stages
     return [
         ArmResult.from_plain(
-            json.loads((run.path / f"arm-{arm.name}.json").read_bytes())
-            | stages[f"arm {arm.name}"].get("measured", {})
+            run.json(f"arm-{arm.name}.json", ARM) | stages[f"arm {arm.name}"]["measured"]
         )
         for arm in list_arms(recipe)
         if f"arm {arm.name}" in stages
@@ -325,6 +331,8 @@ def make_table(run: Run, recipe: CompareRecipe, results: list[ArmResult]) -> Tab
         for choice in recipe.choices
         for selector in [choice.selector()]
     }
-    return tabulate(
-        results, needs, costs, next(c.label for c in recipe.choices if c.method == FULL)
-    )
+    full = next(choice.label for choice in recipe.choices if choice.method == FULL)
+    try:
+        return tabulate(results, needs, costs, full)
+    except (KeyError, IndexError, ValueError) as error:
+        raise IntegrityError(f"{run.path}: the results of its arms do not fit together") from error

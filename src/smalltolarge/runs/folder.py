@@ -1,16 +1,9 @@
-"""A run's folder, held by one process at a time, in which a stage is done whole or not at all.
-
-Its ``manifest.json`` names every output with its SHA-256 and is written last, so what the manifest
-does not name does not exist: nothing is inferred from a file being there.
-"""
+"""A run's folder, held by one process at a time, in which a stage is done whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,24 +11,25 @@ from typing import Any
 
 from smalltolarge import store
 from smalltolarge.errors import (
-    IntegrityError,
     Interrupted,
     RecipeError,
     RefusedForSafety,
     StaleArtifact,
     printable,
 )
-from smalltolarge.store import Content, changed_outputs, digest
+from smalltolarge.runs.manifest import (
+    ANOTHER,
+    NAME,
+    Facts,
+    as_bytes,
+    drop_damaged,
+    kept_losses,
+    read_manifest,
+)
+from smalltolarge.store import Content, digest
 
-log = logging.getLogger("smalltolarge")
-
-MANIFEST_SCHEMA = 1
 WORKING = ".working"
 """The folder of all that is temporary in a run folder."""
-ANOTHER = "another folder with --run (with --out for s2l evaluate and s2l run)"
-# A stage that is lost takes those with it that were made from its files.
-_LOST_WITH = {"select": ("select", "writing", "write")}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class RunFolder:
@@ -73,7 +67,7 @@ class RunFolder:
         RefusedForSafety
             The folder holds links: writing to one would write elsewhere.
         """
-        if not _NAME.fullmatch(path.name):
+        if not NAME.fullmatch(path.name):
             raise RecipeError(
                 f"run name {printable(path.name)!r}: use up to 100 letters, digits, '.', '_' and "
                 "'-', beginning with a letter or digit"
@@ -120,48 +114,30 @@ class RunFolder:
     @property
     def is_begun(self) -> bool:
         """Whether a run has written to it."""
-        return (self.path / "manifest.json").exists()
+        return any(self.path.glob("manifest.json*"))  # one set aside, too
 
     def facts(self, name: str) -> dict[str, Any] | None:
         """Give what a committed stage found and measured, whatever has become of its files."""
         entry = read_manifest(self.path)["stages"].get(name)
-        return None if entry is None else {**entry["facts"], **entry.get("measured", {})}
+        return None if entry is None else Facts(self.path, entry)
 
     def is_done(self, name: str) -> bool:
         """Say whether a stage is committed and its files are what was written.
 
         Files that have changed are set aside, and the stage and those made from it with them.
         """
-        manifest = read_manifest(self.path)
-        entry = manifest["stages"].get(name)
-        if entry is None:
+        stages = read_manifest(self.path)["stages"]
+        if name not in stages:
             return False
-        changed = changed_outputs(self.path, entry)
-        for output in changed:
-            self._set_aside(output, name)
-        if changed:
-            made_of_it = _LOST_WITH.get(name, (name,))
-            if name == "record":
-                made_of_it = tuple(stage for stage in manifest["stages"] if stage != "load")
-            for lost in made_of_it:
-                manifest["stages"].pop(lost, None)
-            self._write_manifest(manifest)
-        return not changed
+        intact = drop_damaged(self.path, stages, name)
+        if not intact:
+            self._write_manifest(stages)
+        return intact
 
-    def _set_aside(self, output: str, stage: str) -> None:
-        damaged = self.path / output
-        if not damaged.exists():
-            log.warning("%s is missing; stage %s is done again", damaged, stage)
-            return
-        taken = len(list(self.path.glob(f"{output}.corrupt*")))
-        aside = self.path / f"{output}.corrupt{f'-{taken + 1}' if taken else ''}"
-        os.replace(damaged, aside)
-        log.warning(
-            "%s is not the file that was written; it is set aside as %s and stage %s is done again",
-            damaged,
-            aside.name,
-            stage,
-        )
+    def check_all(self) -> set[str]:
+        """Look at every committed stage as ``is_done`` does; give those that are done."""
+        done = {name for name in read_manifest(self.path)["stages"] if self.is_done(name)}
+        return done & read_manifest(self.path)["stages"].keys()
 
     def commit(
         self,
@@ -177,7 +153,7 @@ class RunFolder:
         """
         manifest = read_manifest(self.path)
         if not self.is_begun:
-            self._write_manifest(manifest)  # from here on the folder is a run's
+            self._write_manifest(manifest["stages"])  # from here on the folder is a run's
         self.write(files)
         manifest["stages"].pop(replaces, None)
         manifest["stages"][name] = {
@@ -188,7 +164,7 @@ class RunFolder:
                 for file in files
             },
         }
-        self._write_manifest(manifest)
+        self._write_manifest(manifest["stages"])
 
     def write(self, files: Mapping[str, Content]) -> None:
         """Write files and folders, by name; each is there whole or not at all."""
@@ -201,8 +177,8 @@ class RunFolder:
         with contextlib.suppress(OSError):
             self.working.rmdir()
 
-    def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        self.write({"manifest.json": store.as_json(manifest)})
+    def _write_manifest(self, stages: Mapping[str, Any]) -> None:
+        self.write({"manifest.json": as_bytes(stages)})
 
 
 def _is_measured(fact: str) -> bool:
@@ -212,39 +188,6 @@ def _is_measured(fact: str) -> bool:
 def path_is_fresh(path: Path) -> bool:
     """Say whether a folder holds nothing, or only what a run that never began left."""
     return all(entry.name in (".lock", WORKING) for entry in path.iterdir())
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a run folder's manifest; an empty one when there is none.
-
-    Raises
-    ------
-    IntegrityError
-        It is not a manifest, or names anything but plain files and targets of its folder.
-    StaleArtifact
-        It comes from another version.
-    """
-    file = path / "manifest.json"
-    if not file.exists():
-        return {"schema": MANIFEST_SCHEMA, "stages": {}}
-    try:
-        manifest: dict[str, Any] = json.loads(file.read_bytes())
-        schema = manifest["schema"]
-        for stage in manifest["stages"].values():
-            if not isinstance(stage["facts"], dict):
-                raise TypeError("facts that are no mapping")
-            for name, written in stage["outputs"].items():
-                plain = _NAME.fullmatch(name.removeprefix("targets/"))
-                if not plain or not isinstance(written["sha256"], str):
-                    raise ValueError(f"the output {printable(name)!r}")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise IntegrityError(f"{file} is not a manifest of ours: {error}") from error
-    if schema != MANIFEST_SCHEMA:
-        raise StaleArtifact(
-            f"{file} has schema {printable(str(schema))}; this version reads {MANIFEST_SCHEMA}. "
-            f"Use the version that wrote it, or {ANOTHER}."
-        )
-    return manifest
 
 
 def refuse_other_recipe(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -268,13 +211,6 @@ def refuse_other_recipe(path: Path, old: Mapping[str, Any], new: Mapping[str, An
             + f"\nGive the same settings to go on with it, or {ANOTHER}."
             + kept_losses(path)
         )
-
-
-def kept_losses(path: Path) -> str:
-    """Say how to use the losses that a run recorded; nothing when it has none."""
-    if "record" not in read_manifest(path)["stages"]:
-        return ""
-    return f" Its losses can be used again: --trajectories {path}/trajectories.parquet"
 
 
 def _command(recipe: Mapping[str, Any]) -> str:

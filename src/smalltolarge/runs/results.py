@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from smalltolarge import store
 from smalltolarge.errors import IntegrityError, MissingArtifact
 from smalltolarge.features import COLUMNS, EMBEDDING, read_features
 from smalltolarge.runs import recipe as recipes
-from smalltolarge.runs.folder import read_manifest
+from smalltolarge.runs.manifest import Facts, read_manifest
+from smalltolarge.runs.shapes import Shape, check_shape
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
     from smalltolarge.examples import Examples
     from smalltolarge.selection import Selection
+
+_SELECTION = {
+    "id": "string", "source": "string", "key": "uint64", "rank": "int64", "selected": "bool",
+}  # fmt: skip
+"""Columns of ``selection.parquet`` that are read back, and their types."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +48,14 @@ class Run:
         path = Path(path)
         if not path.exists():
             raise MissingArtifact(f"there is no run folder {path}: check the spelling")
-        if not (path / "recipe.yaml").is_file():
-            raise MissingArtifact(f"{path} is not a run folder: it has no recipe.yaml")
+        if not path.is_dir() or not (path / "manifest.json").exists():
+            raise MissingArtifact(f"{path} is not a run folder: it has no manifest.json")
         return cls(path)
 
     @property
     def recipe(self) -> recipes.Recipe:
         """The recipe, of the kind that made this folder."""
-        values = recipes.read_yaml(self.path / "recipe.yaml")
+        values = self.facts("load")["recipe"]
         kinds: dict[str, type[recipes.Recipe]] = {
             "model": recipes.EvaluateRecipe,
             "budget": recipes.SelectRecipe,
@@ -73,12 +81,44 @@ class Run:
         """
         if stage not in self.stages:
             raise MissingArtifact(f"{self.path}: stage {stage!r} is not done")
-        entry = self.stages[stage]
-        return {**entry["facts"], **entry.get("measured", {})}
+        return Facts(self.path, self.stages[stage])
+
+    def kept(self, name: str) -> Path:
+        """Give the path of a file or folder that a stage wrote, which still is what was written.
+
+        All that is read of a run is read through here.
+
+        Raises
+        ------
+        MissingArtifact
+            No stage that is done wrote it.
+        IntegrityError
+            It is missing or changed.
+        """
+        path = self.path / name
+        for entry in self.stages.values():
+            if name in entry["outputs"]:
+                if not store.is_as_written(path, entry["outputs"][name]["sha256"]):
+                    raise IntegrityError(
+                        f"{path} is missing or not what was written. Give the command of the run "
+                        "again, which makes it anew."
+                    )
+                return path
+        raise MissingArtifact(f"{self.path} has no {name}: what writes it is not done")
+
+    def json(self, name: str, shape: Shape) -> Any:
+        """Read a file of JSON that a stage wrote; raises as ``kept``."""
+        file = self.kept(name)
+        return _parsed(file, file.read_bytes(), shape)
+
+    def json_lines(self, name: str, shape: Shape) -> list[Any]:
+        """Read a file of JSON Lines that a stage wrote; raises as ``kept``."""
+        file = self.kept(name)
+        return [_parsed(file, line, shape) for line in file.read_bytes().splitlines()]
 
     def trajectories(self) -> Trajectories:
         """Read the trajectories this run recorded."""
-        return Trajectories.from_parquet(self.path / "trajectories.parquet")
+        return Trajectories.from_parquet(self.kept("trajectories.parquet"))
 
     def features(self, ids: np.ndarray) -> dict[str, Any]:
         """Read what a pool of the examples ``ids`` held beside trajectories, by its field."""
@@ -86,18 +126,19 @@ class Run:
         if given is not None:
             return {"embeddings": read_features(Path(given), EMBEDDING, ids)}
         return {
-            field: read_features(self.path / f"{field}.parquet", name, ids)
+            field: read_features(self.kept(f"{field}.parquet"), name, ids)
             for field, name in COLUMNS.items()
             if field in self.stages
         }
 
     def selection(self) -> pa.Table:
         """Read ``selection.parquet``: every row read, and what became of it."""
-        import pyarrow.parquet as pq
-
-        if not (self.path / "selection.parquet").is_file():
-            raise MissingArtifact(f"{self.path}: nothing is selected yet")
-        return pq.ParquetFile(self.path / "selection.parquet").read()
+        file = self.kept("selection.parquet")
+        table = store.read_parquet(file)
+        found = {field.name: str(field.type) for field in table.schema}
+        if not _SELECTION.items() <= found.items():
+            raise IntegrityError(f"{file} has other columns than a selection")
+        return table
 
     def ranked(self) -> pa.Table:
         """Read the rows of ``selection.parquet`` that the method put in order."""
@@ -137,6 +178,15 @@ class Run:
             sequence=optional.get("sequence"),
             examples=examples,
         )
+
+
+def _parsed(file: Path, content: bytes, shape: Shape) -> Any:
+    try:
+        found = json.loads(content)
+        check_shape(found, shape, "it")
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{file} is no file of ours: {error}") from error
+    return found
 
 
 def selection_table(examples: Examples, selection: Selection) -> pa.Table:

@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,13 +28,14 @@ import numpy as np
 
 from smalltolarge import examples as reading
 from smalltolarge import store
-from smalltolarge.errors import BudgetError, DataError, RecipeError, StaleArtifact
+from smalltolarge.errors import BudgetError, DataError, IntegrityError, RecipeError, StaleArtifact
 from smalltolarge.examples import Examples
 from smalltolarge.features import COLUMNS, EMBEDDING, read_features, write_features
 from smalltolarge.progress import Watch
 from smalltolarge.runs import estimate
 from smalltolarge.runs import recipe as recipes
-from smalltolarge.runs.folder import ANOTHER, RunFolder, kept_losses
+from smalltolarge.runs.folder import RunFolder
+from smalltolarge.runs.manifest import ANOTHER, begin_again, kept_losses, recipe_of
 from smalltolarge.runs.recipe import (
     CompareRecipe,
     DataRecipe,
@@ -46,7 +46,7 @@ from smalltolarge.runs.recipe import (
 )
 from smalltolarge.runs.results import Run, cluster_table, reasons, selection_facts, selection_table
 from smalltolarge.selection import Budget, Evidence, Pool, Selection
-from smalltolarge.settings import TrainingSettings, cores
+from smalltolarge.settings import TrainingSettings, cores, versions
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -57,10 +57,6 @@ R = TypeVar("R", bound=Recipe)
 log = logging.getLogger("smalltolarge")
 
 PROXY_WEIGHTS = "proxy.safetensors"
-_VERSIONS = (
-    "smalltolarge", "datasets", "faiss-cpu", "numpy", "pyarrow", "safetensors", "tokenizers",
-    "torch", "transformers",
-)  # fmt: skip
 _VARIABLES = ("CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
 
@@ -79,25 +75,23 @@ def hold(recipe: R, folder: Path | None) -> Iterator[tuple[RunFolder, R]]:
             run.is_temporary = True
             yield run, recipe
         return
-    old = folder / "recipe.yaml"
-    found = recipes.read_yaml(old) if old.is_file() else None
+    try:
+        found = recipe_of(folder)
+    except IntegrityError as error:
+        with RunFolder.open(folder):
+            begin_again(folder, error)
+        found = None
     recipe = recipes.continued(recipe, found)
     with RunFolder.hold(folder, recipes.to_plain(recipe), found) as run:
         yield run, recipe
 
 
 def _environment() -> dict[str, Any]:
-    versions: dict[str, str | None] = {}
-    for name in _VERSIONS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": cores(),
-        "versions": versions,
+        "versions": versions(),
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
 
@@ -163,7 +157,7 @@ def inputs_here(given: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]
 
 def begin(run: RunFolder, recipe: Recipe, examples: Examples, facts: Mapping[str, Any]) -> None:
     """Lay down what the run is, now that its data and its budget are known to be good; once."""
-    if run.is_done("load"):
+    if "load" in run.check_all():
         return
     excluded = store.json_lines(examples.excluded.to_pylist())
     lay_down(run, recipe, facts, {"excluded.jsonl": excluded})
@@ -177,7 +171,7 @@ def lay_down(
         "recipe.yaml": recipes.to_yaml(recipe).encode(),
         "environment.json": store.as_json(_environment()),
     }
-    run.commit("load", {**own, **files}, facts)
+    run.commit("load", {**own, **files}, {"recipe": recipes.to_plain(recipe), **facts})
 
 
 def refuse_changed_inputs(run: RunFolder, now: Sequence[Mapping[str, Any]]) -> None:

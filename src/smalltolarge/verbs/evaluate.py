@@ -83,15 +83,16 @@ def _evaluate(
     exam = Exam(recipe.evaluation)
     inputs, overlaps = _read(recipe, exam, run.facts("load"), watch)
     stages.refuse_changed_inputs(run, inputs)
+    done = run.check_all()
     stage_of = {task.name: f"task {task.name}" for task in exam.tasks}
-    todo = [task for task in exam.tasks if not run.is_done(stage_of[task.name])]
+    todo = [task for task in exam.tasks if stage_of[task.name] not in done]
     kept = run.working / "answering"
     if todo:
         exam.confine(unconfined=unconfined)
         answerer = _load(recipe, watch)
         exam.check_room(answerer)
         facts = {"inputs": inputs, "commit": answerer.described.commit, "overlaps": overlaps}
-        if not run.is_done("load"):
+        if "load" not in done:
             stages.lay_down(run, recipe, facts, {})
         for task in todo:
             score, answers = exam.examine(
@@ -102,14 +103,20 @@ def _evaluate(
             files = {f"answers-{task.name}.jsonl": store.json_lines(map(asdict, answers))}
             jail = exam.backend if "pot" in task.forms(recipe.evaluation.form) else None
             run.commit(stage_of[task.name], files, {"score": score.to_plain(), "jail": jail})
+    elif "load" not in done:
+        stages.lay_down(run, recipe, run.facts("load") or {}, {})
     scores = [Score.from_plain(Run(run.path).facts(stage)["score"]) for stage in stage_of.values()]
     if todo or not run.is_done("table"):
-        plain = [score.to_plain() for score in scores]
-        files = {"table.json": store.as_json(plain), "table.md": to_markdown(scores).encode()}
-        run.commit("table", files, {})
+        run.commit("table", tables(scores), {})
     else:
         log.info("%s is done: there is nothing to do", run.path)
     return scores
+
+
+def tables(scores: Sequence[Score]) -> dict[str, bytes]:
+    """Give the files that show the scores of tasks, by name."""
+    plain = [score.to_plain() for score in scores]
+    return {"table.json": store.as_json(plain), "table.md": to_markdown(scores).encode()}
 
 
 def _read(

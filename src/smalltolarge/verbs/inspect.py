@@ -1,6 +1,6 @@
 """What a recording says before a target is paid for: ``inspection.json`` in its run folder.
 
-It is no stage of the run: nothing follows from it, and it may be made again at any time.
+A stage of its own: nothing follows from it, and it may be made again at any time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 from smalltolarge import store
 from smalltolarge.errors import (
     DataError,
-    IntegrityError,
     MissingArtifact,
     RecipeError,
     StaleArtifact,
@@ -120,7 +119,7 @@ def inspect(
     made = Run.open(Path(run))
     with RunFolder.open(made.path) as folder:
         found = _inspect(made, target, sample, seeds, gradients, threads, device, watch)
-        folder.write({FILE: store.as_json(found.to_plain())})
+        folder.commit("inspection", {FILE: store.as_json(found.to_plain())}, {})
     return found
 
 
@@ -215,14 +214,9 @@ def _recorded(run: Run, gradients: bool) -> RecordRecipe:
             f"{run.path} has no {PROXY_WEIGHTS}: an earlier version recorded it. Give "
             "--no-gradients, or record again."
         )
-    changed = set(store.changed_outputs(run.path, stages["record"]))
-    if not gradients:
-        changed.discard(PROXY_WEIGHTS)
-    if changed:
-        raise IntegrityError(
-            f"{run.path}: {', '.join(sorted(changed))} is missing or not what was written. Give "
-            "the command of the run again, which records anew."
-        )
+    for name in stages["record"]["outputs"]:
+        if gradients or name != PROXY_WEIGHTS:
+            run.kept(name)
     return recipe
 
 
@@ -332,7 +326,7 @@ def _gradients(
     pool, chosen, seed = looked.pool, looked.chosen, looked.seed
     some = np.sort(order_by_key(random_keys(pool.ids, seed), pool.ids)[:sample])
     draws = [Random().select(pool, len(chosen), other) for other in _other_seeds(seed, _DRAWS)]
-    weights = lm.read_weights(looked.run.path / PROXY_WEIGHTS)
+    weights = lm.read_weights(looked.run.kept(PROXY_WEIGHTS))
     passed = len(rows) + (2 + _DRAWS) * len(chosen)
     with proxy_gradients(prepared, weights, watch.progress, watch.check) as found:
         with watch.progress.step("gradients of single rows", len(some)) as step:
@@ -378,7 +372,7 @@ def _read_target(path: Path) -> Trajectories:
     if not path.is_dir():
         return Trajectories.from_parquet(path)
     other = Run.open(path)
-    if not (other.path / "trajectories.parquet").is_file():
+    if "record" not in other.stages:
         raise MissingArtifact(f"{path} recorded no losses to compare with")
     return other.trajectories()
 

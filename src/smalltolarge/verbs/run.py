@@ -104,7 +104,8 @@ def run_comparison(
         for budget in recipe.budgets:
             Budget.parse(budget).least_rows(len(read))
         names = ["table", *(f"arm {arm.name}" for arm in list_arms(recipe))]
-        if all(run.is_done(name) for name in names):
+        committed = Run(run.path).stages.keys()
+        if {*names, *committed} == run.check_all():
             log.info("%s is done: there is nothing to do", run.path)
             return Run.open(folder)
         exam.confine(unconfined=unconfined)
@@ -128,6 +129,7 @@ def run_comparison(
         pool = Pool.of(used, trajectories, **features, check=watch.check)
         arms = Arms(run, recipe, pool, prepared, scorer, overlaps, watch)
         todo = [arm for arm in arms.all if not run.is_done(f"arm {arm.name}")]
+        arms.keep_rankings()
         done = len(arms.all) - len(todo)
         with watch.progress.step("arms", len(arms.all), "arms", done=done) as bar:
             for arm in todo:
@@ -190,9 +192,13 @@ def _find_overlaps(
 
 def _tabulate(run: RunFolder, recipe: CompareRecipe) -> None:
     table = make_table(Run(run.path), recipe, read_results(Run(run.path)))
-    files = {
+    run.commit("table", tables(table), {})
+
+
+def tables(table: Table) -> dict[str, bytes]:
+    """Give the files that show the table of a comparison, by name."""
+    return {
         "table.json": store.as_json(table.to_plain()),
         "table.md": to_markdown(table).encode(),
         "table.csv": to_csv(table).encode(),
     }
-    run.commit("table", files, {})

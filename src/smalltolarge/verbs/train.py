@@ -73,6 +73,7 @@ def run_train(
         output = stack.enter_context(outputs.claim(run, recipe, facts, out, stage="train"))
         done = run.facts("train")
         if done is not None and output.is_written():
+            stages.begin(run, recipe, read, facts)
             log.info("%s is done: there is nothing to do", run.path)
             return done
         prepared = stages.prepare(read, recipe.target, recipe.seed, watch)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from smalltolarge import store
-from smalltolarge.errors import IntegrityError, RecipeError, printable
+from smalltolarge.errors import IntegrityError, RecipeError, StaleArtifact, printable
 from smalltolarge.runs import recipe
-from smalltolarge.runs.folder import read_manifest
 from smalltolarge.runs.outputs import default_folder
 from smalltolarge.runs.results import Run
 from smalltolarge.settings import OURS_ALONE, ReadingSettings, TargetSettings
+
+log = logging.getLogger("smalltolarge")
 
 MODEL = "microsoft/phi-2"
 """The paper's target."""
@@ -91,11 +93,11 @@ def _run_of(subset: Path) -> Path | None:
     """Find the run folder that wrote this very file, where s2l select puts it."""
     for base in (Path(), subset.parent):
         folder = base / default_folder(subset)
-        if (folder / "recipe.yaml").is_file():
+        if (folder / "manifest.json").is_file():
             try:
-                wrote = read_manifest(folder)["stages"].get("write")
-            except IntegrityError:
-                continue
-            if wrote is not None and wrote["facts"]["sha256"] == store.digest(subset):
-                return folder
+                run = Run.open(folder)
+                if "write" in run.stages and run.facts("write")["sha256"] == store.digest(subset):
+                    return folder
+            except (IntegrityError, StaleArtifact) as error:
+                log.warning("no settings are taken from the run: %s", error)
     return None
