@@ -236,7 +236,7 @@ def hostile() -> Iterator[Hostile]:
         yield Hostile(f"{key} {value!r}", changed(config, **{key: value}), (DAMAGED, UNFIT))
 
     # tokenizers
-    both = (DAMAGED, REFUSED, MissingArtifact)
+    both = (DAMAGED, REFUSED, MissingArtifact, UNFIT)
     for what, make in {
         "grows": tokenizer(
             normalizer={"type": "Replace", "pattern": {"String": "a"}, "content": "b" * 2**20}

@@ -38,10 +38,14 @@ def by_name(name: str) -> Hostile:
 
 def opened(names: Sequence[str], model: Path, place: Path, told: Any) -> None:
     """Open each kind and tell how it ended; what is forbidden ends this process."""
+    from huggingface_hub import constants
+
     from smalltolarge.lm import child, prepare
     from smalltolarge.settings import ProxySettings
 
     os.environ["HF_HUB_OFFLINE"] = "1"
+    constants.HF_HOME = str(place / "home")
+    sys.dont_write_bytecode = True
     rows = [
         [turns[0]._replace(content=f"#{row} {turns[0].content}"), turns[1]]
         for row, turns in enumerate(sums(12))

@@ -80,7 +80,7 @@ class _Child:
         if self.process == 0:
             _serve(theirs)
         theirs.close()
-        self.unread = b""
+        self.unread, self.has_ended = b"", False
 
     def line(self, seconds: float) -> bytes:
         """Give the next line; empty where the child has ended or says nothing for so long."""
@@ -90,8 +90,11 @@ class _Child:
             while b"\n" not in parts[-1]:
                 parts.append(self.socket.recv(_HEAP))
                 if not parts[-1]:
-                    return b""
+                    raise ConnectionResetError
         except TimeoutError:
+            return b""
+        except OSError:
+            self.has_ended = True
             return b""
         line, _, self.unread = b"".join(parts).partition(b"\n")
         return line
@@ -101,13 +104,10 @@ class _Child:
         self.socket.close()
         if self.parent != os.getpid():
             return 0
-        ended, status = os.waitpid(self.process, os.WNOHANG)
-        if not ended:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process, signal.SIGKILL)
-            os.waitpid(self.process, 0)
-            return 0
-        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        if not self.has_ended:
+            os.kill(self.process, signal.SIGKILL)
+        status = os.waitpid(self.process, 0)[1]
+        return os.WTERMSIG(status) if self.has_ended and os.WIFSIGNALED(status) else 0
 
 
 _child: _Child | None = None
@@ -187,6 +187,7 @@ def _be_alone(host: socket.socket) -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     os.closerange(3, host.fileno())
     os.closerange(host.fileno() + 1, min(most, _HEAP))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for other in (signal.SIGTERM, signal.SIGHUP, signal.SIGPROF, signal.SIGUSR1):
         signal.signal(other, signal.SIG_DFL)

@@ -196,6 +196,8 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
                     f"{_shown(file)} begins with a header of {length:,} bytes; at most "
                     f"{_LONGEST_HEADER:,} are read"
                 )
+            if 8 + length > size:
+                raise ValueError("it ends in its header")
             header = json.loads(opened.read(length))
         header.pop("__metadata__", None)
         found = {}

@@ -101,7 +101,6 @@ class Answerer:
                 [piece.text for piece in alpaca([*turns, ending], self.settings.preamble).pieces]
                 for turns in conversations
             ]
-        child.close()
         encode = tokenizer.encoder(special=self.template == "chat")
         prefix, eos = list(tokenizer.prefix), [] if tokenizer.eos is None else [tokenizer.eos]
         prompts = []
@@ -215,6 +214,7 @@ class Answerer:
                     answers[row] = completion
                 done += len(found)
                 bar.advance(len(found))
+        child.close()
         return answers
 
     def _with_room(self, prompts: Sequence[np.ndarray], max_new_tokens: int) -> list[int]:

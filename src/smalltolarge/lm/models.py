@@ -57,7 +57,7 @@ SCRATCH = {
 
 _DOWNLOADED = ["*.safetensors", "*.json", "tokenizer.model", "*.txt", "chat_template.jinja"]
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_SMALL = 2**16
+_SMALL = 2**12
 """Weights of which nobody need be warned."""
 _BUFFERS = re.compile(r"(rotary_emb\.inv_freq|(attn|attention)\.(masked_)?bias|position_ids)$")
 
@@ -204,7 +204,14 @@ def check_size_of(folder: Path, name: str, kind: str, adapter: LoraAdapter | Non
         raise RefusedForSafety(
             f"{name}: building the model that its configuration describes {size}. Take another."
         )
-    if not isinstance(size, NotDone) and size > 2 * held + _SMALL:  # that, it raises here, too
+    if isinstance(size, NotDone):
+        if adapter is None:
+            return  # what is wrong, it raises here, too
+        raise IntegrityError(
+            f"the adapter {name} does not fit {printable(adapter.base, 200)}: "
+            f"{printable(size.reason, 300)}"
+        )
+    if size > 2 * held + (_SMALL if adapter is None else 0):
         raise IntegrityError(
             f"{name}: its configuration describes a model of {size:,} weights, and its files "
             f"hold {held:,}. Fetch it again, or give one whose configuration and weights belong "
