@@ -619,9 +619,9 @@ def test_streams_that_are_closed_full_or_unread_lose_no_exit_code(
     os.close(reading)
     full = os.open("/dev/full", os.O_WRONLY)
     for words, streams, code in (
-        (["load", "data.jsonl"], {"stdout": unread}, 141),
+        (["methods"], {"stdout": unread}, 141),
         (["--help"], {"stdout": unread}, 141),
-        (["load", "data.jsonl"], {"stdout": full}, 6),
+        (["methods"], {"stdout": full}, 6),
         (["load", "none.jsonl"], {"stderr": full}, 3),
         (["load", "--none"], {"stderr": full}, 2),
         (["load", "data.jsonl"], {"stdin": subprocess.DEVNULL, "stderr": unread}, 0),

@@ -82,7 +82,7 @@ def run_train(
         kept = None if run.is_temporary else run.path / "target"
         needs = {out: estimate.of_model(prepared.plan)}
         if kept is not None:
-            needs[kept] = estimate.of_training(prepared.plan, prepared.settings.trainer)
+            needs[kept] = estimate.of_training(prepared.plan, recipe.target.trainer)
         estimate.require_room(needs)
         stages.begin(run, recipes.settled(recipe, prepared.settings), read, facts)
         from smalltolarge import lm
