@@ -566,7 +566,7 @@ def test_a_signal_stops_a_command_as_soon_as_it_begins(
         # The last that is caught; Python itself catches SIGINT before.
         return bool(int(caught, 16) >> (signal.SIGUSR1 - 1) & 1)
 
-    while not is_heard():
+    while run.poll() is None and not is_heard():
         time.sleep(0.001)
     run.send_signal(number)
     _, said = run.communicate(timeout=60)
@@ -578,11 +578,11 @@ def test_a_second_signal_of_another_kind_ends_a_library_at_once(data: Path) -> N
     (data.parent / "mine.py").write_text(METHOD)
     run = start(data.parent, *BY_METHOD, "mine:Busy", stdout=subprocess.DEVNULL)
     assert run.stderr is not None
-    while not (data.parent / "runs").exists():
+    while run.poll() is None and not (data.parent / "runs").exists():
         time.sleep(0.01)
     time.sleep(0.5)
     run.send_signal(signal.SIGUSR1)
-    while "next safe point" not in run.stderr.readline():
+    while run.poll() is None and "next safe point" not in run.stderr.readline():
         pass
     began = time.monotonic()
     run.send_signal(signal.SIGTERM)
