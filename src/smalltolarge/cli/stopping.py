@@ -20,7 +20,8 @@ from smalltolarge.errors import Interrupted, printable
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 _SLOW = {"datasets", "lm_eval", "peft", "torch", "transformers", "trl"}
-_SHOW_CURSOR = "\x1b[?25h"
+_AFTER_BARS = "\x1b[?25h\n"
+"""Shows the cursor, which they hide, and begins a line."""
 
 _first = 0
 """The first signal that came while work was under way."""
@@ -110,8 +111,8 @@ def _hear(pipe: int) -> None:
         if number not in _NUMBERS:
             continue
         if _first or not _is_at_work:
-            cursor = _SHOW_CURSOR if os.isatty(2) else ""
-            _say(f"{cursor}error: {stopped(' at once', number)}\n")
+            bars = _AFTER_BARS if _is_at_work and os.isatty(2) else ""
+            _say(f"{bars}error: {stopped(' at once', number)}\n")
             os._exit(Interrupted.exit_code)
         _first = number
         _say("stopping at the next safe point; once more to stop at once\n")
