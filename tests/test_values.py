@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import math
+import os
+import time
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -13,11 +18,16 @@ from typing import Any, get_args, get_type_hints
 
 import hypothesis
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import zstandard
+from datasets import Dataset
 from hypothesis import strategies as st
 
 import smalltolarge
-from smalltolarge.errors import RecipeError, S2LError
+from smalltolarge.errors import DataError, RecipeError, S2LError
+from smalltolarge.examples import check_output, write_subset
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.recipe import CompareRecipe, SelectRecipe, place, read, read_yaml, to_yaml
 from smalltolarge.selection import SELECTORS
@@ -194,3 +204,199 @@ def test_any_bytes_are_a_recipe_or_refused(tries: int, tmp_path: Path) -> None:
         file.write_bytes(content)
         found = refused_or(lambda: read(read_yaml(file), SelectRecipe))
         assert isinstance(found, SelectRecipe | S2LError)
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    """Give the texts of a file's examples."""
+    return [[turn.content for turn in turns] for turns in smalltolarge.load(path).conversations()]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"prompt": ["q"] * 2000, "completion": ["x" * 5_000_000] * 2000}),
+        pa.table({"messages": [[{"role": "user", "content": "x" * 500_000}] * 100] * 50}),
+        pa.table({"prompt": ["q"], "completion": ["a"], "more": [["x" * 9_000_000] * 1000]}),
+        pa.table({"prompt": pa.nulls(20_000_000, pa.string()), "completion": pa.nulls(20_000_000)}),
+    ],
+    ids=["value", "turns", "unused", "nulls"],
+)
+def test_a_small_parquet_file_of_many_rows_is_refused_at_once(
+    table: pa.Table, tmp_path: Path
+) -> None:
+    path = tmp_path / "bomb.parquet"
+    pq.write_table(table, path, compression="zstd", row_group_size=20_000_000)
+    before = pa.total_allocated_bytes()
+    with pytest.raises(DataError, match=r"bomb\.parquet: unpacks to more than 200 times its size"):
+        smalltolarge.load(path)
+    assert path.stat().st_size < 100_000
+    assert pa.total_allocated_bytes() - before < 100_000_000
+
+
+def test_a_row_that_is_too_long_is_told_by_its_number_in_parquet_too(tmp_path: Path) -> None:
+    rows = {"prompt": ["q", "r", "s"], "completion": ["a", "b" * 2000, "c"]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"row 2: too long; found a row of 2,0\d\d bytes"):
+        smalltolarge.load(tmp_path / "a.parquet", max_line_bytes=1000)
+
+
+def test_values_that_come_back_often_are_read_and_written_as_they_are(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    texts = ["long " * 40_000, "other " * 30_000]
+    rows = {
+        "prompt": [noise.bytes(3000).hex() for _ in range(600)],
+        "completion": [texts[row % 2] for row in range(600)],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet", compression="zstd")
+    assert rows_of(tmp_path / "a.parquet") == [
+        list(one) for one in zip(*rows.values(), strict=True)
+    ]
+    examples = smalltolarge.load(tmp_path / "a.parquet")
+    write_subset(examples, np.array([1, 4]), tmp_path / "b.parquet")
+    assert pq.read_table(tmp_path / "b.parquet").to_pydict()["completion"] == texts[::-1]
+
+
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.large_string()])
+def test_rows_of_views_are_written_with_their_type(kind: pa.DataType, tmp_path: Path) -> None:
+    rows = {"prompt": ["q" * 20, "r"], "completion": ["a", "b" * 30]}
+    table = pa.table({name: pa.array(texts, kind) for name, texts in rows.items()})
+    pq.write_table(table, tmp_path / "a.parquet")
+    examples = smalltolarge.load(tmp_path / "a.parquet")
+    check_output(examples, tmp_path / "b.parquet")
+    write_subset(examples, np.array([1]), tmp_path / "b.parquet")
+    assert pq.read_table(tmp_path / "b.parquet").equals(table.slice(1))
+
+
+def test_a_line_with_many_keys_twice_is_read_in_no_time(tmp_path: Path) -> None:
+    keys = ", ".join(f'"k{number % 40_000}": 1' for number in range(80_000))
+    (tmp_path / "a.jsonl").write_text('{"prompt": "q", "completion": "a", ' + keys + "}\n")
+    began = time.process_time()
+    assert rows_of(tmp_path / "a.jsonl") == [["q", "a"]]
+    assert time.process_time() - began < 5
+
+
+EXACT = {
+    "prompt": ["q", "r"],
+    "completion": ["a", "b/c"],
+    "score": [0.12345678901234567, -1e-300],
+    "count": [2**60 + 1, None],
+    "at": [datetime(2026, 1, 2, 3, 4, 5, 123456), None],
+}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
+def test_a_data_set_becomes_text_with_every_value_as_it_is(suffix: str, tmp_path: Path) -> None:
+    examples = smalltolarge.load(pa.table(EXACT))
+    out = tmp_path / f"out{suffix}"
+    check_output(examples, out)
+    write_subset(examples, np.array([0, 1]), out)
+    if suffix == ".csv":
+        with out.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [float(row["score"]) for row in rows] == EXACT["score"]
+        assert [row["count"] for row in rows] == [str(2**60 + 1), ""]
+    else:
+        text = out.read_text()
+        rows = json.loads(text) if suffix == ".json" else list(map(json.loads, text.splitlines()))
+        assert [row["score"] for row in rows] == EXACT["score"]
+        assert [row["count"] for row in rows] == EXACT["count"]
+    assert [row["at"] for row in rows][0] == "2026-01-02T03:04:05.123456"
+    assert [row["completion"] for row in rows] == EXACT["completion"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pa.array([math.nan, 1.0]),
+        pa.array([math.inf, None]),
+        pa.array([b"\xff", b""]),
+        pa.array([2**62, 0], pa.timestamp("s")),
+        pa.array([timedelta(1), None]),
+        pa.array([[b"\xff"], None]),
+    ],
+    ids=["nan", "infinity", "bytes", "year", "duration", "bytes inside"],
+)
+def test_a_value_that_text_cannot_hold_is_refused_before_anything_runs(
+    more: pa.Array[Any], tmp_path: Path
+) -> None:
+    table = pa.table({"prompt": ["q", "r"], "completion": ["a", "b"], "more": more})
+    examples = smalltolarge.load(table)
+    for suffix in (".jsonl", ".json.gz"):
+        with pytest.raises(DataError, match=r"\.parquet, or no suffix"):
+            check_output(examples, tmp_path / f"out{suffix}")
+    check_output(examples, tmp_path / "out.parquet")
+    write_subset(examples, np.array([1]), tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").equals(table.slice(1))
+
+
+def test_text_that_is_no_utf8_in_an_unused_column_is_no_end_of_the_process(tmp_path: Path) -> None:
+    odd = pa.array([b"\xff\xfe", b"b"]).view(pa.string())
+    table = pa.table({"prompt": ["q", "r"], "completion": ["a", "b"], "more": odd})
+    with pytest.raises(DataError, match="column more"):
+        smalltolarge.load(table)
+
+
+def test_a_pipe_in_a_saved_data_set_keeps_nobody_waiting(tmp_path: Path) -> None:
+    Dataset.from_dict({"prompt": ["q"], "completion": ["a"]}).save_to_disk(tmp_path / "saved")
+    os.mkfifo(tmp_path / "saved" / "more.arrow")
+    with pytest.raises(DataError, match=r"more\.arrow in it is neither a file nor a folder"):
+        smalltolarge.load(tmp_path / "saved")
+
+
+def test_a_pipe_beside_data_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"prompt": "q", "completion": "a"}\n')
+    for name in ("README.md", "b.jsonl"):
+        os.mkfifo(tmp_path / name)
+    assert rows_of(tmp_path) == [["q", "a"]]
+
+
+def test_a_file_whose_name_is_no_utf8_is_refused_as_it_is_found(tmp_path: Path) -> None:
+    (tmp_path / "\udcff.jsonl").write_text('{"prompt": "q", "completion": "a"}\n')
+    with pytest.raises(DataError, match="its name is not valid UTF-8"):
+        smalltolarge.load(tmp_path)
+
+
+def test_a_name_like_that_of_a_home_is_a_name(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("~.jsonl").write_text('{"prompt": "q", "completion": "a"}\n')
+    assert rows_of(Path("~.jsonl")) == [["q", "a"]]
+
+
+FORMATS = ["a.jsonl", "a.json", "a.csv", "a.jsonl.gz", "a.jsonl.zst", "a.parquet"]
+
+
+@pytest.mark.parametrize("tries", TRIES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_damaged_file_is_refused_or_read_as_rows(name: str, tries: int, tmp_path: Path) -> None:
+    whole = tmp_path / name
+    texts = [[f"question {row}", f"answer {row}"] for row in range(20)]
+    rows = [dict(zip(("prompt", "completion"), text, strict=True)) for text in texts]
+    examples = smalltolarge.load(rows)
+    if name == "a.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), whole, write_page_checksum=True)
+    elif name == "a.csv":
+        write_subset(examples, np.arange(20), whole)
+    else:
+        lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        array = json.dumps(rows).encode()
+        packed = {".gz": gzip.compress(lines), ".zst": zstandard.compress(lines)}
+        whole.write_bytes(packed.get(whole.suffix, array if whole.suffix == ".json" else lines))
+    content = whole.read_bytes()
+
+    @tried(
+        tries, st.sampled_from(["flip", "cut", "splice"]), *[st.integers(0, len(content) - 1)] * 2
+    )
+    def _(how: str, at: int, other: int) -> None:
+        changed = bytearray(content)
+        if how == "flip":
+            changed[at] ^= 1 << other % 8
+        elif how == "cut":
+            del changed[at:]
+        else:
+            changed[at : at + 7] = content[other : other + 13]
+        whole.write_bytes(changed)
+        found = refused_or(lambda: rows_of(whole))
+        if not isinstance(found, S2LError):
+            assert isinstance(found, list)
+            checked = name.endswith((".gz", ".zst", ".parquet"))
+            assert not checked or found == texts or how == "splice"

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from smalltolarge.errors import DataError, printable
@@ -14,7 +16,7 @@ from smalltolarge.examples.json_rows import Row
 from smalltolarge.examples.memory import Digest
 from smalltolarge.examples.nested import decoded
 from smalltolarge.examples.problems import Flaw, Refused
-from smalltolarge.examples.stream import damaged
+from smalltolarge.examples.stream import RATIO_FROM, damaged, out_of_memory, refuse_bomb
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,6 +41,20 @@ _PLAIN = (
     pa.types.is_fixed_size_binary,
     pa.types.is_temporal,
 )
+_BINARY = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+)
+_NESTED = (
+    pa.types.is_struct,
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_map,
+)
+_SLICE = 16 << 20
 
 
 def refuse_odd_types(schema: pa.Schema, name: str) -> None:
@@ -71,7 +87,7 @@ def _odd(field: pa.Field[Any]) -> str | None:
         return None
     if pa.types.is_dictionary(kind):
         return _odd(pa.field("values", kind.value_type))
-    if pa.types.is_nested(kind) and not pa.types.is_union(kind):
+    if any(is_nested(kind) for is_nested in _NESTED):
         for place in range(kind.num_fields):
             inner = _odd(kind.field(place))
             if inner:
@@ -114,39 +130,132 @@ def plain_types(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema([f.with_type(_plain(f.type)) for f in table.schema]))
 
 
-def _plain(kind: Any) -> pa.DataType:
+def without_views(table: pa.Table) -> pa.Table:
+    """Give the same values without views, of which Arrow cannot take rows."""
+    about: Any = table.schema.metadata
+    kinds = [f.with_type(_plain(f.type, dictionaries=True)) for f in table.schema]
+    return table.cast(pa.schema(kinds, about))
+
+
+def _plain(kind: Any, *, dictionaries: bool = False) -> pa.DataType:
+    """Give the type without views, and without ``dictionaries`` unless they stay."""
     if pa.types.is_dictionary(kind):
-        return _plain(kind.value_type)
+        inside = _plain(kind.value_type, dictionaries=dictionaries)
+        same: pa.DataType = kind
+        return same if dictionaries and inside.equals(kind.value_type) else inside
     if pa.types.is_string_view(kind):
         return pa.large_string()
     if pa.types.is_binary_view(kind):
         return pa.large_binary()
     if pa.types.is_struct(kind):
-        return pa.struct([part.with_type(_plain(part.type)) for part in kind.fields])
+        return pa.struct(
+            [part.with_type(_plain(part.type, dictionaries=dictionaries)) for part in kind.fields]
+        )
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        inner = kind.value_field.with_type(_plain(kind.value_type))
+        inner = kind.value_field.with_type(_plain(kind.value_type, dictionaries=dictionaries))
         return pa.list_(inner) if pa.types.is_list(kind) else pa.large_list(inner)
-    same: pa.DataType = kind
-    return same
+    same = kind
+    return same  # noqa: RET504
 
 
-def open_parquet(path: Path, name: str) -> pq.ParquetFile:
-    """Open a Parquet file whose types are all allowed; ``DataError`` otherwise."""
+def _broken(name: str, what: str, error: Exception) -> Exception:
+    """Make the error for a container that cannot be read; want of memory stays what it is."""
+    if out_of_memory(error):
+        return error
+    return damaged(name, f"{what} ({printable(str(error), 120)})")
+
+
+def open_parquet(path: Path, name: str) -> tuple[pq.ParquetFile, pa.Schema]:
+    """Open a Parquet file whose types are all allowed; give its schema, too.
+
+    Texts that a few values unpack to many of are read as Arrow dictionaries.
+
+    Raises
+    ------
+    DataError
+        It is damaged, has odd types, or unpacks to more than any text does.
+    """
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         schema = file.schema_arrow
+        refuse_odd_types(schema, name)
+        repeated = _repeated(file, path, name)
+        if repeated:
+            file.close()
+            file = pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=repeated)
     except _READ_ERRORS as error:
-        raise damaged(
-            name, f"not a readable Parquet file ({printable(str(error), 120)})"
-        ) from error
-    refuse_odd_types(schema, name)
-    return file
+        raise _broken(name, "not a readable Parquet file", error) from error
+    return file, schema
+
+
+def _repeated(file: pq.ParquetFile, path: Path, name: str) -> list[str]:
+    """Name the columns in which values come back so often that they unpack to many times more."""
+    about, size = file.metadata, path.stat().st_size
+    groups = [about.row_group(number) for number in range(about.num_row_groups)]
+    chunks = [
+        (number, group.column(place))
+        for number, group in enumerate(groups)
+        for place in range(group.num_columns)
+    ]
+    given = 8 * about.num_rows
+    given += sum(max(8 * chunk.num_values, chunk.total_uncompressed_size) for _, chunk in chunks)
+    refuse_bomb(name, given, size)
+    found = set()
+    opened: Any = pq.ParquetFile
+    for number, chunk in chunks:
+        small = chunk.total_uncompressed_size
+        if chunk.physical_type != "BYTE_ARRAY" or not chunk.has_dictionary_page:
+            continue
+        if chunk.num_values * small <= RATIO_FROM:
+            continue
+        column = chunk.path_in_schema
+        with opened(path, read_dictionary=[column], arrow_extensions_enabled=False) as apart:
+            table = apart.read_row_group(number, columns=[column])
+        unpacked = sum(int(_sizes(part).sum()) for part in table.column(0).chunks)
+        given += max(unpacked - small, 0)
+        refuse_bomb(name, given, size)
+        if unpacked > 4 * small + RATIO_FROM:
+            found.add(column)
+    return sorted(found)
+
+
+def _sizes(values: Any) -> Any:
+    """Say about how many bytes each of n values is once it is apart from the others: int64 (n,)."""
+    kind, n = values.type, len(values)
+    if isinstance(kind, pa.BaseExtensionType):
+        return _sizes(values.storage)
+    own = np.full(n, 8, dtype=np.int64)
+    if pa.types.is_dictionary(kind):
+        inside = _sizes(values.dictionary)
+        return inside[values.indices.fill_null(0).to_numpy()] if len(inside) else own
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        lengths = np.frombuffer(values.buffers()[1] or b"", dtype=np.int32)[::4]
+        return own + lengths[values.offset : values.offset + n]
+    if any(one(kind) for one in _BINARY):
+        return own + pc.binary_length(values).fill_null(0).to_numpy()
+    if pa.types.is_fixed_size_binary(kind):
+        return own + kind.byte_width
+    if pa.types.is_struct(kind):
+        return own + sum(_sizes(part) for part in values.flatten())
+    if pa.types.is_fixed_size_list(kind):
+        width = kind.list_size
+        inner = _sizes(values.values.slice(values.offset * width, n * width))
+        return own + inner.reshape(n, width).sum(axis=1)
+    if any(one(kind) for one in _NESTED):
+        ends = values.offsets.to_numpy().astype(np.int64)
+        inner = _sizes(values.values.slice(ends[0], ends[-1] - ends[0]))
+        return own + np.diff(np.concatenate([[0], np.cumsum(inner)])[ends - ends[0]])
+    return own
 
 
 def parquet_rows(
-    file: pq.ParquetFile, name: str, columns: Sequence[str], advance: Callable[[int], None]
+    file: pq.ParquetFile,
+    name: str,
+    columns: Sequence[str],
+    limit: int,
+    advance: Callable[[int], None],
 ) -> Iterator[Row]:
-    """Yield the rows of a Parquet file, with ``columns`` alone."""
+    """Yield the rows of a Parquet file, with ``columns`` alone, of at most ``limit`` bytes each."""
     batches = file.iter_batches(batch_size=_BATCH, columns=list(columns)) if columns else iter(())
     row = 0
     while columns:
@@ -156,10 +265,8 @@ def parquet_rows(
                 break
             batch.validate()
         except _READ_ERRORS as error:
-            raise damaged(
-                name, f"damaged after row {row} ({printable(str(error), 120)})"
-            ) from error
-        for value in python_rows(batch):
+            raise _broken(name, f"damaged after row {row}", error) from error
+        for value in python_rows(batch, limit):
             row += 1
             yield row, -1, -1, value
         advance(batch.num_rows)
@@ -169,8 +276,32 @@ def parquet_rows(
         yield from ((number, -1, -1, {}) for number in range(1, file.metadata.num_rows + 1))
 
 
-def python_rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | Flaw]:
-    """Yield rows as Python objects, with what JSON texts of JSON columns say."""
+def python_rows(
+    batch: pa.RecordBatch | pa.Table, limit: int | None = None
+) -> Iterator[dict[str, Any] | Flaw]:
+    """Yield rows as Python objects, with what JSON texts of JSON columns say.
+
+    Few rows at a time are apart, however large; one above ``limit`` bytes is not taken apart.
+    """
+    sizes = np.zeros(batch.num_rows, dtype=np.int64)
+    for column in batch.columns:
+        parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        sizes += np.concatenate([_sizes(part) for part in parts] or [sizes])
+    begin, total = 0, np.cumsum(sizes)
+    while begin < batch.num_rows:
+        before = total[begin] - sizes[begin]
+        end = max(int(np.searchsorted(total, before + _SLICE, side="right")), begin + 1)
+        if limit is not None and sizes[begin] > limit:
+            yield Flaw(
+                "too long", "", f"a row of {sizes[begin]:,} bytes",
+                f"at most {limit:,} (--max-line-bytes)",
+            )  # fmt: skip
+        else:
+            yield from _apart(batch.slice(begin, end - begin))
+        begin = end
+
+
+def _apart(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | Flaw]:
     decoders = [(f.name, one) for f in batch.schema if (one := _decoder(f)) is not None]
     rows: Sequence[dict[str, Any] | Flaw]
     try:
@@ -201,26 +332,33 @@ def dataset_rows(
     dataset: Dataset,
     name: str,
     columns: Sequence[str],
+    limit: int,
     advance: Callable[[int], None],
     content: Digest | None = None,
+    size: int | None = None,
 ) -> Iterator[Row]:
     """Yield the rows of a Hugging Face dataset, with ``columns`` alone.
 
-    ``content`` takes in every row, with all its columns.
+    A row has at most ``limit`` bytes. ``content`` takes in every row, with all its columns;
+    ``size`` are the bytes of the files that hold them.
     """
     if not columns and content is None:
         yield from ((row, -1, -1, {}) for row in range(1, dataset.num_rows + 1))
         return
     refuse_odd_types(pa.schema([dataset.data.schema.field(one) for one in columns]), name)
     plain = dataset.with_format("arrow")
-    if content is None:
-        plain = plain.select_columns(list(columns))
-    row = 0
+    row, given = 0, 0
+    if size is not None:
+        refuse_bomb(name, 8 * dataset.num_rows * max(len(columns), 1), size)
     try:
         for table in plain.iter(batch_size=_BATCH):
+            _check_values(table, columns, name, row)
             others = [one for one in table.column_names if one not in columns] if content else []
             rest = {one: held_values(table[one]) for one in others}
-            for place, value in enumerate(python_rows(table.select(columns))):
+            if size is not None:
+                given += sum(int(_sizes(c).sum()) for one in columns for c in table[one].chunks)
+                refuse_bomb(name, given, size)
+            for place, value in enumerate(python_rows(table.select(columns), limit)):
                 row += 1
                 if content is not None:
                     beside = {one: values[place] for one, values in rest.items()}
@@ -228,7 +366,22 @@ def dataset_rows(
                 yield row, -1, -1, value
             advance(table.num_rows)
     except _READ_ERRORS as error:
-        raise damaged(name, f"damaged after row {row} ({printable(str(error), 120)})") from error
+        raise _broken(name, f"damaged after row {row}", error) from error
+
+
+def _check_values(table: pa.Table, columns: Sequence[str], name: str, row: int) -> None:
+    """Raise ``DataError`` where a column is not what its type says; bad text is told by its row."""
+    for column in table.column_names:
+        try:
+            table[column].validate(full=True)
+        except pa.ArrowInvalid as error:
+            kind = table.schema.field(column).type
+            text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+            if text and column in columns and "UTF8" in str(error):
+                continue
+            raise _broken(
+                name, f"damaged after row {row}, column {printable(column)}", error
+            ) from error
 
 
 def held_values(column: pa.ChunkedArray[Any]) -> Sequence[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class Input:
     ) -> Iterator[Row]:
         """Yield the rows; ``record`` is set when the last one is out."""
         if self.dataset is not None:
-            yield from self._dataset(self.dataset, shapes, advance)
+            yield from self._dataset(self.dataset, shapes, settings.max_line_bytes, advance)
             return
         if self.objects is not None:
             yield from object_rows(self.objects, advance)
@@ -65,7 +66,7 @@ class Input:
             return
         assert self.path is not None
         if self.kind == "parquet":
-            yield from self._parquet(self.path, shapes, advance)
+            yield from self._parquet(self.path, shapes, settings.max_line_bytes, advance)
             return
         stream = ByteStream(self.path, self.name, self.compression, advance)
         if self.kind == "jsonl":
@@ -81,26 +82,29 @@ class Input:
             self.header = (records.delimiter, records.header)
         self.record = InputFile(self.name, self.kind, self.compression, stream.size, stream.sha256)
 
-    def _parquet(self, path: Path, shapes: Shapes, advance: Callable[[int], None]) -> Iterator[Row]:
+    def _parquet(
+        self, path: Path, shapes: Shapes, limit: int, advance: Callable[[int], None]
+    ) -> Iterator[Row]:
         size, sha256 = path.stat().st_size, store.digest(path)
-        file = open_parquet(path, self.name)
-        self.schema = file.schema_arrow
+        file, self.schema = open_parquet(path, self.name)
         share = size / max(file.metadata.num_rows, 1)
-        columns = shapes.note(file.schema_arrow.names)
+        columns = shapes.note(self.schema.names)
         with file:
-            yield from parquet_rows(file, self.name, columns, lambda n: advance(int(n * share)))
+            yield from parquet_rows(
+                file, self.name, columns, limit, lambda n: advance(int(n * share))
+            )
         self.record = InputFile(self.name, self.kind, None, size, sha256)
 
     def _dataset(
-        self, dataset: Dataset, shapes: Shapes, advance: Callable[[int], None]
+        self, dataset: Dataset, shapes: Shapes, limit: int, advance: Callable[[int], None]
     ) -> Iterator[Row]:
         columns = shapes.note(dataset.column_names)
         if self.path is not None:
-            yield from dataset_rows(dataset, self.name, columns, advance)
             size, sha256 = folder_digest(self.path)
+            yield from dataset_rows(dataset, self.name, columns, limit, advance, size=size)
         else:
             content = Digest()
-            yield from dataset_rows(dataset, self.name, columns, advance, content)
+            yield from dataset_rows(dataset, self.name, columns, limit, advance, content)
             size, sha256 = 0, content.hexdigest()
         self.record = InputFile(self.name, self.kind, None, size, sha256)
 
@@ -120,6 +124,14 @@ def rows_of(path: Path, limit: int | None = None) -> tuple[str, Iterator[Row]]:
     settings = ReadingSettings() if limit is None else ReadingSettings(max_line_bytes=limit)
     one = Input(name, kind, path, compression)
     return kind, one.rows(settings, Shapes(settings), lambda _: None, None)
+
+
+def expanded(name: str | PathLike[str]) -> Path:
+    """Give the path of a name, ``~`` being a home; a name of nobody's home is a name."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
 
 
 def folder_digest(folder: Path) -> tuple[int, str]:

@@ -36,9 +36,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    names = [name for name, _ in pairs]
+    seen: set[str] = set()
     marked = Duplicated(found)
-    marked.twice = frozenset(name for name in names if names.count(name) > 1)
+    marked.twice = frozenset(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
     return marked
 
 

@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
 
 from smalltolarge.errors import DataError, StaleArtifact, printable
@@ -72,10 +74,11 @@ def _checked(row: object) -> dict[str, Any] | Flaw:
     for name in found:
         if type(name) is not str:
             return Flaw("not text", "", f"a key that is {shown(name)}", "names of columns")
-    return _without_nan(found)
+    return without_nan(found)
 
 
-def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+def without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """Put null in the place of NaN, as pandas means it."""
     return {
         name: None if isinstance(value, float) and value != value else value
         for name, value in row.items()
@@ -96,11 +99,11 @@ def objects_again(examples: Examples, places: Sequence[int]) -> list[dict[str, A
             "the rows in memory are no longer those that were read: their content has changed. "
             "Load them again."
         )
-    return [_without_nan(examples.objects[place]) for place in places]
+    return [without_nan(examples.objects[place]) for place in places]
 
 
-def as_json(row: dict[str, Any]) -> bytes:
-    """Write a row as JSON, on one line.
+def as_json(row: object, default: Callable[[object], str] | None = None) -> bytes:
+    """Write a row as JSON, on one line; ``default`` says what JSON has no form for.
 
     Raises
     ------
@@ -108,7 +111,7 @@ def as_json(row: dict[str, Any]) -> bytes:
         It holds something that JSON does not.
     """
     try:
-        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False, default=default)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"a row cannot be written as JSON ({printable(str(error), 120)}). Give the output the "
@@ -117,4 +120,13 @@ def as_json(row: dict[str, Any]) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:  # a lone surrogate: only an escape can hold it
-        return json.dumps(row, allow_nan=False).encode()
+        return json.dumps(row, allow_nan=False, default=default).encode()
+
+
+def in_words(value: object) -> str:
+    """Write a date or a time in ISO 8601, a decimal number with all its digits."""
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"a value of type {type(value).__name__}")

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from smalltolarge import store
 from smalltolarge.errors import DataError, StaleArtifact, printable
-from smalltolarge.examples.inputs import folder_digest
+from smalltolarge.examples.arrow_rows import without_views
+from smalltolarge.examples.inputs import expanded, folder_digest
 from smalltolarge.examples.stream import ByteStream
 from smalltolarge.examples.table import Examples, InputFile
 
@@ -26,7 +27,7 @@ def changed(one: InputFile) -> StaleArtifact:
 
 def open_again(one: InputFile) -> ByteStream:
     """Open an input as it was read; ``StaleArtifact`` where its size is another."""
-    path = Path(one.path).expanduser()
+    path = expanded(one.path)
     if not path.is_file() or path.stat().st_size != one.size:
         raise changed(one)
     return ByteStream(path, one.path, one.compression)
@@ -86,13 +87,14 @@ def parquet_parts(examples: Examples, rows: pa.Table) -> Iterator[pa.Table]:
                 end = begin + file.metadata.row_group(group).num_rows
                 inside = wanted[(wanted >= begin) & (wanted < end)] - begin
                 if inside.size:
-                    yield file.read_row_group(group).take(pa.array(inside, pa.int64()))
+                    rows_of_it = without_views(file.read_row_group(group))
+                    yield rows_of_it.take(pa.array(inside, pa.int64()))
                 begin = end
 
 
 def refuse_changed_folder(one: InputFile) -> None:
     """Raise ``StaleArtifact`` for a save_to_disk folder that is not the one that was read."""
     if one.kind == "saved-dataset":
-        path = Path(one.path).expanduser()
+        path = expanded(one.path)
         if folder_digest(path) != (one.size, one.sha256):
             raise changed(one)

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from smalltolarge.errors import DataError, printable
 from smalltolarge.examples.arrow_rows import plain_types
-from smalltolarge.examples.inputs import Input
+from smalltolarge.examples.inputs import Input, expanded
 from smalltolarge.examples.sniff import ACCEPTED, KIND_OF_SUFFIX, PACKED, kind_of, suffix_of
 from smalltolarge.examples.splits import DEFAULT, Splits, by_name, fits, splits_of
+from smalltolarge.examples.stream import out_of_memory
 from smalltolarge.examples.table import Split
 
 
@@ -160,7 +161,7 @@ def _with_files(splits: Splits) -> str:
 
 
 def _named(source: str | Path, ask: _Asked) -> list[Input]:
-    name, path = str(source), Path(source).expanduser()
+    name, path = str(source), expanded(source)
     if not name or "\0" in name:
         raise DataError(f"{printable(name)!r} is no file name.")
     try:
@@ -186,8 +187,17 @@ def _named(source: str | Path, ask: _Asked) -> list[Input]:
 
 
 def _file(path: Path, name: str) -> Input:
+    if not _is_utf8(name):
+        raise DataError(f"{printable(name, 200)}: its name is not valid UTF-8. Rename it.")
     kind, compression = kind_of(path, name)
     return Input(name, kind, path, compression)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _folder(path: Path, name: str, ask: _Asked) -> list[Input]:
@@ -272,9 +282,21 @@ def _saved(path: Path, name: str, ask: _Asked) -> list[Input]:
 def _opened(folder: Path, said: str) -> Any:
     from datasets import Dataset
 
+    for entry in folder.rglob("*"):
+        if not (entry.is_file() or entry.is_dir()):
+            raise DataError(
+                f"{said}: {printable(entry.name)} in it is neither a file nor a folder. Save it "
+                "again."
+            )
     try:
+        files = json.loads((folder / "state.json").read_bytes())["_data_files"]
+        outside = [one for one in files if Path(one["filename"]).name != one["filename"]]
+        if outside:
+            raise ValueError("its files lie outside it")
         return Dataset.load_from_disk(str(folder))
     except Exception as error:
+        if out_of_memory(error):
+            raise
         raise DataError(
             f"{said} looks like a folder of save_to_disk but cannot be read "
             f"({printable(f'{type(error).__name__}: {error}', 200)}). Save it again."
@@ -340,7 +362,7 @@ def would_read(given: Sequence[str], out: Path, split: str | None = None) -> boo
 
 
 def _takes_in(name: str, out: Path, split: str | None) -> bool:
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         folder = path.resolve()
         if not out.is_relative_to(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
@@ -36,6 +37,21 @@ def damaged(name: str, what: str) -> DataError:
     return DataError(
         f"{printable(name, 200)}: {what}. None of it is used: get the file again, or make it again."
     )
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell want of memory, which is no damage, from what a damaged file leads to."""
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+
+
+def refuse_bomb(name: str, given: int, taken: int) -> None:
+    """Raise ``DataError`` where ``taken`` bytes are unpacked to more than any text is."""
+    if given > RATIO_FROM and given > RATIO_LIMIT * taken:
+        raise DataError(
+            f"{printable(name, 200)}: unpacks to more than {RATIO_LIMIT} times its size "
+            f"({given:,} bytes from {taken:,}), which no text does. If you trust it, unpack it "
+            "yourself and give the unpacked file, or its rows as JSONL."
+        )
 
 
 class ByteStream:
@@ -103,12 +119,7 @@ class ByteStream:
                         ) from error
                     taken += len(feed) - len(decoder.unused_data)
                     given += len(out)
-                    if given > RATIO_FROM and given > RATIO_LIMIT * taken:
-                        raise DataError(
-                            f"{printable(self.name, 200)}: unpacks to more than {RATIO_LIMIT} "
-                            f"times its size ({given:,} bytes from {taken:,}), which no text does. "
-                            "If you trust it, unpack it yourself and give the unpacked file."
-                        )
+                    refuse_bomb(self.name, given, taken)
                     if out:
                         yield out
                     feed = b""

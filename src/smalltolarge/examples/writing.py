@@ -20,8 +20,9 @@ from smalltolarge import store
 from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.examples.arrow_rows import python_rows
 from smalltolarge.examples.csv_rows import CsvRows
+from smalltolarge.examples.inputs import expanded
 from smalltolarge.examples.json_rows import DECODER
-from smalltolarge.examples.memory import as_json, objects_again
+from smalltolarge.examples.memory import as_json, in_words, objects_again, without_nan
 from smalltolarge.examples.originals import (
     changed,
     open_again,
@@ -37,6 +38,7 @@ from smalltolarge.examples.table import Examples, InputFile
 if TYPE_CHECKING:
     from datasets import Dataset
 
+_BATCH = 1000
 _FITTING = {
     "jsonl": (".jsonl", ".ndjson"),
     "json": (".json",),
@@ -57,9 +59,14 @@ def check_output(examples: Examples | str, out: Path) -> None:
     """Raise ``RecipeError`` unless rows of these examples (or this kind) can be written to ``out``.
 
     The suffix must be that of the input's kind; .gz or .zst after it compresses. An input is never
-    written over.
+    written over. ``DataError`` where a value of the rows cannot be written there.
     """
-    out = Path(out)
+    _check_place(examples, Path(out))
+    if not isinstance(examples, str):
+        _check_values(examples, Path(out))
+
+
+def _check_place(examples: Examples | str, out: Path) -> None:
     kind = examples if isinstance(examples, str) else examples.inputs[0].kind
     fitting = _FITTING[kind]
     if not isinstance(examples, str) and kind == "jsonl":
@@ -76,13 +83,47 @@ def check_output(examples: Examples | str, out: Path) -> None:
             f"the output the suffix {' or '.join(shown)}{also}."
         )
     inputs = () if isinstance(examples, str) else examples.inputs
-    if out.exists() and any(_is_same(Path(one.path).expanduser(), out) for one in inputs):
+    if out.exists() and any(_is_same(expanded(one.path), out) for one in inputs):
         raise RecipeError(
             f"{printable(str(out), 200)} is an input: the subset would be written over the data. "
             "Choose another name."
         )
     if out.is_dir() and suffix:
         raise RecipeError(f"{printable(str(out), 200)} is a folder that exists. Choose another.")
+
+
+def _check_values(examples: Examples, out: Path) -> None:
+    """Raise ``DataError`` where a value of the rows, used or not, cannot be written to ``out``.
+
+    Only values that may be such are looked at: what is no text, whole number or truth value.
+    """
+    suffix = suffix_of(out)[0]
+    if examples.objects is not None:
+        if suffix in (".jsonl", ".json"):
+            for row in examples.objects:
+                as_json(without_nan(row))
+        else:
+            rows_as_dataset(examples, np.arange(len(examples)))
+    elif examples.dataset is not None and suffix in (".jsonl", ".json", ".csv"):
+        schema = examples.dataset.data.schema
+        doubtful = [field.name for field in schema if not _is_surely_json(field.type)]
+        if doubtful:
+            for row in _values(examples.dataset.select_columns(doubtful)):
+                as_json(row, in_words)
+
+
+def _is_surely_json(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.ListType | pa.LargeListType):
+        return _is_surely_json(kind.value_type)
+    if isinstance(kind, pa.StructType):
+        return all(_is_surely_json(kind.field(place).type) for place in range(kind.num_fields))
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_null(kind)
+    )
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -106,7 +147,7 @@ def write_subset(examples: Examples, indices: np.ndarray, out: Path) -> int:
         The disk is full; what was there before is untouched.
     """
     out = Path(out)
-    check_output(examples, out)
+    _check_place(examples, out)
     rows = _checked(examples, indices)
     kind = examples.inputs[0].kind
     in_memory = examples.dataset is not None or examples.objects is not None
@@ -114,8 +155,15 @@ def write_subset(examples: Examples, indices: np.ndarray, out: Path) -> int:
     if in_memory and not suffix:
         return _save_folder(rows_as_dataset(examples, indices), out)
     with store.atomic_write(out) as raw, _packed(raw, suffix_of(out)[1]) as file:
-        if examples.dataset is not None or (in_memory and suffix in (".parquet", ".csv")):
-            _export(rows_as_dataset(examples, indices), suffix, file)
+        if in_memory and suffix == ".parquet":
+            with _silent():
+                rows_as_dataset(examples, indices).to_parquet(file)
+        elif in_memory and suffix == ".csv":
+            _write_csv(rows_as_dataset(examples, indices), file)
+        elif examples.dataset is not None:
+            values = _values(rows_as_dataset(examples, indices))
+            items = (as_json(row, in_words) for row in values)
+            _write_items(items, file, array=suffix == ".json")
         elif kind == "parquet":
             _write_parquet(examples, rows, file)
         elif kind == "csv":
@@ -280,36 +328,41 @@ def _silent() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _export(dataset: Dataset, suffix: str, file: BinaryIO) -> None:
-    with _silent():
-        if suffix == ".parquet":
-            dataset.to_parquet(file)
-        elif suffix == ".csv":
-            _with_json_text(dataset).to_csv(file, index=False)
-        elif suffix == ".jsonl":
-            dataset.to_json(file, lines=True, force_ascii=False)
-        else:
-            dataset.to_json(file, lines=False, orient="records", force_ascii=False)
+def _values(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a dataset with every value as it is, JSON columns as what they say.
+
+    Raises
+    ------
+    DataError
+        Python cannot hold a value, or it is no UTF-8.
+    """
+    row = 0
+    for table in dataset.with_format("arrow").iter(batch_size=_BATCH):
+        for value in python_rows(table):
+            row += 1
+            if isinstance(value, Flaw):
+                raise DataError(
+                    f"row {row} cannot be written as text: {value.told('')}. Give the output the "
+                    "suffix .parquet, or no suffix."
+                )
+            yield value
 
 
-def _with_json_text(dataset: Dataset) -> Dataset:
-    """Hold lists and objects as JSON text, since CSV has only texts."""
-    from datasets import Dataset
-
-    table: pa.Table = dataset.with_format("arrow")[:].replace_schema_metadata(None)
-    for place, field in enumerate(table.schema):
-        if pa.types.is_nested(field.type) or isinstance(field.type, pa.BaseExtensionType):
-            texts = [_json_text(row, field.name) for row in python_rows(table.select([place]))]
-            column = pa.chunked_array([pa.array(texts, pa.string())])
-            table = table.set_column(place, field.name, column)
-    return Dataset(table)
+def _write_csv(dataset: Dataset, file: BinaryIO) -> None:
+    """Write a header and the rows; lists and objects are JSON text, since CSV has only texts."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+    writer.writerow(dataset.column_names)
+    for row in _values(dataset):
+        writer.writerow([_cell(value) for value in row.values()])
+    text.detach()
 
 
-def _json_text(row: dict[str, Any] | Flaw, column: str) -> str | None:
-    if isinstance(row, Flaw):
-        raise DataError(f"column {printable(column)}: {row.reason}; found {row.found}")
-    value = row[column]
-    return None if value is None else json.dumps(value, ensure_ascii=False, default=str)
+def _cell(value: object) -> object:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    text = as_json(value, in_words).decode()
+    return json.loads(text) if text.startswith('"') else text
 
 
 def _save_folder(dataset: Dataset, out: Path) -> int:
