@@ -129,7 +129,7 @@ def _read(
     rows = reading.load(list(recipe.trained_on), progress=watch.progress, check=watch.check)
     inputs += [asdict(entry) for entry in rows.inputs]
     if begun is not None:
-        return inputs, begun["overlaps"]
+        return inputs, begun.get("overlaps", {})
     found = overlaps_by_name(rows, exam.texts(), recipe.overlap_words, watch.check)
     for name, which in found.items():
         log.info(
