@@ -6,7 +6,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.faults.process import OPERATIONS
@@ -19,7 +19,7 @@ ordered
     written first; any other is empty until it is synced.
 eager
     Names are kept at once, and what was not synced of a file is lost: rename before data."""
-_HEAD = struct.Struct("=4i2q")
+_HEAD = struct.Struct("=4i3q")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Operation:
     number: int
     """Flags, an offset or a size."""
     data: bytes
+    inode: int
+    """Of the file that was opened, written or synced; 0 for an operation on names."""
 
 
 def read_log(file: Path, folder: Path) -> list[Operation]:
@@ -40,16 +42,16 @@ def read_log(file: Path, folder: Path) -> list[Operation]:
     found = []
     place = 0
     while place < len(content):
-        what, first, second, has_data, number, size = _HEAD.unpack_from(content, place)
+        what, first, second, has_data, number, size, inode = _HEAD.unpack_from(content, place)
         place += _HEAD.size
         parts = []
         for length in (first, second, size if has_data else 0):
             parts.append(content[place : place + length])
             place += length
-        names = [
+        path, second = (
             os.path.relpath(os.fsdecode(name), folder) if name else "" for name in parts[:2]
-        ]
-        found.append(Operation(OPERATIONS[what], *names, number, parts[2]))
+        )
+        found.append(Operation(OPERATIONS[what], path, second, number, parts[2], inode))
     return found
 
 
@@ -75,9 +77,23 @@ class Disk:
             content = None if entry.is_dir() else entry.read_bytes()
             self._now[name] = None if content is None else _File(bytearray(content), content)
         self._kept = dict(self._now)
+        self._names: dict[int, str] = {}
 
     def do(self, operation: Operation) -> None:
         """Replay one operation."""
+        if operation.inode:  # a library may rename by a system call that no preload sees
+            before = self._names.get(operation.inode, operation.path)
+            if before != operation.path and before in self._now:
+                self._rename(replace(operation, path=before, second=operation.path))
+            self._names[operation.inode] = operation.path
+        elif operation.what == "rename":
+            for inode, name in self._names.items():
+                if _is_in(name, operation.path):
+                    self._names[inode] = operation.second + name[len(operation.path) :]
+        elif operation.what in ("unlink", "rmdir"):  # a number is given again to another file
+            gone = [inode for inode, name in self._names.items() if name == operation.path]
+            for inode in gone:
+                del self._names[inode]
         getattr(self, f"_{operation.what}", self._nothing)(operation)
         if self.model == "eager":
             self._kept = dict(self._now)

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults import disk, process, scenarios, trees
-from tests.faults.process import Done, Fault
-from tests.faults.scenarios import SCENARIOS, Scenario
-
-TEMPORARY = (".s2l-part", ".lock")
+from tests.faults.process import NO_FAULT, Done, Fault
+from tests.faults.scenarios import Scenario
 
 
 class Broken(AssertionError):
     """A claim that does not hold; says what was seen instead."""
+
+
+class Void(Exception):
+    """There is nothing to try here; the trial does not count."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Lab:
         self.place = place
         self.folder = place / "trial"
         self.materials = place / "materials"
+        self.kept: set[str] = set()
+        """Scenarios whose finished folder is kept here."""
         self._wholes: dict[str, Whole] = {}
         process.load()
         shutil.rmtree(self.materials, ignore_errors=True)
@@ -62,7 +66,7 @@ class Lab:
         """Make the folder what the command finds."""
         scenarios.lay_out(scenario, self.materials, self.folder)
 
-    def run(self, scenario: Scenario, fault: Fault = Fault()) -> Done:
+    def run(self, scenario: Scenario, fault: Fault = NO_FAULT) -> Done:
         """Give the command, with a fault that it is to meet."""
         return process.run(scenario.words, self.folder, fault=fault)
 
@@ -103,11 +107,6 @@ class Lab:
 def signal_of(name: str) -> int:
     """Give the number of a signal."""
     return int(signal.Signals[name])
-
-
-def scenario_of(name: str) -> Scenario:
-    """Find a scenario."""
-    return SCENARIOS[name]
 
 
 def check_said(done: Done, codes: Sequence[int]) -> None:

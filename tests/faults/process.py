@@ -63,6 +63,9 @@ class Fault:
         return cls(kind, at, error or "EIO")
 
 
+NO_FAULT = Fault()
+
+
 @dataclass(frozen=True)
 class Done:
     """How a command ended: its exit code (minus the signal that killed it), and what it said."""
@@ -139,7 +142,7 @@ def run(
     words: Sequence[str],
     folder: Path,
     *,
-    fault: Fault = Fault(),
+    fault: Fault = NO_FAULT,
     log: Path | None = None,
     signals: Sequence[tuple[float, int]] = (),
     when: Callable[[], bool] | None = None,
@@ -173,7 +176,7 @@ def fork(
     words: Sequence[str],
     folder: Path,
     said: Path,
-    fault: Fault = Fault(),
+    fault: Fault = NO_FAULT,
     log: Path | None = None,
     before: Callable[[], object] | None = None,
     after: Callable[[], object] | None = None,

@@ -59,7 +59,9 @@ class Scenario:
 
 def _select(name: str, data: str, out: str, *words: str) -> Scenario:
     select = ["select", data, "--budget", "9", "--method", "random", "--out", out]
-    return Scenario(f"select-{name}", [*select, *words], (data,), f"runs/{out.split('.')[0]}", [out])
+    return Scenario(
+        f"select-{name}", [*select, *words], (data,), f"runs/{out.split('.')[0]}", [out]
+    )
 
 
 def _export(trainer: str) -> Scenario:

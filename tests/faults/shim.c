@@ -93,9 +93,10 @@ static int can_fail(enum operation what) {
 }
 
 static void note(enum operation what, const char *path, const char *second, int64_t offset,
-                 const void *data, int64_t size) {
+                 const void *data, int64_t size, int handle) {
+    struct stat of;
     int32_t head[4] = {what, strlen(path), strlen(second), data != NULL};
-    int64_t numbers[2] = {offset, size};
+    int64_t numbers[3] = {offset, size, handle >= 0 && fstat(handle, &of) == 0 ? (long)of.st_ino : 0};
     struct iovec parts[5] = {
         {head, sizeof head},
         {numbers, sizeof numbers},
@@ -135,18 +136,18 @@ static int is_logged(const char *path, const char *second) {
            (under_prefix(path) || under_prefix(second));
 }
 
+static long act(const long *a) { return syscall(a[0], a[1], a[2], a[3], a[4], a[5]); }
+
 /* One operation on names: met, done by the system, and noted if it succeeded. */
 static long on_names(enum operation what, const char *path, const char *second, int64_t number,
-                     long (*act)(const long *), const long *arguments) {
+                     int handle, const long *arguments) {
     pthread_mutex_lock(&lock);
     long result = meet(what, path, second) == FAILED ? -1 : act(arguments);
     if (result >= 0 && is_logged(path, second))
-        note(what, path, second, number, NULL, 0);
+        note(what, path, second, number, NULL, 0, what == CREATE ? (int)result : handle);
     pthread_mutex_unlock(&lock);
     return result;
 }
-
-static long act(const long *a) { return syscall(a[0], a[1], a[2], a[3], a[4], a[5]); }
 
 #define NAMED(what, folder, name, number, ...)                                                     \
     do {                                                                                           \
@@ -154,7 +155,7 @@ static long act(const long *a) { return syscall(a[0], a[1], a[2], a[3], a[4], a[
         const long arguments[6] = {__VA_ARGS__};                                                   \
         if (armed == 0 || !absolute(folder, name, path))                                           \
             return act(arguments);                                                                 \
-        return on_names(what, path, "", number, act, arguments);                                   \
+        return on_names(what, path, "", number, -1, arguments);                                    \
     } while (0)
 
 #define TWO_NAMED(what, from_folder, from, to_folder, to, ...)                                     \
@@ -163,7 +164,7 @@ static long act(const long *a) { return syscall(a[0], a[1], a[2], a[3], a[4], a[
         const long arguments[6] = {__VA_ARGS__};                                                   \
         if (armed == 0 || !absolute(from_folder, from, path) || !absolute(to_folder, to, second))  \
             return act(arguments);                                                                 \
-        return on_names(what, path, second, 0, act, arguments);                                    \
+        return on_names(what, path, second, 0, -1, arguments);                                     \
     } while (0)
 
 #define HANDLED(what, handle, number, ...)                                                         \
@@ -172,7 +173,7 @@ static long act(const long *a) { return syscall(a[0], a[1], a[2], a[3], a[4], a[
         const long arguments[6] = {__VA_ARGS__};                                                   \
         if (armed == 0 || !path_of(handle, path))                                                  \
             return act(arguments);                                                                 \
-        return on_names(what, path, "", number, act, arguments);                                   \
+        return on_names(what, path, "", number, handle, arguments);                                \
     } while (0)
 
 static int open_at(int folder, const char *name, int flags, mode_t mode) {
@@ -228,7 +229,7 @@ static ssize_t put(int handle, const void *data, size_t size, off_t offset) {
         if (fault == TORN && answer == HALF)
             kill(armed, SIGKILL);
         if (result > 0 && is_logged(path, ""))
-            note(WRITE, path, "", start, data, result);
+            note(WRITE, path, "", start, data, result, handle);
     }
     pthread_mutex_unlock(&lock);
     return result;

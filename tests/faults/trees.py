@@ -68,15 +68,13 @@ def _entry(path: Path) -> str:
         return "lock"  # it names the process that held it
     content = path.read_bytes()
     try:
-        if path.name == "manifest.json":
-            content = json.dumps(_unmeasured(json.loads(content)), sort_keys=True).encode()
-        elif path.name == "table.json" or path.name.startswith("arm-"):
+        if path.name in ("manifest.json", "table.json") or path.name.startswith("arm-"):
             content = json.dumps(_unmeasured(json.loads(content)), sort_keys=True).encode()
         elif path.name == "table.csv":
             content = _untimed(content)
         elif path.name == "table.md":
             content = re.sub(rb"[\d.,\s-]+", b" ", content)
-    except ValueError:
+    except (ValueError, RecursionError):  # it is damaged
         pass
     return _digest(content)
 
