@@ -114,15 +114,15 @@ def start(words: Sequence[str], place: Path) -> subprocess.Popen[str]:
     )
 
 
-def load(names: Iterable[str] = LOADED) -> None:
+def load(names: Iterable[str] = (*LOADED, "smalltolarge.cli.commands")) -> None:
     """Load modules in this process, so that its forks find them; and the commands' options."""
     for name in names:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     import typer.main
 
-    from smalltolarge.cli import app
-
+    commands = sys.modules.get("smalltolarge.cli.commands", sys.modules["smalltolarge.cli"])
+    app = vars(commands)["app"]
     if not hasattr(typer.main.get_command, "cache_info"):
         typer.main.get_command = functools.cache(typer.main.get_command)
     typer.main.get_command(app)
