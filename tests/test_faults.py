@@ -1,0 +1,111 @@
+"""A sample of what the fault kit claims; ``make faults`` tries all of it (docs/reliability.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.faults import disk
+from tests.faults.__main__ import Worker
+from tests.faults.known import reason_for
+from tests.faults.malformed import mutate
+from tests.faults.process import compiler
+from tests.faults.trees import differences
+
+KILLED = (
+    "select-random", "select-folder", "select-given", "record", "load", "export-trl", "train",
+    "evaluate", "prepare",
+)  # fmt: skip
+SAMPLE = {
+    "fail": ("select-random", "train"),
+    "double": ("record", "select-folder"),
+    "power": ("select-random", "load"),
+    "training": ("record",),
+    "stop": ("record",),
+    "stop-twice": ("select-given",),
+    "damage": ("select-given",),
+    "damage-half": ("record",),
+    "damage-read": ("select-proxy",),
+    "manifest": ("select-random",),
+    "malformed": ("load",),
+    "hostile": ("inspect",),
+    "planted": ("select-random", "inspect"),
+}
+"""Scenarios of each campaign of which a few trials are made here."""
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """A process with its libraries loaded that makes trials."""
+    if compiler() is None:
+        pytest.skip("no C compiler (cc), which makes the library that fails operations")
+    found = Worker(tmp_path_factory.mktemp("faults"))
+    yield found
+    found.close()
+
+
+def broken(worker: Worker, campaign: str, scenario: str, trials: int) -> list[str]:
+    """Make some trials, and list those whose claim did not hold, but for what is known."""
+    chunk = (campaign, scenario, 1, 0, trials)
+    results = [one for one in worker.ask({"chunk": chunk}) if "trial" in one]
+    return [
+        f"python -m tests.faults '{one['trial']}': {one['what']}"
+        for one in results
+        if one["what"] and reason_for(one["trial"], one["what"]) is None
+    ]
+
+
+@pytest.mark.parametrize("scenario", KILLED)
+def test_a_killed_command_given_again_leaves_what_it_always_leaves(
+    scenario: str, worker: Worker
+) -> None:
+    assert broken(worker, "kill", scenario, 4) == []
+
+
+@pytest.mark.parametrize(("campaign", "scenario"), [(c, s) for c in SAMPLE for s in SAMPLE[c]])
+def test_what_is_promised_under_faults_holds(campaign: str, scenario: str, worker: Worker) -> None:
+    assert broken(worker, campaign, scenario, 3) == []
+
+
+def test_of_many_starts_at_once_one_works(worker: Worker) -> None:
+    for trial in ("race/select-random/folder@8", "race/select-random/out@8"):
+        assert [one["what"] for one in worker.ask({"trial": trial})] == [""]
+
+
+def test_a_name_outlives_a_power_loss_when_its_folder_was_synced(tmp_path: Path) -> None:
+    def did(what: str, path: str, second: str = "", data: bytes = b"") -> disk.Operation:
+        return disk.Operation(what, path, second, 0, data, 0)
+
+    log = [
+        did("open", "new"),
+        did("write", "new", data=b"text"),
+        did("rename", "new", "name"),
+        did("sync", "."),
+        did("sync", "name"),
+    ]
+    left = {
+        model: [dict(image) for _, image in disk.images(disk.Disk(tmp_path, model), log)]
+        for model in disk.MODELS
+    }
+    assert left["strict"] == [{}, {"name": b""}, {"name": b"text"}]
+    assert left["eager"] == [{"new": b""}, {"name": b""}, {"name": b"text"}]
+    assert left["ordered"] == [{}, {"name": b""}, {"name": b"text"}]
+
+
+def test_trees_differ_in_what_is_left_over_missing_or_other() -> None:
+    assert differences({"a": "1", "b": "2"}, {"b": "3", "c": "4"}) == [
+        "a is left over", "c is missing", "b is other",
+    ]  # fmt: skip
+
+
+def test_the_same_seed_mutates_in_the_same_way() -> None:
+    first, again, other = (
+        [mutate(b'{"a": 1}\n' * 20, draw) for _ in range(9)]
+        for draw in (Random(3), Random(3), Random(4))
+    )
+    assert first == again != other
+    assert len(set(islice(first, 9))) > 5
