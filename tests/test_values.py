@@ -300,7 +300,7 @@ def test_a_data_set_becomes_text_with_every_value_as_it_is(suffix: str, tmp_path
         rows = json.loads(text) if suffix == ".json" else list(map(json.loads, text.splitlines()))
         assert [row["score"] for row in rows] == EXACT["score"]
         assert [row["count"] for row in rows] == EXACT["count"]
-    assert [row["at"] for row in rows][0] == "2026-01-02T03:04:05.123456"
+    assert next(row["at"] for row in rows) == "2026-01-02T03:04:05.123456"
     assert [row["completion"] for row in rows] == EXACT["completion"]
 
 
