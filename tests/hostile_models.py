@@ -229,11 +229,11 @@ def hostile() -> Iterator[Hostile]:
         "num_hidden_layers": 100, "vocab_size": 2**24, "intermediate_size": 2**24,
     }.items():  # fmt: skip
         yield Hostile(f"more than the weights: {key}", changed(config, **{key: value}), (DAMAGED,))
-    for key, value in {
+    for key, unfit in {
         "model_type": "no such", "hidden_size": "32", "hidden_act": "os.system", "vocab_size": [],
         "num_attention_heads": 0, "num_hidden_layers": None, "rope_parameters": 7,
     }.items():  # fmt: skip
-        yield Hostile(f"{key} {value!r}", changed(config, **{key: value}), (DAMAGED, UNFIT))
+        yield Hostile(f"{key} {value!r}", changed(config, **{key: unfit}), (DAMAGED, UNFIT))
 
     # tokenizers
     both = (DAMAGED, REFUSED, MissingArtifact, UNFIT)
@@ -335,20 +335,25 @@ def hostile() -> Iterator[Hostile]:
     yield Hostile("adapter with a retrying pattern", retrying, (REFUSED,), slow=True)
 
     # GGUF files
-    head, name = b"GGUF" + numbers("I", 3), numbers("Q", 1) + b"a"
-    for what, parts in {
+    head, named_a = b"GGUF" + numbers("I", 3), numbers("Q", 1) + b"a"
+    for what, pieces in {
         "empty": (b"",),
         "another version": (b"GGUF", numbers("IQQ", 99, 0, 0)),
         "many tensors": (head, numbers("QQ", 2**63, 0)),
         "many keys": (head, numbers("QQ", 0, 2**63)),
         "long name": (head, numbers("QQQ", 0, 1, 2**62)),
-        "long text": (head, numbers("QQ", 0, 1), name, numbers("IQ", 8, 2**62)),
-        "long list": (head, numbers("QQ", 0, 1), name, numbers("IIQ", 9, 0, 2**62)),
-        "list of lists": (head, numbers("QQ", 0, 1), name, numbers("IIQ", 9, 9, 1)),
-        "unknown kind": (head, numbers("QQ", 0, 1), name, numbers("I", 77)),
-        "many sizes": (head, numbers("QQ", 1, 0), name, numbers("I", 2**31)),
-        "large tensor": (head, numbers("QQ", 1, 0), name, numbers("IQQIQ", 2, 2**40, 2**40, 0, 0)),
-        "far tensor": (head, numbers("QQ", 1, 0), name, numbers("IQIQ", 1, 1, 0, 2**62)),
+        "long text": (head, numbers("QQ", 0, 1), named_a, numbers("IQ", 8, 2**62)),
+        "long list": (head, numbers("QQ", 0, 1), named_a, numbers("IIQ", 9, 0, 2**62)),
+        "list of lists": (head, numbers("QQ", 0, 1), named_a, numbers("IIQ", 9, 9, 1)),
+        "unknown kind": (head, numbers("QQ", 0, 1), named_a, numbers("I", 77)),
+        "many sizes": (head, numbers("QQ", 1, 0), named_a, numbers("I", 2**31)),
+        "large tensor": (
+            head,
+            numbers("QQ", 1, 0),
+            named_a,
+            numbers("IQQIQ", 2, 2**40, 2**40, 0, 0),
+        ),
+        "far tensor": (head, numbers("QQ", 1, 0), named_a, numbers("IQIQ", 1, 1, 0, 2**62)),
         "nothing": (head, numbers("QQ", 0, 0)),
     }.items():
-        yield Hostile(f"GGUF {what}", gguf(*parts), (DAMAGED,))
+        yield Hostile(f"GGUF {what}", gguf(*pieces), (DAMAGED,))

@@ -275,7 +275,7 @@ def test_a_line_with_many_keys_twice_is_read_in_no_time(tmp_path: Path) -> None:
     assert time.process_time() - began < 5
 
 
-EXACT = {
+EXACT: dict[str, list[Any]] = {
     "prompt": ["q", "r"],
     "completion": ["a", "b/c"],
     "score": [0.12345678901234567, -1e-300],

@@ -172,8 +172,8 @@ def write_subset(examples: Examples, indices: np.ndarray, out: Path) -> int:
                 file.write(record + b"\n")
         else:
             in_file = examples.objects is None
-            items = row_bytes(examples, rows) if in_file else _items(examples, rows)
-            _write_items(items, file, array=suffix == ".json" and kind != "jsonl")
+            texts = row_bytes(examples, rows) if in_file else _items(examples, rows)
+            _write_items(texts, file, array=suffix == ".json" and kind != "jsonl")
     return out.stat().st_size
 
 
