@@ -167,7 +167,7 @@ def _planted(lab: Lab, scenario: Scenario, detail: str) -> None:
     kind, _, name = detail.partition(":")
     lab.lay_out(scenario)
 
-    ours = name.endswith(".s2l-part") or "/.working" in name or "runs" in scenario.needs
+    ours = ".s2l-part" in name or "/.working" in name or "runs" in scenario.needs
 
     def stays() -> None:
         file = lab.folder / name
