@@ -137,7 +137,7 @@ class RunFolder:
     def check_all(self) -> set[str]:
         """Look at every committed stage as ``is_done`` does; give those that are done."""
         done = {name for name in read_manifest(self.path)["stages"] if self.is_done(name)}
-        return done & read_manifest(self.path)["stages"].keys()
+        return done.intersection(read_manifest(self.path)["stages"])
 
     def commit(
         self,
