@@ -380,14 +380,9 @@ def test_verify_finds_every_changed_file(
     kept = [path for path in (tmp_path / "runs" / "subset").iterdir() if path.name != ".lock"]
     for file in [*kept, tmp_path / "data.jsonl", tmp_path / "subset.jsonl"]:
         before = file.read_bytes()
-        for changed in (
-            before[:-1] + bytes([before[-1] ^ 1]),
-            before[1:],
-            b"",
-            before + b" ",
-            None,
-        ):
-            file.unlink()
+        flipped = before[:-1] + bytes([(before or b" ")[-1] ^ 1])
+        for changed in (flipped, before[1:], b"", before + b" ", None):
+            file.unlink(missing_ok=True)
             if changed is not None and changed != before:
                 file.write_bytes(changed)
             elif file.name in ("data.jsonl", "manifest.json"):
