@@ -139,14 +139,14 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(
     for checks in (3, 20):  # in the first batch, and in a later one
         with pytest.raises(Interrupted):
             run("stopped", progress=Watch(check=stopping(checks)))
-    kept = tmp_path / "stopped" / "answering" / "svamp-pot"
+    kept = tmp_path / "stopped" / ".working" / "answering" / "svamp-pot"
     assert 0 < len(list(kept.iterdir())) < len(QUESTIONS)
     assert run("stopped") == whole
     for name in ("answers-svamp.jsonl", "table.md", "table.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (
             tmp_path / "stopped" / name
         ).read_bytes()
-    assert not (tmp_path / "stopped" / "answering").exists()
+    assert not (tmp_path / "stopped" / ".working").exists()
     (tmp_path / "stopped" / "answers-svamp.jsonl").write_text("{}\n")
     assert run("stopped") == whole
     assert (tmp_path / "whole/answers-svamp.jsonl").read_bytes() == (
