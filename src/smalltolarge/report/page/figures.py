@@ -49,7 +49,7 @@ def curves(found: Mapping[str, Any], width: float = WIDE) -> Drawing:
     )  # fmt: skip
     medians = np.array([cluster["median"] for cluster in clusters])
     x = Scale(steps[0], max(steps[-1], steps[0] + 1), 42, width - 12)
-    y = _loss_scale(medians, height - 46, 64)
+    y = _loss_scale(medians, height - 46, 64 if width > 500 else 78)
     axis_left(drawing, y, 42, width - 12, "loss (nats a token)")
     axis_below(drawing, x, height - 46, "training steps of the proxy")
     places = x.of(np.array(steps))
@@ -72,7 +72,7 @@ def _steps_legend(drawing: Drawing, x: float, y: float, width: float) -> None:
     begin = x if width < 500 else x + 215
     if width < 500:
         y += 18
-    names = ["none", *(f"< {(n + 1) / (STEPS - 2) * 100:.0f}%" for n in range(STEPS - 2)), "all"]
+    names = ["none", *(f"<{(n + 1) / (STEPS - 2) * 100:.0f}%" for n in range(STEPS - 2)), "all"]
     size = 46 if width < 500 else 56
     for step, name in enumerate(names):
         place = begin + size * step
@@ -122,6 +122,8 @@ def _panel(
     low, high = (y.of(np.array(cluster[name])) for name in ("low", "high"))
     edge = through([*x, *x[::-1]], [*high, *low[::-1]])
     drawing.add("path", d=f"{edge}Z", class_="band")
+    whole = found["learning"]["mean_losses"]
+    drawing.path(x, y.of(np.array(whole)), "whole")
     drawing.path(x, y.of(np.array(cluster["median"])), "median")
 
 
