@@ -67,6 +67,7 @@ def evaluate(
 
       s2l evaluate models/target --task s2l_math --data eval --trained-on subset.jsonl --out results
     """
+    from smalltolarge.report import terminal
     from smalltolarge.report.evaluation import show_scores
     from smalltolarge.verbs.evaluate import evaluate as verb
 
@@ -83,3 +84,4 @@ def evaluate(
             **with_mappings(settings),
         )
     show_scores(scores, out, console)
+    terminal.offer_page(out, console)

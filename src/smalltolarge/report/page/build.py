@@ -79,6 +79,10 @@ class Table:
         """Make one of texts, numbers and None; shares are numbers in [0, 1] of the type Share."""
         return cls(caption, headings, [[_cell(value) for value in row] for row in rows])
 
+    def is_number(self, column: int) -> bool:
+        """Whether a column holds numbers, which stand to the right."""
+        return any(row[column].is_number for row in self.rows)
+
 
 class Share(float):
     """A number that is told in percent."""

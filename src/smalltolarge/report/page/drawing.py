@@ -15,6 +15,8 @@ from smalltolarge.examples.shown import escaped
 STYLE = Path(__file__).with_name("figures.css")
 _SVG = "http://www.w3.org/2000/svg"
 Value = str | float
+ELSEWHERE = ("by-source", "by-cluster")
+"""Classes of groups that a page shows in the place of others; a file has the first alone."""
 
 
 class Drawing:
@@ -83,6 +85,8 @@ class Drawing:
     def to_svg(self) -> bytes:
         """Give it as a file of its own, with its style."""
         root = ElementTree.fromstring(self.__html__())
+        for group in [one for one in root if one.get("class") in ELSEWHERE]:
+            root.remove(group)
         root.set("xmlns", _SVG)
         style = ElementTree.Element("style")
         style.text = STYLE.read_text(encoding="utf-8")

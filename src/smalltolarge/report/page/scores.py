@@ -291,7 +291,7 @@ def evaluation_page(
         makeup=makeup,
         table=_task_table(scores),
         kinds=Table.of(
-            "Table",
+            "Table of what became of them",
             ["task", *charts.OUTCOMES],
             [[name, *(counts.get(kind, 0) for kind in charts.OUTCOMES)] for name, counts in kinds],
         ),
