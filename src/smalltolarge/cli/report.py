@@ -14,9 +14,7 @@ from smalltolarge.cli.session import watching
 def report(
     run: Annotated[
         Path,
-        typer.Argument(
-            metavar="RUN", help="Folder of an s2l select, record, run or evaluate."
-        ),
+        typer.Argument(metavar="RUN", help="Folder of an s2l select, record, run or evaluate."),
     ],
     out: Annotated[
         Path | None,

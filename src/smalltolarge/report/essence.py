@@ -1,4 +1,4 @@
-"""The essence of a run on the terminal: what its page says first, with curves of a line's height."""
+"""The essence of a run on the terminal: what its page says first; curves are a line high."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def show_run(run: Run, console: Console, watch: Watch) -> None:
 def _show_selection(found: Mapping[str, Any], console: Console) -> None:
     console.print(Text(selection.headline(found), style="bold"))
     for warning in found["warnings"]:
-        console.print(Text(textwrap.fill(f"! {warning}", _WIDTH, subsequent_indent="  ")), style="yellow")
+        console.print(
+            Text(textwrap.fill(f"! {warning}", _WIDTH, subsequent_indent="  ")), style="yellow"
+        )
     console.print(Text(textwrap.fill(selection.standfirst(found), _WIDTH)))
     if found["clusters"]:
         console.print()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from smalltolarge import store
-from smalltolarge.errors import MissingArtifact, RecipeError, StaleArtifact
+from smalltolarge.errors import MissingArtifact, RecipeError, RefusedForSafety, StaleArtifact
 from smalltolarge.progress import Progress, Watch
 from smalltolarge.report.page import facts, inspected, scores, selection
 from smalltolarge.report.page.drawing import Drawing
@@ -38,8 +38,8 @@ def report_page(
     ------
     MissingArtifact
         The folder is no run, or has nothing to show yet.
-    StaleArtifact
-        ``out`` is a file that is no page of ours.
+    StaleArtifact, RefusedForSafety
+        ``out`` is a file that is no page of ours, or a link.
     IntegrityError
         A file of the run is not what was written.
     """
@@ -54,7 +54,9 @@ def report_page(
     return found
 
 
-def _make(run: Run, watch: Watch, *, wants_page: bool) -> tuple[dict[str, Any], str, dict[str, Drawing]]:
+def _make(
+    run: Run, watch: Watch, *, wants_page: bool
+) -> tuple[dict[str, Any], str, dict[str, Drawing]]:
     """Give the numbers of a run, its page, and its figures by name."""
     recipe = run.recipe
     if isinstance(recipe, CompareRecipe):
@@ -81,6 +83,8 @@ def _check_page(out: Path) -> Path:
     """Refuse, before anything is read, an ``out`` that must not be written."""
     if out.suffix != ".html":
         raise RecipeError(f"--out {out}: it is written as HTML, name it {out.stem}.html")
+    if out.is_symlink():
+        raise RefusedForSafety(f"{out} is a link: the page would be written elsewhere")
     if out.is_file():
         with out.open("rb") as file:
             if _OURS not in file.read(2000):

@@ -138,9 +138,7 @@ def _names(
         drawing.text(left + 3, place + 4, name, classes)
 
 
-def parts(
-    title: str, given: Sequence[tuple[str, Mapping[str, int]]], width: float
-) -> Drawing:
+def parts(title: str, given: Sequence[tuple[str, Mapping[str, int]]], width: float) -> Drawing:
     """Draw what the questions of each task came to, as parts of a bar."""
     wide = width > 500
     each, left = (28, 230) if wide else (44, 0)

@@ -53,7 +53,7 @@ class Drawing:
 
     def group(self, **attributes: Value | None) -> _Group:
         """Open a group: what is drawn inside the ``with`` block belongs to it."""
-        return _Group(self, self.add("g", **attributes))
+        return _Group(self, self.add("g", "", **attributes))
 
     def text(self, x: float, y: float, words: str, class_: str = "", anchor: str = "") -> None:
         """Write words with their baseline at ``y``; anchor is start, middle or end."""
@@ -68,7 +68,7 @@ class Drawing:
         **attributes: Value | None,
     ) -> None:  # fmt: skip
         """Draw a line through points; ``title`` is told where the pointer rests on it."""
-        made = self.add("path", d=through(xs, ys), class_=class_, **attributes)
+        made = self.add("path", "", d=through(xs, ys), class_=class_, **attributes)
         if title:
             ElementTree.SubElement(made, "title").text = escaped(title)
 
@@ -93,7 +93,8 @@ class Drawing:
         root.insert(0, style)
         paper = {"width": "100%", "height": "100%", "class": "paper"}
         root.insert(1, ElementTree.Element("rect", paper))
-        return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+        written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+        return written
 
 
 class _Group:
@@ -146,7 +147,9 @@ class Scale:
         else:
             rough = (self.high - self.low) / max(count, 1) or 1.0
             size = 10.0 ** math.floor(math.log10(rough))
-            step = next(size * times for times in (1, 2, 2.5, 5, 10) if size * times >= rough * 0.99)
+            step = next(
+                size * times for times in (1, 2, 2.5, 5, 10) if size * times >= rough * 0.99
+            )
             first = math.ceil(self.low / step - 1e-9)
             found = [step * n for n in range(first, first + count * 3)]
         slack = 1e-9 * (abs(self.low) + abs(self.high))
@@ -170,7 +173,7 @@ def axis_left(
     drawing: Drawing, scale: Scale, left: float, right: float, words: str,
     tell: Callable[[float], str] | None = None,
 ) -> None:  # fmt: skip
-    """Draw the axis of y: a faint line across for each tick, its value at ``left``; on top, words."""
+    """Draw the axis of y: a faint line across and a value for each tick; on top, words."""
     for value in scale.ticks():
         drawing.line(left, scale(value), right, scale(value), "grid")
         drawing.text(left - 6, scale(value) + 4, (tell or number)(value), "tick", "end")

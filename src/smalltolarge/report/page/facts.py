@@ -137,7 +137,7 @@ def spent(run: Run, stage: str) -> Mapping[str, Any]:
 
 
 def facts(chosen: Chosen) -> dict[str, Any]:
-    """Say in numbers, as JSON-like data, what a run found; its arrays are told cluster by cluster."""
+    """Say in numbers, as JSON-like data, what a run found; losses are told by clusters."""
     run, trajectories = chosen.run, chosen.trajectories
     recipe = run.recipe
     assert isinstance(recipe, RecordRecipe)

@@ -52,7 +52,9 @@ def sample(chosen: Chosen, besides: list[int], most: int = MOST) -> np.ndarray:
 def told(chosen: Chosen, rows: np.ndarray, texts: dict[tuple[str, int], Any]) -> list[list[Any]]:
     """Tell rows as JSON-like data, a list each, in the order of ``COLUMNS``."""
     table = chosen.table.take(rows)
-    columns = {name: table[name].to_pylist() for name in ("id", "file", "row", "source", "rank")}
+    columns: dict[str, list[Any]] = {
+        name: table[name].to_pylist() for name in ("id", "file", "row", "source", "rank")
+    }
     labels, trajectories = chosen.labels, chosen.trajectories
     place = _places(chosen)
     most = max(_LONGEST if not texts else _limit(texts), 1)
@@ -84,9 +86,9 @@ def _losses(losses: np.ndarray) -> list[float]:
 
 
 def _places(chosen: Chosen) -> np.ndarray:
-    """Give the place of every row in its cluster, from 1, in the order of the method: int64 (n,)."""
+    """Give the place of every row in its cluster, from 1, as the method orders: int64 (n,)."""
     ranks = chosen.table["rank"].to_numpy()
-    labels = np.zeros(len(chosen), dtype=np.int64) if chosen.labels is None else chosen.labels
+    labels: Any = np.zeros(len(chosen), np.int64) if chosen.labels is None else chosen.labels
     order = np.lexsort((ranks, labels))
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
     place = np.empty(len(order), dtype=np.int64)
@@ -123,7 +125,7 @@ def texts(chosen: Chosen, rows: np.ndarray, watch: Watch) -> tuple[dict[tuple[st
     recipe = chosen.run.recipe
     assert isinstance(recipe, DataRecipe)
     table = chosen.table.select(["file", "row"]).take(rows)
-    pairs = zip(table["file"].to_pylist(), table["row"].to_pylist(), strict=True)
+    pairs: Any = zip(table["file"].to_pylist(), table["row"].to_pylist(), strict=True)
     wanted: dict[str, set[int]] = {}
     for file, row in pairs:
         wanted.setdefault(file, set()).add(row)

@@ -153,7 +153,9 @@ def _dots(table: outcomes.Table, rows: Sequence[Row], measure: str, scale: float
     for row in rows:
         one = _estimate(table, row, measure)
         low, high = (bound * scale for bound in _bounds(one))
-        found.append(Dot(printable(row.method, 30), one.mean * scale, low, high, row.method == "s2l"))
+        found.append(
+            Dot(printable(row.method, 30), one.mean * scale, low, high, row.method == "s2l")
+        )
     sign = 1 if table.measure == "loss" else -1
     return sorted(found, key=lambda dot: sign * dot.mean)
 
@@ -184,7 +186,8 @@ def _scores_table(table: outcomes.Table, rows: Sequence[Row]) -> Table:
     kind: Any = Share if is_share else float
     names = [*table.tasks] if is_share else [*rows[0].losses]
     headings = ["method", "budget", "rows", "seeds", "accuracy" if is_share else "balanced loss",
-                "low", "high", *names, "to random", "low", "high", "to full", "verdict"]  # fmt: skip
+                "low", "high", *names, "to random", "low", "high", "to full",
+                "verdict"]  # fmt: skip
     found = []
     for row in rows:
         low, high = _bounds(row.main)

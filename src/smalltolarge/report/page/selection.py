@@ -38,10 +38,15 @@ def standfirst(found: Mapping[str, Any]) -> str:
     times = len(found["checkpoints"])
     if not times:
         return f"{begin}The rows were chosen by {found['method']}, without a proxy."
-    who = "The losses that were given" if found["proxy"] is None else (
-        f"A small model ({printable(found['proxy'], 60)}) was trained on all of the rows; its losses"
-    )  # fmt: skip
-    was = f"{who} were recorded {times:,} times" if found["proxy"] else f"{who} are of {times:,} checkpoints"
+    who = "The losses that were given"
+    if found["proxy"] is not None:
+        proxy = printable(found["proxy"], 60)
+        who = f"A small model ({proxy}) was trained on all of the rows; its losses"
+    was = (
+        f"{who} were recorded {times:,} times"
+        if found["proxy"]
+        else f"{who} are of {times:,} checkpoints"
+    )
     if found["has_clusters"]:
         return (
             f"{begin}{was}. Rows whose losses moved alike form one of "
@@ -135,8 +140,8 @@ def files(found: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Drawi
 
 _WORDS = {
     "map": "Two rows lie close together where their losses moved alike.",
-    "cartography": "Rows that are learned at once and stay learned are easy; those whose loss moves "
-    "much are ambiguous and teach most; those that stay high are hard, or wrong.",
+    "cartography": "Rows that are learned at once and stay learned are easy; those whose loss "
+    "moves much are ambiguous and teach most; those that stay high are hard, or wrong.",
 }
 
 
@@ -239,7 +244,7 @@ def _data(
     found: Mapping[str, Any], chosen: Chosen, sampled: np.ndarray, texts: dict[Any, Any],
     drawn: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Give the script what it shows: rows, the bands of their clusters, and their places on maps."""
+    """Give the script what it shows: rows, the bands of their clusters, their places on maps."""
     number = {row: place for place, row in enumerate(sampled.tolist())}
     names = [None if name is None else printable(name, _NAME) for name in chosen.sources[1]]
     clusters = found["clusters"]
@@ -288,7 +293,7 @@ def _tables(found: Mapping[str, Any], chosen: Chosen) -> dict[str, Table]:
             f"Table of all {len(clusters):,} clusters, with median losses",
             ["cluster", "rows", "chosen", "taken", "most frequent source", *steps], clusters,
         ),
-        "made": Table.of("Settings and costs", ["", ""], _made(found, chosen)),
+        "made": Table.of("Settings and costs", ["setting", "value"], _made(found, chosen)),
     }  # fmt: skip
     if found["lengths"]:
         edges = found["lengths"]["edges"]
