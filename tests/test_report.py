@@ -550,7 +550,9 @@ def test_axe_finds_nothing(kind: str, pages: dict[str, Path], open_page: Open) -
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert AXE is not None and AXE.origin is not None
     page.evaluate(read(Path(AXE.origin).with_name("axe.min.js")))
-    found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+    # its check of contrast takes long, and ours looks at the same
+    only = "{resultTypes: ['violations'], rules: {'color-contrast': {enabled: false}}}"
+    found = page.evaluate(f"axe.run({only})")["violations"]
     assert not [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found]
 
 

@@ -102,7 +102,8 @@ def _limit(texts: dict[tuple[str, int], Any]) -> int:
     lengths = np.array([sum(len(turn[1]) for turn in turns) for turns in texts.values()])
     limits = np.arange(100, _LONGEST + 1, 100)
     totals = np.array([np.minimum(lengths, limit).sum() for limit in limits])
-    return int(limits[max(np.searchsorted(totals, _CHARACTERS, side="right") - 1, 0)])
+    fitting = int(np.searchsorted(totals, _CHARACTERS, side="right"))
+    return int(limits[max(fitting - 1, 0)])
 
 
 def _cut(turns: list[tuple[str, str, bool]], most: int) -> list[list[Any]]:
@@ -165,12 +166,11 @@ def _read(
         learn=settings.learn, ignore=settings.ignore, on_bad_row="exclude",
     )  # fmt: skip
     examples = reading.load(found, settings=as_read)
+    numbers: list[Any] = examples.table["row"].to_pylist()
     return {
         places[row - 1]: [(turn.role, _said(turn), turn.learned and turn.role == "assistant")
                           for turn in turns]
-        for row, turns in zip(
-            examples.table["row"].to_pylist(), examples.conversations(), strict=True
-        )
+        for row, turns in zip(numbers, examples.conversations(), strict=True)
     }  # fmt: skip
 
 
