@@ -31,7 +31,7 @@ from smalltolarge.runs.results import Run
 from smalltolarge.selection.diagnostics import Shapes
 from smalltolarge.trajectories import Trajectories
 
-from .conftest import Cli, command_line
+from .conftest import QUICK, Cli, command_line
 
 PAGE = Path(facts.__file__).parent
 CHROMIUM = next(
@@ -280,6 +280,29 @@ def test_what_is_no_page_of_ours_is_not_written_over(folder: Path, tmp_path: Pat
         smalltolarge.report_page(tmp_path)
 
 
+def test_a_choice_without_losses_has_a_page(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    s2l = command_line(tmp_path)
+    s2l("select", "data.jsonl", "--method", "random", "--budget", "30", "--out", "random.jsonl")
+    s2l("report", "runs/random", "--out", "page.html")
+    page = read(tmp_path / "page.html")
+    assert "chosen by random, without a proxy" in page and "A map of the rows" not in page
+    assert len(data_of(page)["items"]) == 200
+    assert "30 of 200 rows chosen" in s2l("show", "runs/random").stdout
+
+
+def test_losses_of_one_checkpoint_have_a_page(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    losses = pq.read_table(tmp_path / "losses.parquet").select(["id", "loss_70"])
+    pq.write_table(losses, tmp_path / "last.parquet")
+    s2l = command_line(tmp_path)
+    s2l("select", "data.jsonl", "--trajectories", "last.parquet", "--method", "least-confidence",
+        "--budget", "30", "--out", "last.jsonl")  # fmt: skip
+    s2l("report", "runs/last")
+    page = read(tmp_path / "runs" / "last" / "report.html")
+    assert "Losses were recorded once" in page and "makes no clusters" in page
+
+
 FINE: dict[str, Any] = {
     "learning": {"mean_losses": [5.0, 3.0], "of_whole": 0.1},
     "shapes": {"flat": 0.0},
@@ -342,6 +365,9 @@ def test_a_run_that_trained_its_proxy_has_a_page_and_an_inspection(
     page = read(tmp_path / "page.html")
     assert "3. Are the clusters stable?" in page and "The proxy took" in page
     assert s2l("show", "runs/subset").stdout.startswith("24 of 120 rows chosen")
+    s2l("record", "data.jsonl", "--out", "t.parquet", "--run", "runs/recorded", *QUICK)
+    s2l("report", "runs/recorded", "--out", "recorded.html")
+    assert "This run recorded losses and chose nothing" in read(tmp_path / "recorded.html")
 
 
 def test_a_comparison_has_a_page_with_the_numbers_of_its_table(tmp_path: Path, s2l: Cli) -> None:
@@ -580,7 +606,8 @@ def test_a_cluster_a_point_and_a_search_lead_to_rows(
     page.fill("#search", "")
     page.select_option("[data-filter=taken]", "1")
     assert page.inner_text("#count") == "40 of 200 here."
-    page.select_option("[data-filter=source]", "0")
+    page.click(".wide [data-source='0'] text >> nth=0")
+    page.select_option("[data-filter=taken]", "1")
     taken = [item for item in data["items"] if item[4] and item[2] == data["sources"][0]]
     assert page.inner_text("#count") == f"{len(taken)} of 200 here."
 

@@ -80,8 +80,9 @@ class Table:
         return cls(caption, headings, [[_cell(value) for value in row] for row in rows])
 
     def is_number(self, column: int) -> bool:
-        """Whether a column holds numbers, which stand to the right."""
-        return any(row[column].is_number for row in self.rows)
+        """Whether a column holds nothing but numbers, which stand to the right."""
+        cells = [row[column] for row in self.rows if row[column].text]
+        return bool(cells) and all(cell.is_number for cell in cells)
 
 
 class Share(float):

@@ -110,7 +110,8 @@ class _Group:
 
 def through(xs: Iterable[float], ys: Iterable[float]) -> str:
     """Give the path of a line through points."""
-    return "M" + "L".join(f"{_short(x)} {_short(y)}" for x, y in zip(xs, ys, strict=True))
+    points = [f"{_short(x)} {_short(y)}" for x, y in zip(xs, ys, strict=True)]
+    return f"M{'L'.join(points)}{'h0' if len(points) == 1 else ''}"
 
 
 @dataclass(frozen=True)

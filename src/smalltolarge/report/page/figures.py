@@ -196,18 +196,21 @@ def sources(found: Mapping[str, Any], width: float = WIDE) -> Drawing:
     for value in x.ticks(5):
         drawing.line(x(value), 34, x(value), bottom, "grid")
     for place, entry in enumerate(entries):
-        y = 36 + each * (place + 0.5)
-        name = "(none)" if entry["source"] is None else printable(entry["source"], 34)
-        if wide:
-            drawing.text(left - 12, y + 4, name, "", "end")
-        else:
-            drawing.text(left, y - 6, name)
-            y += 7
-        drawing.line(x(before[place]), y, x(after[place]), y, "stem")
-        drawing.dots([x(before[place])], [y], "hollow large")
-        drawing.dots([x(after[place])], [y], "chosen large")
-        told = f"{after[place] * 100:.1f}%"
-        drawing.text(max(x(before[place]), x(after[place])) + 10, y + 4, told, "mark")
+        with drawing.group(data_source=str(place)):
+            top = 36 + each * place
+            drawing.add("rect", x=0, y=top, width=width, height=each, class_="hit")
+            y = 36 + each * (place + 0.5)
+            name = "(none)" if entry["source"] is None else printable(entry["source"], 34)
+            if wide:
+                drawing.text(left - 12, y + 4, name, "", "end")
+            else:
+                drawing.text(left, y - 6, name)
+                y += 7
+            drawing.line(x(before[place]), y, x(after[place]), y, "stem")
+            drawing.dots([x(before[place])], [y], "hollow large")
+            drawing.dots([x(after[place])], [y], "chosen large")
+            told = f"{after[place] * 100:.1f}%"
+            drawing.text(max(x(before[place]), x(after[place])) + 10, y + 4, told, "mark")
     axis_below(drawing, x, bottom, "share of rows", percent)
     drawing.dots([left + 5], [12], "hollow large")
     drawing.text(left + 14, 16, f"all {all_rows:,} rows", "label")
