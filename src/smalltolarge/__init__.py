@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from smalltolarge.verbs.load import load as load
     from smalltolarge.verbs.prepare import prepare as prepare
     from smalltolarge.verbs.record import record as record
+    from smalltolarge.verbs.report import report_page as report_page
     from smalltolarge.verbs.run import run as run
     from smalltolarge.verbs.sample_data import sample_data as sample_data
     from smalltolarge.verbs.select import select as select
@@ -62,6 +63,7 @@ _HOME = {
     "load": "verbs.load",
     "prepare": "verbs.prepare",
     "record": "verbs.record",
+    "report_page": "verbs.report",
     "run": "verbs.run",
     "sample_data": "verbs.sample_data",
     "select": "verbs.select",

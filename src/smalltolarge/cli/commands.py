@@ -15,9 +15,11 @@ from smalltolarge.cli.load import load
 from smalltolarge.cli.methods import methods
 from smalltolarge.cli.prepare import prepare
 from smalltolarge.cli.record import record
+from smalltolarge.cli.report import report
 from smalltolarge.cli.run import run
 from smalltolarge.cli.sample_data import sample_data
 from smalltolarge.cli.select import select
+from smalltolarge.cli.show import show
 from smalltolarge.cli.show_text import show_text
 from smalltolarge.cli.tasks import tasks
 from smalltolarge.cli.train import train
@@ -56,8 +58,9 @@ app = typer.Typer(
     epilog="Begin with: s2l select data.jsonl --budget 11% --out subset.jsonl",
 )
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Choose a subset": (select, record, show_text, load, methods, inspect, verify, export),
+    "Choose a subset": (select, record, show_text, load, methods, export),
     "Train and compare": (train, run, evaluate, tasks),
+    "Look at a run": (report, show, inspect, verify),
     "Data to begin with": (sample_data, prepare),
 }
 for _panel, _commands in _PANELS.items():

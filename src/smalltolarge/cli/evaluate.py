@@ -53,6 +53,7 @@ def evaluate(
 
       s2l evaluate models/target --task s2l_math --data eval --trained-on subset.jsonl --out results
     """
+    from smalltolarge.report import terminal
     from smalltolarge.report.evaluation import show_scores
     from smalltolarge.runs.recipe import EvaluateRecipe
     from smalltolarge.verbs.evaluate import run_evaluate
@@ -62,3 +63,4 @@ def evaluate(
     with watching(no_progress) as (console, watch):
         scores = run_evaluate(wanted, out, watch, unconfined=confirm_run_unsafe_code)
     show_scores(scores, out, console)
+    terminal.offer_page(out, console)

@@ -78,3 +78,4 @@ def run(
         terminal.show_arms(examples, arms, console)
     else:
         shown.show_comparison(finished, read_table(finished), console)
+        terminal.offer_page(finished.path, console)

@@ -112,3 +112,4 @@ def select(
         terminal.show_plan(examples, prepared.plan if prepared else None, console)
     else:
         terminal.show_selection(Run.open(folder), console)
+        terminal.offer_page(folder, console)

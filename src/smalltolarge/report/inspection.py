@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -26,9 +27,32 @@ from smalltolarge.selection.diagnostics import (
 _WIDTH = 79
 
 
+class Saying(Protocol):
+    """Where an inspection is told: headings, tables and sentences."""
+
+    def heading(self, text: str) -> None:
+        """Begin a part."""
+
+    def line(self, text: str, *, wrap: bool = True) -> None:
+        """Say a sentence."""
+
+    def table(self, rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> None:
+        """Show a table; the first column is words."""
+
+    def gap(self) -> None:
+        """Set two pieces of a part apart."""
+
+
 def show_inspection(found: Inspection, console: Console) -> None:
     """Print all parts."""
     say = _Saying(console)
+    tell_inspection(found, say)
+    say.line("")
+    say.line(f"Numbers  {found.run}/inspection.json", wrap=False)
+
+
+def tell_inspection(found: Inspection, say: Saying) -> None:
+    """Tell all parts."""
     say.line(
         f"{found.examples:,} examples, {found.checkpoints} checkpoints, proxy "
         f"{printable(found.proxy)}"
@@ -55,8 +79,6 @@ def show_inspection(found: Inspection, console: Console) -> None:
         say.line(
             "Not known: record the same data with a larger model, and give --target with that run."
         )
-    say.line("")
-    say.line(f"Numbers  {found.run}/inspection.json", wrap=False)
 
 
 class _Saying:
@@ -81,8 +103,11 @@ class _Saying:
             grid.add_row(*(Text(printable(cell)) for cell in row))
         self.console.print(grid)
 
+    def gap(self) -> None:
+        self.console.print()
 
-def _show_learning(found: Learning, say: _Saying) -> None:
+
+def _show_learning(found: Learning, say: Saying) -> None:
     say.heading("1. Is the proxy still learning?")
     rows = []
     before: float | None = None
@@ -105,7 +130,7 @@ def _show_learning(found: Learning, say: _Saying) -> None:
     )
 
 
-def _show_shapes(found: Shapes, say: _Saying) -> None:
+def _show_shapes(found: Shapes, say: Saying) -> None:
     say.heading("2. Do the trajectories move?")
     say.table(
         [
@@ -121,7 +146,7 @@ def _show_shapes(found: Shapes, say: _Saying) -> None:
     )
 
 
-def _show_clusters(found: Clusters, whole: Inspection, say: _Saying) -> None:
+def _show_clusters(found: Clusters, whole: Inspection, say: Saying) -> None:
     say.heading("3. Are the clusters stable?")
     asked = f"{whole.settings['clusters']:,}"
     each = " in each source" if whole.settings.get("stratify") else ""
@@ -147,7 +172,7 @@ def _show_clusters(found: Clusters, whole: Inspection, say: _Saying) -> None:
     )
 
 
-def _show_origins(found: Origins, say: _Saying) -> None:
+def _show_origins(found: Origins, say: Saying) -> None:
     say.heading("4. Do the clusters only repeat length or source?")
     length = "not known" if found.length is None else f"{found.length:.2f}"
     chance = f"by chance {found.length_by_chance:.2f}"
@@ -165,7 +190,7 @@ def _show_origins(found: Origins, say: _Saying) -> None:
     )
 
 
-def _show_gradients(found: GradientFacts, whole: Inspection, say: _Saying) -> None:
+def _show_gradients(found: GradientFacts, whole: Inspection, say: Saying) -> None:
     say.heading("5. Do the gradients bear it out?")
     pairs = [
         ("two examples of one cluster", found.inside),
@@ -179,7 +204,7 @@ def _show_gradients(found: GradientFacts, whole: Inspection, say: _Saying) -> No
         "number should be well above the second, by more than their standard errors; above the "
         "third, clusters say more than the source does."
     )
-    say.console.print()
+    say.gap()
     random = found.random_errors
     mean = sum(random) / len(random)
     spread = math.sqrt(sum((one - mean) ** 2 for one in random) / (len(random) - 1))
@@ -212,7 +237,7 @@ def _pair_cells(mean: PairMean) -> list[str]:
     return [f"{round(mean.mean, 3) + 0.0:.3f}", error, f"{mean.pairs:,}"]
 
 
-def _show_agreement(found: Agreement, say: _Saying) -> None:
+def _show_agreement(found: Agreement, say: Saying) -> None:
     say.heading("6. Does a larger model see the same?")
     say.line(f"{printable(found.name, 200)}, {found.examples:,} examples in both", wrap=False)
     say.table(

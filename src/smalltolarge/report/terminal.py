@@ -70,6 +70,12 @@ def show_selection(run: Run, console: Console) -> None:
     console.print(Group(*(_spaced(parts))))
 
 
+def offer_page(run: Path, console: Console) -> None:
+    """Say how a run is looked at."""
+    told = _next("look at it in a browser", f"s2l report {shlex.quote(str(run))}")
+    console.print(Text("\n"), told, sep="")
+
+
 def show_recording(run: Run, console: Console) -> None:
     """Print what a ``record`` run read and spent, and what to type next."""
     loaded, out = run.facts("load"), Path(run.facts("write")["out"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -213,6 +213,21 @@ class Inspection:
         """Give JSON-like data; numbers that are none become null."""
         plain: dict[str, Any] = _finite(asdict(self))
         return plain
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Inspection:
+        """Read what ``to_plain`` gave; raises KeyError or TypeError where it is something else."""
+        kinds = {"learning": Learning, "shapes": Shapes, "clusters": Clusters, "origins": Origins,
+                 "gradients": GradientFacts, "agreement": Agreement}  # fmt: skip
+        parts = {name: plain[name] and kind(**plain[name]) for name, kind in kinds.items()}
+        found = parts["gradients"]
+        if isinstance(found, GradientFacts):
+            pairs: dict[str, Any] = {
+                name: PairMean(**getattr(found, name))
+                for name in ("inside", "between", "same_source")
+            }
+            parts["gradients"] = replace(found, **pairs)
+        return cls(**{**plain, **parts})
 
 
 def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float:

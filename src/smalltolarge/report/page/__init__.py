@@ -1,0 +1,1 @@
+"""A run as one HTML file: its numbers, its figures, and some of its rows to read."""
