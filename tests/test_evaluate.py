@@ -244,5 +244,5 @@ def test_what_cannot_be_evaluated_is_refused_and_leaves_nothing(
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "results.md").write_text("mine")
-    with pytest.raises(StaleArtifact, match="holds files but no recipe"):
+    with pytest.raises(StaleArtifact, match="holds files but no manifest"):
         run("svamp", data=data, **QUICK)
