@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -228,6 +228,25 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "run")) == [".lock", ".working", "manifest.json"]
     with hold(tmp_path / "run"):
         assert sorted(os.listdir(tmp_path / "run")) == [".lock", "manifest.json", "recipe.yaml"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["run/.working", "run/.working/making", "run/.working/making/.a.s2l-part", ".b.s2l-part"],
+)
+@pytest.mark.parametrize("make", [os.mkfifo, Path.touch])
+def test_what_has_a_name_of_ours_is_taken_away(
+    make: Callable[[Path], object], name: str, tmp_path: Path
+) -> None:
+    with hold(tmp_path / "run"):
+        pass
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    make(tmp_path / name)
+    with hold(tmp_path / "run", known=True) as run:
+        run.commit("select", {"a": b"text"}, {})
+        store.write_bytes(tmp_path / "b", b"text")
+    assert sorted(os.listdir(tmp_path)) == ["b", "run"]
+    assert sorted(os.listdir(run.path)) == [".lock", "a", "manifest.json", "recipe.yaml"]
 
 
 @pytest.mark.parametrize("name", [".lock", "environment.json", "proxy", "a/b"])

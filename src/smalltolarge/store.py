@@ -195,6 +195,8 @@ def holding(path: Path, *, wait: bool = False) -> Iterator[Place]:
     if path.is_symlink():
         raise RefusedForSafety(f"{printable(str(path), 200)} is a link, which is not written to")
     place, part = Place(path), _part_of(path)
+    if not part.is_dir():  # what has a name of ours is ours
+        remove(part)
     with locked(part, path, "another --out", wait=wait):
         try:
             if (part / _OLD).exists() and not os.path.lexists(path):
@@ -547,7 +549,7 @@ def remove(path: Path) -> None:
     """Delete a file or a folder of ours; nothing happens where there is none."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
-    else:
+    elif os.path.lexists(path):
         with contextlib.suppress(OSError):
             path.unlink()
 

@@ -41,7 +41,7 @@ TARGETS = {
     "manifest": 2000, "malformed": 2600, "hostile": 500, "planted": 500, "race": 24,
 }  # fmt: skip
 """Trials of each campaign in a whole run."""
-CHUNK = 6
+CHUNK = 2
 """Trials that a worker makes of one campaign and scenario, one after the other."""
 
 
@@ -152,8 +152,9 @@ class Book:
         """Enter one line of results."""
         if "chunk" in result:
             self.chunks.add(tuple(result["chunk"]))
-            if result["listed"] < CHUNK:
-                self.over.add(tuple(result["chunk"][:2]))
+            campaign, scenario, _, begin, end = result["chunk"]
+            if result["listed"] < end - begin:
+                self.over.add((campaign, scenario))
             return
         campaign = result["trial"].split("/")[0]
         self.tried[campaign] += 1

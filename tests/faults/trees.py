@@ -8,11 +8,11 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-_MEASURED = re.compile(r"^measured$|second|^peak_memory")
+_TABLES = ("table.json", "table.csv", "table.md")
 Tree = Mapping[str, str]
 """Path of every entry in a folder, and what it is: a digest of a file, or its kind."""
 
@@ -70,33 +70,57 @@ def _entry(path: Path) -> str:
         return "lock"  # it names the process that held it
     content = path.read_bytes()
     try:
-        if path.name in ("manifest.json", "table.json") or path.name.startswith("arm-"):
+        if path.name == "manifest.json":
             content = json.dumps(_unmeasured(json.loads(content)), sort_keys=True).encode()
+        elif path.name == "table.json":
+            content = json.dumps(_untimed(json.loads(content)), sort_keys=True).encode()
         elif path.name == "table.csv":
-            content = _untimed(content)
+            rows = csv.DictReader(io.StringIO(content.decode()))
+            content = json.dumps([_untimed(row) for row in rows]).encode()
         elif path.name == "table.md":
-            content = re.sub(rb"[\d.,\s-]+", b" ", content)
-    except (ValueError, RecursionError):  # it is damaged
+            content = "\n".join(_without_times(content.decode())).encode()
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):  # it is damaged
         pass
     return _digest(content)
 
 
-def _unmeasured(value: Any) -> Any:
-    """Leave out of a manifest or table what was measured, and digests of files with such values."""
+def _unmeasured(manifest: Any) -> Any:
+    """Leave out what was measured, and in a comparison the digests of its tables of times."""
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("stages"), dict):
+        return manifest
+    kept = {key: value for key, value in manifest.items() if key != "sha256_measured"}
+    kept["stages"] = {}
+    for name, stage in manifest["stages"].items():
+        outputs = stage["outputs"]
+        if "table.csv" in outputs:
+            kept.pop("sha256", None)
+            outputs = {output: None if output in _TABLES else outputs[output] for output in outputs}
+        kept["stages"][name] = {**stage, "measured": sorted(stage["measured"]), "outputs": outputs}
+    return kept
+
+
+def _untimed(value: Any) -> Any:
+    """Leave times out of a table."""
     if isinstance(value, dict):
-        return {
-            key: _unmeasured(inner)
-            for key, inner in value.items()
-            if not _MEASURED.search(key)
-            and not (key.startswith(("table.", "arm-")) and "sha256" in str(inner))
-        }
-    return [_unmeasured(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _untimed(inner) for key, inner in value.items() if "seconds" not in key}
+    return [_untimed(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _untimed(content: bytes) -> bytes:
-    rows = list(csv.DictReader(io.StringIO(content.decode())))
-    kept = [{key: cell for key, cell in row.items() if not _MEASURED.search(key)} for row in rows]
-    return json.dumps(kept).encode()
+def _without_times(markdown: str) -> Iterator[str]:
+    """Give the lines of a table in Markdown without its columns of times."""
+    heads: list[str] = []
+    for line in markdown.splitlines():
+        if line.startswith("|"):
+            cells = [cell.strip() for cell in line.split("|")]
+            heads = heads or cells
+            yield "|".join(
+                cell.strip("-:") if set(cell) <= {"-", ":"} else cell
+                for head, cell in zip(heads, cells, strict=False)
+                if "seconds" not in head
+            )
+        else:
+            heads = []
+            yield re.sub(r"and [\d,]+ s, once", "and ... s, once", line)
 
 
 def _digest(content: bytes) -> str:

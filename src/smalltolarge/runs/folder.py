@@ -109,6 +109,8 @@ class RunFolder:
                 if entry.is_symlink():
                     shown = printable(str(entry), 200)
                     raise RefusedForSafety(f"{shown} is a link; a run holds none")
+            if not folder.working.is_dir():  # what has a name of ours is ours
+                store.remove(folder.working)
             yield folder
 
     @property
@@ -169,6 +171,7 @@ class RunFolder:
     def write(self, files: Mapping[str, Content]) -> None:
         """Write files and folders, by name; each is there whole or not at all."""
         making = self.working / "making"
+        store.remove(making)
         for name, content in files.items():
             store.fill(making / name, content)
         for name in files:
