@@ -39,9 +39,10 @@ TARGETS = {
     "kill": 7000, "double": 1000, "training": 1000, "fail": 2500, "power": 1500, "random": 400,
     "stop": 400, "stop-twice": 200, "damage": 1800, "damage-half": 800, "damage-read": 400,
     "manifest": 2000, "malformed": 2600, "hostile": 500, "planted": 500, "race": 24,
+    "sealed": 2000, "models": 600,
 }  # fmt: skip
 """Trials of each campaign in a whole run."""
-CHUNK = 6
+CHUNK = 2
 """Trials that a worker makes of one campaign and scenario, one after the other."""
 
 
@@ -152,8 +153,9 @@ class Book:
         """Enter one line of results."""
         if "chunk" in result:
             self.chunks.add(tuple(result["chunk"]))
-            if result["listed"] < CHUNK:
-                self.over.add(tuple(result["chunk"][:2]))
+            campaign, scenario, _, begin, end = result["chunk"]
+            if result["listed"] < end - begin:
+                self.over.add((campaign, scenario))
             return
         campaign = result["trial"].split("/")[0]
         self.tried[campaign] += 1
