@@ -36,7 +36,7 @@ _AGAIN = {
     for scenario in (
         Scenario("again", [*CLUSTERED, *PROXY], ("data.jsonl", "subset.jsonl", "runs"),
                  "runs/subset"),
-        Scenario("read-losses", ["inspect", "runs/subset", "--against", "losses.parquet"],
+        Scenario("read-losses", ["inspect", "runs/subset", "--target", "losses.parquet"],
                  ("data.jsonl", "losses.parquet", "runs"), "runs/subset"),
         Scenario("show-text", ["show-text", "data.jsonl", "--proxy", "model"],
                  ("data.jsonl", "model")),
@@ -47,13 +47,14 @@ _STRANGER = {
     scenario.name: scenario
     for scenario in (
         Scenario("record-model", ["record", "data.jsonl", "--out", "losses.parquet", "--proxy",
-                 "m", "--checkpoints", "2", *TINY, *_ASKED]),
+                 "m", "--checkpoints", "2", *TINY, *_ASKED], ("data.jsonl", "m")),
         Scenario("train-model", ["train", "m", "data.jsonl", "--out", "model", "--trainer", "own",
-                 *TINY, *_ASKED]),
+                 *TINY, *_ASKED], ("data.jsonl", "m")),
         Scenario("evaluate-model", ["evaluate", "m", "--task", "questions.jsonl", "--form",
                  "direct", "--out", "runs/answers", "--max-new-tokens", "2", "--threads", "1",
-                 *_ASKED], ("questions.jsonl",)),
-        Scenario("show-text-model", ["show-text", "data.jsonl", "--proxy", "m"]),
+                 *_ASKED], ("questions.jsonl", "m")),
+        Scenario("show-text-model", ["show-text", "data.jsonl", "--proxy", "m"],
+                 ("data.jsonl", "m")),
     )
 }  # fmt: skip
 """Commands that open the model ``m`` of a stranger."""
@@ -177,6 +178,17 @@ def _watched(lab: Lab, words: Sequence[str], *, writes_link: bool = False) -> Do
     return done
 
 
+def _is_allowed(lab: Lab, scenario: Scenario) -> None:
+    """Claim, once, that the command ends well under watch where nothing is a stranger's."""
+    if scenario.name not in lab.allowed:
+        lab.lay_out(scenario)
+        _outside(lab)
+        done = _watched(lab, scenario.words)
+        if done.exit != 0:
+            raise Broken(f"with nothing of a stranger: {done.brief}")
+        lab.allowed.add(scenario.name)
+
+
 def _met(lab: Lab, scenario: Scenario, name: str, kind: str, after: Callable[[], None]) -> None:
     """Run a command over what a stranger made. A result that is given as a link is the user's."""
     outside = _outside(lab)
@@ -190,6 +202,7 @@ def _met(lab: Lab, scenario: Scenario, name: str, kind: str, after: Callable[[],
 def _replaced(lab: Lab, scenario: Scenario, detail: str) -> None:
     """A file that the command finds is of a stranger."""
     kind, _, name = detail.partition(":")
+    _is_allowed(lab, scenario)
     lab.lay_out(scenario)
     (lab.folder / name).unlink()
     _met(lab, scenario, name, kind, lambda: None)
@@ -286,26 +299,16 @@ def _sealed_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str]
 def _stranger(lab: Lab, scenario: Scenario, detail: str) -> None:
     """A model of a stranger: it is used, or refused in one message; nothing of it runs."""
     [kind] = [one for one in hostile_models.hostile() if one.name == detail]
-    if scenario.name not in lab.kept:
-        done = _opened(lab, scenario, lambda folder: None)
-        if done.exit != 0:
-            raise Broken(f"a good model is refused: {done.brief}")
-        lab.kept.add(scenario.name)
-    done = _opened(lab, scenario, kind.make)
-    if done.exit == 0 and scenario.name == "record-model":
-        raise Broken(f"it is taken: {done.brief}")
-
-
-def _opened(lab: Lab, scenario: Scenario, make: Callable[[Path], object]) -> Done:
-    """Give a command on a model that ``make`` has changed."""
-    good = lab.place / "stranger"
+    good = lab.materials / "m"
     if not good.exists():
         model_folder(good, transformers.GPTNeoXConfig(**SMALL), chat=CHATML)
+    _is_allowed(lab, scenario)
     lab.lay_out(scenario)
     _outside(lab)
-    shutil.copytree(good, lab.folder / "m")
-    make(lab.folder / "m")
-    return _watched(lab, scenario.words)
+    kind.make(lab.folder / "m")
+    done = _watched(lab, scenario.words)
+    if done.exit == 0 and scenario.name == "record-model":
+        raise Broken(f"it is taken: {done.brief}")
 
 
 def _stranger_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str]:
