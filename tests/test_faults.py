@@ -33,6 +33,8 @@ SAMPLE = {
     "manifest": ("select-random",),
     "malformed": ("load",),
     "hostile": ("inspect",),
+    "sealed": ("select-given",),
+    "models": ("record-model",),
     "planted": ("select-random", "inspect"),
 }
 """Scenarios of each campaign of which a few trials are made here."""

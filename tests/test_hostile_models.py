@@ -16,6 +16,7 @@ import transformers
 from smalltolarge.errors import RecipeError, S2LError
 
 from .conftest import Cli
+from .faults.process import limit_memory
 from .hostile_models import Hostile, hostile
 from .lm_samples import CHATML, SMALL, examples_of, model_folder, sums
 from .processes import forks
@@ -36,8 +37,11 @@ def by_name(name: str) -> Hostile:
     return next((kind for kind in KINDS if kind.name == name), GOOD)
 
 
-def opened(names: Sequence[str], model: Path, place: Path, told: Any) -> None:
-    """Open each kind and tell how it ended; what is forbidden ends this process."""
+def opened(names: Sequence[str], model: Path, place: Path, told: Any, more: int) -> None:
+    """Open each kind and tell how it ended; what is forbidden ends this process.
+
+    ``more`` limits the bytes of memory that this process may take; 0 does not.
+    """
     from huggingface_hub import constants
 
     from smalltolarge.lm import child, prepare
@@ -68,6 +72,8 @@ def opened(names: Sequence[str], model: Path, place: Path, told: Any) -> None:
             os._exit(9)
 
     sys.addaudithook(hook)
+    if more:
+        limit_memory(more)
     for kind in (by_name(name) for name in names):
         folder = place / "m"
         shutil.copytree(model, folder)
@@ -89,10 +95,10 @@ def opened(names: Sequence[str], model: Path, place: Path, told: Any) -> None:
             shutil.rmtree(entry)
 
 
-def check(kinds: Sequence[Hostile], model: Path, place: Path) -> None:
+def check(kinds: Sequence[Hostile], model: Path, place: Path, more: int = 0) -> None:
     ours, theirs = forks.Pipe(duplex=False)
     process = forks.Process(
-        target=opened, args=([kind.name for kind in kinds], model, place, theirs)
+        target=opened, args=([kind.name for kind in kinds], model, place, theirs, more)
     )
     process.start()
     theirs.close()
@@ -113,9 +119,12 @@ def check(kinds: Sequence[Hostile], model: Path, place: Path) -> None:
     assert not wrong, "\n".join(map(repr, wrong))
 
 
-def test_a_good_model_is_taken(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [0, 1_900_000_000])
+def test_a_good_model_is_taken_where_memory_is_limited_too(
+    more: int, model: Path, tmp_path: Path
+) -> None:
     with pytest.raises(AssertionError, match="'nothing', 'taken'"):
-        check([GOOD], model, tmp_path)
+        check([GOOD], model, tmp_path, more)
 
 
 def test_hostile_models_are_refused_in_one_line_of_ours(model: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ TARGETS = {
     "kill": 7000, "double": 1000, "training": 1000, "fail": 2500, "power": 1500, "random": 400,
     "stop": 400, "stop-twice": 200, "damage": 1800, "damage-half": 800, "damage-read": 400,
     "manifest": 2000, "malformed": 2600, "hostile": 500, "planted": 500, "race": 24,
+    "sealed": 2000, "models": 600,
 }  # fmt: skip
 """Trials of each campaign in a whole run."""
 CHUNK = 2

@@ -18,7 +18,7 @@ from tests.faults.scenarios import Scenario
 
 REFUSED = (2, 3, 4, 5, 7)
 _ASIDE = re.compile(r"\.(damaged|corrupt)")
-_RUNS = (
+RUNS = (
     "select-random", "select-given", "select-proxy", "select-facility", "select-folder", "record",
     "train", "run", "run-keep", "evaluate",
 )  # fmt: skip
@@ -67,7 +67,7 @@ def _files(folder: Path, scenario: Scenario) -> list[str]:
     )
 
 
-def _finished(lab: Lab, scenario: Scenario) -> None:
+def finish(lab: Lab, scenario: Scenario) -> None:
     """Lay out what a finished run leaves."""
     lab.whole(scenario)
     kept = lab.place / "finished" / scenario.name
@@ -93,7 +93,7 @@ def _is_whole(lab: Lab, scenario: Scenario) -> list[str]:
 def _finished_and_damaged(lab: Lab, scenario: Scenario, detail: str) -> None:
     """``verify`` and the same command each notice; the command makes it again, or refuses."""
     for command in ("verify", "again"):
-        _finished(lab, scenario)
+        finish(lab, scenario)
         name = _damage(lab.folder, detail)
         if not _is_whole(lab, scenario):
             raise Void  # what was changed is a measured value, or nothing
@@ -127,7 +127,7 @@ def _read(lab: Lab, scenario: Scenario, detail: str) -> None:
     """A command that reads a damaged run refuses, or prints and writes what it always does."""
     command, _, damage = detail.partition(":")
     wanted = _said_by(lab, scenario, command)
-    _finished(lab, scenario)
+    finish(lab, scenario)
     name = _damage(lab.folder, damage)
     done = process.run(_READS[command], lab.folder)
     check_said(done, (0, *REFUSED))
@@ -137,7 +137,7 @@ def _read(lab: Lab, scenario: Scenario, detail: str) -> None:
 
 
 def _said_by(lab: Lab, scenario: Scenario, command: str) -> tuple[str, trees.Tree]:
-    _finished(lab, scenario)
+    finish(lab, scenario)
     done = process.run(_READS[command], lab.folder)
     if done.exit != 0:
         raise Broken(f"{command}: {done.brief}")
@@ -158,7 +158,7 @@ def _written(tree: trees.Tree, damaged: str) -> trees.Tree:
 
 
 def _finished_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str]:
-    _finished(lab, scenario)
+    finish(lab, scenario)
     files = _files(lab.folder, scenario)
     for how in _DAMAGES:
         for file in draw.sample(files, len(files)):
@@ -192,14 +192,15 @@ def _read_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str]:
 
 # The values of a manifest
 
-_OTHER: dict[str, Any] = {
+OTHER: dict[str, Any] = {
     "null": None, "zero": 0, "minus": -1, "huge": 10**400, "float": 1e308, "true": True,
     "empty": "", "text": "other", "up": "../../outside/secret", "device": "/dev/zero",
     "escape": "\x1b[31m", "list": [], "mapping": {}, "deep": "DEEP", "removed": "REMOVED",
 }  # fmt: skip
 
 
-def _places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Give the way to every value of a manifest."""
     inner: Iterable[tuple[str | int, Any]] = ()
     if isinstance(value, dict):
         inner = value.items()
@@ -207,24 +208,29 @@ def _places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str 
         inner = enumerate(value)
     for key, under in inner:
         yield (*path, key)
-        yield from _places(under, (*path, key))
+        yield from places(under, (*path, key))
+
+
+def at(value: Any, path: Iterable[str | int]) -> Any:
+    """Give what is at a place of a manifest."""
+    for key in path:
+        value = value[key]
+    return value
 
 
 def _change_value(lab: Lab, scenario: Scenario, detail: str) -> None:
     """A value of the manifest is changed, retyped or removed: noticed, and nothing is a crash."""
     how, _, place = detail.partition(":")
     for command in ("verify", "again"):
-        _finished(lab, scenario)
+        finish(lab, scenario)
         file = lab.folder / str(scenario.run) / "manifest.json"
         manifest = json.loads(file.read_bytes())
-        path = list(_places(manifest))[int(place)]
-        holder = manifest
-        for key in path[:-1]:
-            holder = holder[key]
+        path = list(places(manifest))[int(place)]
+        holder = at(manifest, path[:-1])
         if how == "removed":
             del holder[path[-1]]
         else:
-            holder[path[-1]] = _OTHER[how]
+            holder[path[-1]] = OTHER[how]
         text = json.dumps(manifest, indent=2, sort_keys=True)
         file.write_text(text.replace('"DEEP"', "[" * 3000 + "]" * 3000))
         if not _is_whole(lab, scenario):
@@ -237,24 +243,24 @@ def _change_value(lab: Lab, scenario: Scenario, detail: str) -> None:
 
 
 def _value_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str]:
-    _finished(lab, scenario)
+    finish(lab, scenario)
     manifest = json.loads((lab.folder / str(scenario.run) / "manifest.json").read_bytes())
-    found = [f"{how}:{place}" for place in range(len(list(_places(manifest)))) for how in _OTHER]
+    found = [f"{how}:{place}" for place in range(len(list(places(manifest)))) for how in OTHER]
     draw.shuffle(found)
     yield from found
 
 
 CAMPAIGNS = {
     "damage": Campaign(
-        "a file of a finished run is changed", _finished_and_damaged, _finished_details, _RUNS
+        "a file of a finished run is changed", _finished_and_damaged, _finished_details, RUNS
     ),
     "damage-half": Campaign(
-        "a file of an unfinished run is changed", _half_and_damaged, _half_details, _RUNS
+        "a file of an unfinished run is changed", _half_and_damaged, _half_details, RUNS
     ),
     "damage-read": Campaign(
         "a damaged run is read by another command", _read, _read_details, ["select-proxy"]
     ),
     "manifest": Campaign(
-        "a value of a manifest is changed, retyped, removed", _change_value, _value_details, _RUNS
+        "a value of a manifest is changed, retyped, removed", _change_value, _value_details, RUNS
     ),
 }

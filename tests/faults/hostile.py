@@ -11,17 +11,23 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.faults import process, trees
+import transformers
+
+from smalltolarge.runs.manifest import as_bytes
+from tests import hostile_models
+from tests.faults import damage, process, trees
 from tests.faults.claims import Campaign
 from tests.faults.damage import REFUSED
-from tests.faults.lab import Broken, Lab, check_said
+from tests.faults.lab import Broken, Lab, Void, check_said
 from tests.faults.malformed import MEMORY, SECONDS
-from tests.faults.scenarios import CLUSTERED, PROXY, SCENARIOS, Scenario
+from tests.faults.process import Done
+from tests.faults.scenarios import CLUSTERED, PROXY, SCENARIOS, TINY, Scenario
+from tests.lm_samples import CHATML, SMALL, model_folder
 
 SECRET = b"a file of the user\n"
 _PICKLE = b"cos\nsystem\n(S'touch CANARY'\ntR."
@@ -30,13 +36,29 @@ _AGAIN = {
     for scenario in (
         Scenario("again", [*CLUSTERED, *PROXY], ("data.jsonl", "subset.jsonl", "runs"),
                  "runs/subset"),
-        Scenario("read-losses", ["inspect", "runs/subset", "--against", "losses.parquet"],
+        Scenario("read-losses", ["inspect", "runs/subset", "--target", "losses.parquet"],
                  ("data.jsonl", "losses.parquet", "runs"), "runs/subset"),
         Scenario("show-text", ["show-text", "data.jsonl", "--proxy", "model"],
                  ("data.jsonl", "model")),
     )
 }  # fmt: skip
-ALL = {**SCENARIOS, **_AGAIN}
+_ASKED = ["--template", "auto"]
+_STRANGER = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("record-model", ["record", "data.jsonl", "--out", "losses.parquet", "--proxy",
+                 "m", "--checkpoints", "2", *TINY, *_ASKED], ("data.jsonl", "m")),
+        Scenario("train-model", ["train", "m", "data.jsonl", "--out", "model", "--trainer", "own",
+                 *TINY, *_ASKED], ("data.jsonl", "m")),
+        Scenario("evaluate-model", ["evaluate", "m", "--task", "questions.jsonl", "--form",
+                 "direct", "--out", "runs/answers", "--max-new-tokens", "2", "--threads", "1",
+                 *_ASKED], ("questions.jsonl", "m")),
+        Scenario("show-text-model", ["show-text", "data.jsonl", "--proxy", "m"],
+                 ("data.jsonl", "m")),
+    )
+}  # fmt: skip
+"""Commands that open the model ``m`` of a stranger."""
+ALL = {**SCENARIOS, **_AGAIN, **_STRANGER}
 
 
 def _link(target: str) -> Callable[[Path, Path], None]:
@@ -130,33 +152,57 @@ def _watch(folder: Path, log: Path) -> Callable[[], None]:
     return begin
 
 
-def _met(lab: Lab, scenario: Scenario, name: str, kind: str, after: Callable[[], None]) -> None:
-    """Run a command over what a stranger made. A result that is given as a link is the user's."""
+def _outside(lab: Lab) -> Path:
+    """Make the folder that no command may change."""
     outside = lab.place / "outside"
     shutil.rmtree(outside, ignore_errors=True)
     outside.mkdir()
     (outside / "secret").write_bytes(SECRET)
+    return outside
+
+
+def _watched(lab: Lab, words: Sequence[str], *, writes_link: bool = False) -> Done:
+    """Run a command under watch, and claim that it did nothing forbidden and said why it ended."""
+    outside, log = lab.place / "outside", lab.place / "forbidden"
     before = trees.tree_of(outside)
-    log = lab.place / "forbidden"
-    path = lab.folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    KINDS[kind](path, outside)
     watch = _watch(lab.folder, log)
-    done = process.run(scenario.words, lab.folder, before=watch, seconds=SECONDS)
+    done = process.run(words, lab.folder, before=watch, seconds=SECONDS)
     changed = trees.differences(trees.tree_of(outside), before)
-    if changed and not (kind == "dangling" and name in scenario.out):
+    if changed and not writes_link:
         raise Broken(f"outside: {'; '.join(changed)}: {done.brief}")
     if (lab.folder / "CANARY").exists() or log.read_bytes():
         raise Broken(f"forbidden: {log.read_text(errors='replace')[:300]}: {done.brief}")
     check_said(done, (0, *REFUSED))
     if "\x1b" in done.said:
         raise Broken(f"an escape character is printed: {done.brief}")
+    return done
+
+
+def _is_allowed(lab: Lab, scenario: Scenario) -> None:
+    """Claim, once, that the command ends well under watch where nothing is a stranger's."""
+    if scenario.name not in lab.allowed:
+        lab.lay_out(scenario)
+        _outside(lab)
+        done = _watched(lab, scenario.words)
+        if done.exit != 0:
+            raise Broken(f"with nothing of a stranger: {done.brief}")
+        lab.allowed.add(scenario.name)
+
+
+def _met(lab: Lab, scenario: Scenario, name: str, kind: str, after: Callable[[], None]) -> None:
+    """Run a command over what a stranger made. A result that is given as a link is the user's."""
+    outside = _outside(lab)
+    path = lab.folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    KINDS[kind](path, outside)
+    _watched(lab, scenario.words, writes_link=kind == "dangling" and name in scenario.out)
     after()
 
 
 def _replaced(lab: Lab, scenario: Scenario, detail: str) -> None:
     """A file that the command finds is of a stranger."""
     kind, _, name = detail.partition(":")
+    _is_allowed(lab, scenario)
     lab.lay_out(scenario)
     (lab.folder / name).unlink()
     _met(lab, scenario, name, kind, lambda: None)
@@ -203,6 +249,74 @@ def _planted_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str
     yield from found
 
 
+# A manifest of a stranger, whose digests are right, and his models
+
+_SEALED: dict[str, Any] = {
+    **damage.OTHER, "absolute": "/etc/hostname", "home": "~/.bashrc", "hub": "owner/name",
+    "long": "x" * 5000, "zero byte": "a\0b", "surrogate": "\ud800", "many": 2**63, "tiny": 5e-324,
+    "nested": {"a": {"b": ["c"]}}, "key": "KEY", "other": "OTHER", "fifo": "fifo",
+}  # fmt: skip
+_KEYS = ("../../outside/secret", "/etc/hostname", "\x1b[31m", "", "a\0b", "x" * 5000, "load")
+
+
+def _sealed(lab: Lab, scenario: Scenario, detail: str) -> None:
+    """A value of a manifest is other and its digests are made anew: a run, or one message."""
+    how, place = detail.split(":")
+    draw = Random(detail)
+    for words in (["verify", str(scenario.run)], ["inspect", str(scenario.run)], scenario.words):
+        damage.finish(lab, scenario)
+        _outside(lab)
+        os.mkfifo(lab.folder / "fifo")
+        file = lab.folder / str(scenario.run) / "manifest.json"
+        manifest = json.loads(file.read_bytes())
+        places = list(damage.places(manifest))
+        *way, last = places[int(place)]
+        holder = damage.at(manifest, way)
+        if how == "removed":
+            del holder[last]
+        elif how == "key":
+            holder[draw.choice(_KEYS)] = holder.pop(last) if isinstance(holder, dict) else None
+        elif how == "other":
+            holder[last] = damage.at(manifest, draw.choice(places))
+        else:
+            holder[last] = _SEALED[how]
+        try:
+            file.write_bytes(as_bytes(manifest["stages"]))
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise Void from error  # no digest can be made
+        _watched(lab, words)
+
+
+def _sealed_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str]:
+    damage.finish(lab, scenario)
+    manifest = json.loads((lab.folder / str(scenario.run) / "manifest.json").read_bytes())
+    count = len(list(damage.places(manifest)))
+    found = [f"{how}:{place}" for place in range(count) for how in _SEALED if how != "deep"]
+    draw.shuffle(found)
+    yield from found
+
+
+def _stranger(lab: Lab, scenario: Scenario, detail: str) -> None:
+    """A model of a stranger: it is used, or refused in one message; nothing of it runs."""
+    [kind] = [one for one in hostile_models.hostile() if one.name == detail]
+    good = lab.materials / "m"
+    if not good.exists():
+        model_folder(good, transformers.GPTNeoXConfig(**SMALL), chat=CHATML)
+    _is_allowed(lab, scenario)
+    lab.lay_out(scenario)
+    _outside(lab)
+    kind.make(lab.folder / "m")
+    done = _watched(lab, scenario.words)
+    if done.exit == 0 and scenario.name == "record-model":
+        raise Broken(f"it is taken: {done.brief}")
+
+
+def _stranger_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str]:
+    names = [kind.name for kind in hostile_models.hostile() if not kind.slow]
+    draw.shuffle(names)
+    yield from names
+
+
 # Many at once
 
 
@@ -243,6 +357,14 @@ CAMPAIGNS = {
     "hostile": Campaign(
         "a stranger's file, link, FIFO or folder among those that are read",
         _replaced, _replaced_details, _REPLACED,
+    ),
+    "sealed": Campaign(
+        "a stranger's manifest with other values and right digests",
+        _sealed, _sealed_details, damage.RUNS,
+    ),
+    "models": Campaign(
+        "a stranger's model, tokenizer, template or adapter",
+        _stranger, _stranger_details, tuple(_STRANGER),
     ),
     "planted": Campaign(
         "a link, or a file of the user's, where the command writes", _planted, _planted_details

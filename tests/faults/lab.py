@@ -40,6 +40,8 @@ class Lab:
         self.materials = place / "materials"
         self.kept: set[str] = set()
         """Scenarios whose finished folder is kept here."""
+        self.allowed: set[str] = set()
+        """Scenarios whose command ends well while it is watched."""
         self._wholes: dict[str, Whole] = {}
         process.load()
         shutil.rmtree(self.materials, ignore_errors=True)

@@ -35,7 +35,7 @@ def notes(scores: Sequence[Score]) -> list[str]:
         told = [
             f"{name} {scale * one.measures[key]:.1f}"
             for key, (name, scale) in _MEASURES.items()
-            if key in one.measures
+            if isinstance(one.measures.get(key), float)
         ]
         if told:
             lines.append(f"{one.task}: {', '.join(told)}")

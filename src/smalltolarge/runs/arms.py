@@ -334,5 +334,5 @@ def make_table(run: Run, recipe: CompareRecipe, results: list[ArmResult]) -> Tab
     full = next(choice.label for choice in recipe.choices if choice.method == FULL)
     try:
         return tabulate(results, needs, costs, full)
-    except (KeyError, IndexError, ValueError) as error:
+    except (ArithmeticError, LookupError, ValueError) as error:
         raise IntegrityError(f"{run.path}: the results of its arms do not fit together") from error

@@ -1,21 +1,42 @@
 """What JSON that is read back must look like, so that a stranger's is refused and not stumbled on.
 
-A shape is a type, a tuple of types of which one is needed, ``[shape]`` for a list, ``{str: shape}``
-for any names, or ``{"name": shape, ...}`` for names that must be there; others may be.
+A shape is a type, a function that tells, a tuple of those of which one is needed, ``[shape]`` for a
+list, ``{str: shape}`` for any names, or ``{"name": shape, ...}`` for names that must be there;
+others may be. Numbers are finite and whole ones have 64 bits.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any, TypeAlias
 
 from smalltolarge.errors import printable
 
 Shape: TypeAlias = Any
 
+_NO_NAME = re.compile("[\0\ud800-\udfff]")
+
+
+def is_path(value: object) -> bool:
+    """Say whether it is a text that can be the name of a file."""
+    return isinstance(value, str) and _NO_NAME.search(value) is None
+
+
+def is_share(value: object) -> bool:
+    """Say whether it is a number from 0 to 1."""
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
+def is_many(value: object) -> bool:
+    """Say whether it is a whole number above 0."""
+    return _has_type(value, int) and value > 0  # type: ignore[operator]
+
+
 NUMBER = (float, int)
 COUNTS = {str: int}
 SCORE = {
-    "task": str, "measure": str, "value": NUMBER, "error": (*NUMBER, None), "questions": int,
+    "task": str, "measure": str, "value": is_share, "error": (*NUMBER, None), "questions": is_many,
     "unanswered": int, "truncated": int, "failed_programs": COUNTS, "measures": {str: object},
     "overlap": (int, None),
 }  # fmt: skip
@@ -32,8 +53,8 @@ ANSWER = {
 }  # fmt: skip
 FACTS = {
     "columns": {str: str}, "commit": (str, None), "excluded": COUNTS, "flops": NUMBER,
-    "format": str, "inputs": [{"path": str, "kind": str, "size": int, "sha256": str}],
-    "jail": (str, None), "left_out": COUNTS, "method": str, "out": str, "overlaps": COUNTS,
+    "format": str, "inputs": [{"path": is_path, "kind": str, "size": int, "sha256": str}],
+    "jail": (str, None), "left_out": COUNTS, "method": str, "out": is_path, "overlaps": COUNTS,
     "recipe": {str: object}, "score": SCORE, "sha256": str,
     "sources": [{"source": (str, None), "rows": int, "selected": int}],
     "train_loss": (*NUMBER, None),
@@ -77,6 +98,8 @@ def check_shape(value: object, shape: Shape, where: str) -> None:
 def _has_type(value: object, kind: Any) -> bool:
     if kind is None:
         return value is None
-    if kind is int and isinstance(value, bool):
-        return False
-    return isinstance(value, kind)
+    if not isinstance(kind, type):
+        return bool(kind(value))
+    if kind is int:
+        return type(value) is int and -(2**63) <= value < 2**64
+    return isinstance(value, kind) and (not isinstance(value, float) or math.isfinite(value))
