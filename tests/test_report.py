@@ -170,11 +170,11 @@ def test_every_hostile_text_is_in_the_page_to_be_read(folder: Path) -> None:
         assert asked == escaped(row["instruction"]) and said == escaped(row["output"])
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_data_end_no_element_and_come_back_as_they_were(text: str) -> None:
-    written = Json([text, {text: 1}]).__html__()
-    assert not re.search("[<>&\u2028\u2029]", written)
-    assert json.loads(written) == [text, {text: 1}]
+def test_data_end_no_element_and_come_back_as_they_were() -> None:
+    for text in HOSTILE:
+        written = Json([text, {text: 1}]).__html__()
+        assert not re.search("[<>&\u2028\u2029]", written)
+        assert json.loads(written) == [text, {text: 1}]
 
 
 def test_the_policy_lets_pass_our_script_and_style_alone(folder: Path) -> None:
