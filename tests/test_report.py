@@ -265,6 +265,17 @@ def test_without_the_data_the_page_says_so_and_is_whole(folder: Path, tmp_path: 
     assert all(item[-1] is None for item in data_of(page)["items"])
 
 
+def test_a_changed_file_of_a_run_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "run", tmp_path / "run")
+    (tmp_path / "run" / "selection.parquet").write_bytes(b"x")
+    s2l = command_line(tmp_path)
+    for command in ("report", "show"):
+        assert (
+            "selection.parquet is missing or not what was written"
+            in s2l(command, "run", expect=5).stderr
+        )
+
+
 def test_what_is_no_page_of_ours_is_not_written_over(folder: Path, tmp_path: Path) -> None:
     run, mine = folder / "run", tmp_path / "mine.html"
     mine.write_text("<p>mine</p>")
