@@ -115,6 +115,10 @@ def test_a_model_is_asked_and_scored_and_its_run_verifies(
     assert "overlap with" not in again.stderr  # what is known is not looked for again
     assert again.stdout == first.stdout
     assert "the answers scored again: the same scores" in s2l("verify", "results").stdout
+    s2l("report", "results", "--out", "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "50.0% of the answers are right" in page and "ZeroDivisionError" in page
+    assert s2l("show", "results").stdout.startswith(first.stdout.partition("\n\nNext")[0])
     file = results / "answers-svamp.jsonl"
     better = file.read_text().replace('"score": 0.0', '"score": 1.0')
     file.write_text(better)

@@ -33,7 +33,10 @@ def show_run(run: Run, console: Console, watch: Watch) -> None:
     ------
     MissingArtifact
         It has nothing to show.
+    IntegrityError
+        A file of it is not what was written.
     """
+    facts.check_written(run)
     recipe = run.recipe
     if isinstance(recipe, CompareRecipe):
         show_comparison(run, read_table(run), console)

@@ -13,7 +13,8 @@ from smalltolarge.report.page.drawing import Drawing, Scale, axis_below, axis_le
 OUTCOMES = ("right", "partly right", "wrong", "unanswered")
 _LEVEL = {"right": "mark", "partly right": "partly", "wrong": "shade3", "unanswered": "shade1"}
 _KNOWN = {"s2l": "mark", "random": "ink"}
-"""Lines that stand out; the others are grey, told apart by their names."""
+_HUES = ("hue0", "hue2", "hue3", "hue4", "hue5", "hue6")
+"""Colours of the first other lines; further ones are grey. All have their name at their end."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def lines(
     """Draw values against numbers of rows, with intervals, and a line at that of all rows."""
     wide = width > 500
     height = 400 if wide else 330
-    right = 190 if wide else 118
+    right = 190 if wide else 136
     drawing = Drawing(width, height, title)
     points = [point for line in given for point in line.points]
     ends = [end for point in points for end in point[1:] if math.isfinite(end)]
@@ -91,8 +92,10 @@ def lines(
     if level is not None:
         drawing.line(44, y(level), width - right, y(level), "rule")
     n = len(given)
-    for place, line in enumerate(sorted(given, key=lambda one: _KNOWN.get(one.name, "") != "")):
-        kind = _KNOWN.get(line.name, "grey")
+    others = [line.name for line in given if line.name not in _KNOWN]
+    kinds = dict(zip(others, [*_HUES, *["grey"] * n], strict=False)) | _KNOWN
+    for place, line in enumerate(sorted(given, key=lambda one: one.name in _KNOWN)):
+        kind = kinds[line.name]
         shift = (place - (n - 1) / 2) * min(5.0, 40 / n)
         xs = [x(point[0]) + shift for point in line.points]
         ys = [y(point[1]) for point in line.points]
@@ -102,7 +105,7 @@ def lines(
         told = ", ".join(f"{row:,.0f} rows: {mean:.2f}" for row, mean, _, _ in line.points)
         drawing.path(xs, ys, f"series {kind}", f"{line.name}: {told}")
         drawing.dots(xs, ys, f"spot {kind}")
-    _names(drawing, given, level, y, width - right + 8)
+    _names(drawing, given, kinds, level, y, width - right + 8)
     return drawing
 
 
@@ -116,12 +119,17 @@ def _apart(rows: Sequence[float], x: Scale) -> list[float]:
 
 
 def _names(
-    drawing: Drawing, given: Sequence[Line], level: float | None, y: Scale, left: float
+    drawing: Drawing,
+    given: Sequence[Line],
+    kinds: Mapping[str, str],
+    level: float | None,
+    y: Scale,
+    left: float,
 ) -> None:
     """Write the name of each line at its end, moved apart where they would overlap."""
-    ends = [(y(line.points[-1][1]), line.name, _KNOWN.get(line.name, "")) for line in given]
+    ends = [(y(line.points[-1][1]), line.name, kinds[line.name]) for line in given]
     if level is not None:
-        ends.append((y(level), "all rows", "soft"))
+        ends.append((y(level), "all rows", ""))
     ends.sort()
     places = np.array([end for end, _, _ in ends])
     for _ in range(200):
@@ -134,8 +142,10 @@ def _names(
             places[place + 1] += push
     for place, (end, name, kind) in zip(places, ends, strict=True):
         drawing.line(left - 6, end, left, place, "stem")
-        classes = {"mark": "mark label", "ink": "strong", "soft": "soft"}.get(kind, "")
-        drawing.text(left + 3, place + 4, name, classes)
+        if kind:
+            drawing.dots([left + 5], [place], f"spot {kind}")
+        classes = {"mark": "mark label", "ink": "strong", "": "soft"}.get(kind, "")
+        drawing.text(left + 13, place + 4, name, classes)
 
 
 def parts(title: str, given: Sequence[tuple[str, Mapping[str, int]]], width: float) -> Drawing:

@@ -14,6 +14,8 @@ from smalltolarge.examples.shown import escaped
 
 STYLE = Path(__file__).with_name("figures.css")
 _SVG = "http://www.w3.org/2000/svg"
+_MARGIN = 12
+"""Around a drawing that is a file of its own."""
 Value = str | float
 ELSEWHERE = ("by-source", "by-cluster")
 """Classes of groups that a page shows in the place of others; a file has the first alone."""
@@ -88,10 +90,15 @@ class Drawing:
         for group in [one for one in root if one.get("class") in ELSEWHERE]:
             root.remove(group)
         root.set("xmlns", _SVG)
+        width, height = (_short(side + 2 * _MARGIN) for side in (self.width, self.height))
+        root.set("viewBox", f"-{_MARGIN} -{_MARGIN} {width} {height}")
+        root.set("width", width)
+        root.set("height", height)
         style = ElementTree.Element("style")
         style.text = STYLE.read_text(encoding="utf-8")
         root.insert(0, style)
-        paper = {"width": "100%", "height": "100%", "class": "paper"}
+        corner = f"-{_MARGIN}"
+        paper = {"x": corner, "y": corner, "width": width, "height": height, "class": "paper"}
         root.insert(1, ElementTree.Element("rect", paper))
         written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
         return written

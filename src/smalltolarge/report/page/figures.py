@@ -69,7 +69,7 @@ def curves(found: Mapping[str, Any], width: float = WIDE) -> Drawing:
 def _steps_legend(drawing: Drawing, x: float, y: float, width: float) -> None:
     """Say which colour is which share; ``y`` is the baseline of the words."""
     drawing.text(x, y, "share of the cluster that was taken", "label")
-    begin = x if width < 500 else x + 215
+    begin = x if width < 500 else x + 224
     if width < 500:
         y += 18
     names = ["none", *(f"<{(n + 1) / (STEPS - 2) * 100:.0f}%" for n in range(STEPS - 2)), "all"]

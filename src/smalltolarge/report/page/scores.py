@@ -219,21 +219,21 @@ def _costs_table(rows: Sequence[Row]) -> Table:
 
 
 def read_scores(run: Run) -> list[Score]:
-    """Read the scores of the tasks that an evaluation has finished.
+    """Read the scores of the tasks that an evaluation has finished, as it asked them.
 
     Raises
     ------
     MissingArtifact
         It has finished none.
     """
+    tasks = [name for name in run.stages if name.startswith("task ")]
     try:
-        found = [
-            Score.from_plain(entry["facts"]["score"])
-            for name, entry in run.stages.items()
-            if name.startswith("task ")
-        ]
-    except (KeyError, TypeError) as error:
-        raise IntegrityError(f"{run.path}/manifest.json holds no score: {error}") from error
+        plain = [run.facts(name)["score"] for name in tasks]
+        if "table" in run.stages:
+            plain = json.loads((run.path / "table.json").read_bytes())
+        found = [Score.from_plain(one) for one in plain]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{run.path} holds no scores: {error}") from error
     if not found:
         raise MissingArtifact(f"{run.path}: no task is done yet")
     return found
