@@ -252,9 +252,7 @@ def _refuse_strange_files(folder: Path, shown: str) -> None:
     In a cache of Hugging Face, links lead to its blobs.
     """
     root = folder.resolve()
-    homes = [root]
-    if root.parent.name == "snapshots":
-        homes += [above / "blobs" for above in (root.parents[1], root.parents[2])]
+    homes = [root, *(up.parent / "blobs" for up in root.parents if up.name == "snapshots")]
     seen = 0
     for place, folders, files in os.walk(folder):
         seen += len(folders) + len(files)
@@ -268,8 +266,8 @@ def _refuse_strange_files(folder: Path, shown: str) -> None:
                 target = Path(os.path.realpath(path))
                 if not any(target.is_relative_to(home) for home in homes):
                     raise RefusedForSafety(
-                        f"{_shown(path)} is a link to {_shown(target)}, outside of the folder. "
-                        "Put the file itself there."
+                        f"{_shown(path)} is a link to {_shown(target)}, outside of the folder. If "
+                        "that is as you want it, give a copy without links: cp -rL FOLDER COPY"
                     )
             if not (path.is_file() or path.is_dir()):
                 raise RefusedForSafety(f"{_shown(path)} is neither a file nor a folder")
