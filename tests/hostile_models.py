@@ -200,8 +200,8 @@ def of_a_hub(folder: Path) -> None:
     """Put beside the weights what repositories hold."""
     for name in (
         "README.md", ".gitattributes", "LICENSE", "tf_model.h5", "flax_model.msgpack",
-        "rust_model.ot", "pytorch_model.bin", "original/consolidated.00.pth", "original/params.json",
-        "onnx/model.onnx", "onnx/config.json", "openvino/openvino_model.bin", "model.ckpt.index",
+        "rust_model.ot", "pytorch_model.bin", "original/consolidated.00.pth",
+        "original/params.json", "onnx/model.onnx", "onnx/config.json", "openvino/openvino_model.bin", "model.ckpt.index",
         ".cache/huggingface/download/config.json.metadata", ".git/hooks/pre-commit",
     ):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,8 @@ def harmless() -> Iterator[Hostile]:
         yield Hostile(make.__name__, make, ())
     notes = changed(
         "config.json", num_train_steps=10_000, max_window_layers=28, tokens_seen=10**12,
-        rope_theta=10**7, pad_token_id=-1, id2label={"0": "a/b"}, task_specific_params={"a": {"max_length": 300}},
+        rope_theta=10**7, pad_token_id=-1, id2label={"0": "a/b"},
+        task_specific_params={"a": {"max_length": 300}},
     )  # fmt: skip
     yield Hostile("notes", notes, ())
     yield Hostile("nothing", lambda folder: None, ())
