@@ -201,7 +201,8 @@ def of_a_hub(folder: Path) -> None:
     for name in (
         "README.md", ".gitattributes", "LICENSE", "tf_model.h5", "flax_model.msgpack",
         "rust_model.ot", "pytorch_model.bin", "original/consolidated.00.pth",
-        "original/params.json", "onnx/model.onnx", "onnx/config.json", "openvino/openvino_model.bin", "model.ckpt.index",
+        "original/params.json", "onnx/model.onnx", "onnx/config.json",
+        "openvino/openvino_model.bin", "model.ckpt.index",
         ".cache/huggingface/download/config.json.metadata", ".git/hooks/pre-commit",
     ):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
