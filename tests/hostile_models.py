@@ -22,6 +22,8 @@ from smalltolarge.errors import (
     RefusedForSafety,
 )
 
+from .lm_samples import CHATML
+
 Error = type[BaseException]
 REFUSED, DAMAGED, UNFIT = RefusedForSafety, IntegrityError, DataError
 PICKLE = b"\x80\x04\x8c\x06marker\x94\x8c\x03run\x94\x93)R."
@@ -228,6 +230,15 @@ def harmless() -> Iterator[Hostile]:
         task_specific_params={"a": {"max_length": 300}},
     )  # fmt: skip
     yield Hostile("notes", notes, ())
+    retrying = tokenizer(
+        pre_tokenizer={
+            "type": "Split",
+            "pattern": {"Regex": "(a*)*(a|b)*\\1c"},
+            "behavior": "Isolated",
+            "invert": False,
+        }
+    )
+    yield Hostile("retrying regex", retrying, ())
     yield Hostile("nothing", lambda folder: None, ())
 
 
@@ -342,10 +353,6 @@ def hostile() -> Iterator[Hostile]:
             pre_tokenizer={"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated",
                            "invert": False}
         ),
-        "retrying regex": tokenizer(
-            pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a*)*(a|b)*\\1c"},
-                           "behavior": "Isolated", "invert": False}
-        ),
         "garbage": written("tokenizer.json", b"\x80\x04."),
         "a list": written("tokenizer.json", "[]"),
         "deep": written("tokenizer.json", deep),
@@ -358,7 +365,7 @@ def hostile() -> Iterator[Hostile]:
     # chat templates
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     yield Hostile("endless template", templated(endless), (REFUSED,), slow=True)
-    late = "{% if '#1 ' not in messages[0].content %}x{% else %}" + endless + "{% endif %}"
+    late = "{% if '#1 ' in messages[0].content %}" + endless + "{% endif %}" + CHATML
     yield Hostile("template endless in the second row", templated(late), (REFUSED,), slow=True)
     for what, text in {
         "fills the memory": "{{ 'a' * 10000000000 }}",
@@ -434,4 +441,4 @@ def hostile() -> Iterator[Hostile]:
         "far tensor": (head, numbers("QQ", 1, 0), named_a, numbers("IQIQ", 1, 1, 0, 2**62)),
         "nothing": (head, numbers("QQ", 0, 0)),
     }.items():
-        yield Hostile(f"GGUF {what}", gguf(*pieces), (DAMAGED,))
+        yield Hostile(f"GGUF {what}", gguf(*pieces), (DAMAGED,), slow=what == "long list")
