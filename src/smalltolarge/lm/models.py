@@ -217,8 +217,8 @@ def measured(folder: Path, name: str, kind: str = "AutoModelForCausalLM") -> Sha
             "those before it, as GPT-NeoX, GPT-2, Llama and Qwen do; give a folder of such a "
             "model, or --proxy scratch."
         )
-    *sizes, matrices = told["shape"]
-    return Shape(*sizes, matrices=tuple((rows, columns) for rows, columns in matrices))
+    sizes = told["shape"]
+    return Shape(*sizes[:-1], tuple((rows, columns) for rows, columns in sizes[-1]))
 
 
 def _built(
