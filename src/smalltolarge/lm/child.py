@@ -144,15 +144,15 @@ def _serve(channel: Connection) -> NoReturn:
                 began = _arm(work.seconds)
                 try:
                     answer = answer or work.begin(about)
-                    told = "done", answer(question)
+                    told = json.dumps(["done", answer(question)])
                 except MemoryError:
-                    told = "beyond", ""
+                    told = json.dumps(["beyond", ""])
                 except BaseException as error:  # a panic in Rust is no Exception
-                    told = "raised", str(error) or type(error).__name__
+                    told = json.dumps(["raised", str(error) or type(error).__name__])
                 spent += _arm(0) - began
                 if spent > work.seconds + _ON_AVERAGE * number:
                     os._exit(0)
-                channel.send_bytes(json.dumps(told).encode())
+                channel.send_bytes(told.encode())
     finally:
         os._exit(0)
 
