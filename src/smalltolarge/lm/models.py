@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -217,8 +217,8 @@ def measured(folder: Path, name: str, kind: str = "AutoModelForCausalLM") -> Sha
             "those before it, as GPT-NeoX, GPT-2, Llama and Qwen do; give a folder of such a "
             "model, or --proxy scratch."
         )
-    sizes = told["shape"]
-    return Shape(*sizes[:-1], tuple((rows, columns) for rows, columns in sizes[-1]))
+    shape = Shape(**told["shape"])
+    return replace(shape, matrices=tuple((rows, columns) for rows, columns in shape.matrices))
 
 
 def _built(
@@ -252,7 +252,7 @@ def _build(about: tuple[str, str, dict[str, Any] | None]) -> Callable[[None], di
         config = read_config(Path(folder), "")
         with torch.device("meta"):
             model = getattr(transformers, kind).from_config(config)
-            shape = astuple(shape_of(model))
+            shape = asdict(shape_of(model))
             if adapter is not None:
                 model = adapters.added(model, adapter)
         weights = [one for one in model.parameters() if adapter is None or one.requires_grad]
