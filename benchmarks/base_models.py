@@ -29,7 +29,7 @@ from smalltolarge.examples import Message
 from smalltolarge.lm import models as lm_models
 from smalltolarge.lm.device import fixed
 from smalltolarge.lm.fast.memory import Freed
-from smalltolarge.lm.models import Model, scratch_model, shape_of
+from smalltolarge.lm.models import Model, scratch_model, untrained_model
 from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.lm.rendering import alpaca
@@ -185,7 +185,7 @@ def prepare(shape: str, tokenizer: Tokenizer, n: int, rate: float, seed: int) ->
         ids=ids,
         digest="",
         order=order,
-        plan=Plan.of(order, n_tokens, shape_of(described), wanted),
+        plan=Plan.of(order, n_tokens, described.shape, wanted),
     )
 
 
@@ -205,7 +205,7 @@ def base_model(shape: str, tokenizer: Tokenizer) -> Model:
             "use_cache": True,
         }
     )
-    return replace(found, name=shape)
+    return untrained_model(shape, found.config)
 
 
 def _model(prepared: Prepared) -> tuple[Any, torch.device]:

@@ -21,7 +21,7 @@ from smalltolarge import wordproblems
 from smalltolarge.examples import load
 from smalltolarge.lm.device import unit_tokens, uses_bfloat16
 from smalltolarge.lm.fast import products
-from smalltolarge.lm.models import Model, scratch_model, shape_of
+from smalltolarge.lm.models import Model, scratch_model, untrained_model
 from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.tokenized import Tokenized
 from smalltolarge.lm.tokenizer import ModelTokenizer
@@ -87,7 +87,7 @@ def proxy(model: str) -> Model:
     """Describe a model of ``MODELS``, with random weights."""
     from transformers import AutoConfig
 
-    return Model(model, AutoConfig.for_model(**MODELS[model]()))
+    return untrained_model(model, AutoConfig.for_model(**MODELS[model]()))
 
 
 LENGTHS = {"mathematics": (4.05, 0.44, 4.16, 0.83), "mathinstruct": (4.3, 0.5, 4.9, 0.7)}
@@ -147,7 +147,7 @@ def rows(
         ids=ids,
         digest="",
         order=order,
-        plan=Plan.of(order, n_tokens, shape_of(described), wanted),
+        plan=Plan.of(order, n_tokens, described.shape, wanted),
     )
 
 

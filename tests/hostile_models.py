@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safetensors.numpy import load_file, save_file
+
 from smalltolarge.errors import (
     DataError,
     IntegrityError,
@@ -19,6 +21,8 @@ from smalltolarge.errors import (
     RecipeError,
     RefusedForSafety,
 )
+
+from .lm_samples import CHATML
 
 Error = type[BaseException]
 REFUSED, DAMAGED, UNFIT = RefusedForSafety, IntegrityError, DataError
@@ -153,6 +157,91 @@ def numbers(form: str, *values: int) -> bytes:
     return struct.pack("<" + form, *values)
 
 
+def in_a_cache(folder: Path) -> None:
+    """Make the folder a link to a snapshot of it in a cache of Hugging Face."""
+    home = folder.with_name("hub") / "models--owner--name"
+    snapshot, blobs = home / "snapshots" / "0123abcd", home / "blobs"
+    blobs.mkdir(parents=True)
+    snapshot.parent.mkdir()
+    folder.rename(snapshot)
+    for number, file in enumerate(sorted(snapshot.iterdir())):
+        file.rename(blobs / str(number))
+        file.symlink_to(Path("..", "..", "blobs", str(number)))
+    folder.symlink_to(snapshot)
+
+
+def sharded(folder: Path) -> None:
+    """Cut the weights in two files with an index."""
+    weights = load_file(folder / "model.safetensors")
+    names = sorted(weights)
+    shards = {
+        "model-00001-of-00002.safetensors": names[::2],
+        "model-00002-of-00002.safetensors": names[1::2],
+    }
+    for file, held in shards.items():
+        save_file({name: weights[name] for name in held}, folder / file, {"format": "pt"})
+    (folder / "model.safetensors").unlink()
+    index = {name: file for file, held in shards.items() for name in held}
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {"total_size": 1}, "weight_map": index})
+    )
+
+
+def of_a_trainer(folder: Path) -> None:
+    """Put beside the weights what a trainer keeps."""
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt", "training_args.bin"):
+        (folder / name).write_bytes(PICKLE)
+    log = [{"step": step, "loss": 1.5, "grad_norm": 0.25} for step in range(150_000)]
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    (folder / "all_results.json").write_text('{"train_loss": 1.5, "eval_loss": NaN}')
+    (folder / "global_step500").mkdir()
+    (folder / "global_step500" / "mp_rank_00_model_states.pt").write_bytes(PICKLE)
+
+
+def of_a_hub(folder: Path) -> None:
+    """Put beside the weights what repositories hold."""
+    for name in (
+        "README.md", ".gitattributes", "LICENSE", "tf_model.h5", "flax_model.msgpack",
+        "rust_model.ot", "pytorch_model.bin", "original/consolidated.00.pth",
+        "original/params.json", "onnx/model.onnx", "onnx/config.json",
+        "openvino/openvino_model.bin", "model.ckpt.index",
+        ".cache/huggingface/download/config.json.metadata", ".git/hooks/pre-commit",
+    ):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(PICKLE)
+    (folder / "pytorch_model.bin.index.json").write_text(
+        json.dumps({"weight_map": {"gpt_neox.embed_in.weight": "pytorch_model.bin"}})
+    )
+
+
+def linked_inside(folder: Path) -> None:
+    """Have the weights under another name, and a link to them."""
+    (folder / "model.safetensors").rename(folder / "weights.safetensors")
+    (folder / "model.safetensors").symlink_to("weights.safetensors")
+
+
+def harmless() -> Iterator[Hostile]:
+    """Yield kinds of folders that are taken."""
+    for make in (in_a_cache, sharded, of_a_trainer, of_a_hub, linked_inside):
+        yield Hostile(make.__name__, make, ())
+    notes = changed(
+        "config.json", num_train_steps=10_000, max_window_layers=28, tokens_seen=10**12,
+        rope_theta=10**7, pad_token_id=-1, id2label={"0": "a/b"},
+        task_specific_params={"a": {"max_length": 300}},
+    )  # fmt: skip
+    yield Hostile("notes", notes, ())
+    retrying = tokenizer(
+        pre_tokenizer={
+            "type": "Split",
+            "pattern": {"Regex": "(a*)*(a|b)*\\1c"},
+            "behavior": "Isolated",
+            "invert": False,
+        }
+    )
+    yield Hostile("retrying regex", retrying, ())
+    yield Hostile("nothing", lambda folder: None, ())
+
+
 def hostile() -> Iterator[Hostile]:
     """Yield every kind."""
     config, about = "config.json", "tokenizer_config.json"
@@ -264,10 +353,6 @@ def hostile() -> Iterator[Hostile]:
             pre_tokenizer={"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated",
                            "invert": False}
         ),
-        "retrying regex": tokenizer(
-            pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a*)*(a|b)*\\1c"},
-                           "behavior": "Isolated", "invert": False}
-        ),
         "garbage": written("tokenizer.json", b"\x80\x04."),
         "a list": written("tokenizer.json", "[]"),
         "deep": written("tokenizer.json", deep),
@@ -280,7 +365,7 @@ def hostile() -> Iterator[Hostile]:
     # chat templates
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     yield Hostile("endless template", templated(endless), (REFUSED,), slow=True)
-    late = "{% if '#1 ' not in messages[0].content %}x{% else %}" + endless + "{% endif %}"
+    late = "{% if '#1 ' in messages[0].content %}" + endless + "{% endif %}" + CHATML
     yield Hostile("template endless in the second row", templated(late), (REFUSED,), slow=True)
     for what, text in {
         "fills the memory": "{{ 'a' * 10000000000 }}",
@@ -356,4 +441,4 @@ def hostile() -> Iterator[Hostile]:
         "far tensor": (head, numbers("QQ", 1, 0), named_a, numbers("IQIQ", 1, 1, 0, 2**62)),
         "nothing": (head, numbers("QQ", 0, 0)),
     }.items():
-        yield Hostile(f"GGUF {what}", gguf(*pieces), (DAMAGED,))
+        yield Hostile(f"GGUF {what}", gguf(*pieces), (DAMAGED,), slow=what == "long list")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,26 @@ def test_answers_that_were_interrupted_go_on_to_the_same(
     (tmp_path / "00000002.json").write_text("{}")
     other = [*QUESTIONS[:-1], [Message("user", "Why?")]]
     assert answerer.answers(other, **how, folder=tmp_path) == answerer.answers(other, **how)
+
+
+def test_of_a_model_s_generation_settings_only_its_ends_are_followed(
+    answerer: Answerer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    assert answerer.described.folder is not None
+    shutil.copytree(answerer.described.folder, folder)
+    theirs = {
+        "eos_token_id": [1, 2**40, -5],
+        "suppress_tokens": [2**40],
+        "min_new_tokens": 3,
+        "prompt_lookup_num_tokens": 10**9,
+        "max_length": 2**62,
+        "repetition_penalty": 5.0,
+    }
+    (folder / "generation_config.json").write_text(json.dumps(theirs))
+    other = Answerer.load(str(folder), answerer.settings)
+    how: dict[str, Any] = {"max_new_tokens": 4, "batch_size": 4}
+    assert other.answers(QUESTIONS, **how) == answerer.answers(QUESTIONS, **how)
 
 
 def test_a_question_without_room_for_an_answer_is_unanswered_and_the_others_are_not(

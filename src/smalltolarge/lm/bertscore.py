@@ -25,7 +25,7 @@ from smalltolarge.errors import (
 from smalltolarge.examples.json_rows import without_surrogates
 from smalltolarge.lm.device import find_device, fixed
 from smalltolarge.lm.folders import check_folder, check_named_files
-from smalltolarge.lm.models import check_size_of, locate, quiet, read_config
+from smalltolarge.lm.models import locate, measured, quiet, read_config
 from smalltolarge.settings import cores
 
 _FINITE = 1_000_000
@@ -144,7 +144,7 @@ def _describe(model: str | Path, n_layers: int | None, package: Any) -> _Encoder
             f"{reason}. For BERTScore give the folder of an encoder with weights in safetensors; "
             "one is fetched where there is a network: hf download roberta-large --local-dir FOLDER"
         ) from error
-    check_size_of(folder, name, "AutoModel")
+    measured(folder, name, "AutoModel")
     config = read_config(folder, name)
     layers = getattr(config, "num_hidden_layers", None)
     if getattr(config, "is_encoder_decoder", False) or not isinstance(layers, int):

@@ -11,10 +11,11 @@ import json
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -24,7 +25,6 @@ _PATIENCE = 10
 """Seconds that are waited for each second of processor time."""
 _ON_AVERAGE = 0.02
 """Seconds of processor time for each of many questions."""
-_HEAP = 2**16
 
 
 class _Work(NamedTuple):
@@ -75,39 +75,27 @@ class _Child:
 
     def __init__(self) -> None:
         self.parent = os.getpid()
-        self.socket, theirs = socket.socketpair()
+        self.channel, theirs = Pipe()
         self.process = os.fork()
         if self.process == 0:
             _serve(theirs)
         theirs.close()
-        self.unread, self.has_ended = b"", False
 
-    def line(self, seconds: float) -> bytes:
-        """Give the next line; empty where the child has ended or says nothing for so long."""
-        self.socket.settimeout(seconds)
-        parts = [self.unread]
-        try:
-            while b"\n" not in parts[-1]:
-                parts.append(self.socket.recv(_HEAP))
-                if not parts[-1]:
-                    raise ConnectionResetError
-        except TimeoutError:
-            return b""
-        except OSError:
-            self.has_ended = True
-            return b""
-        line, _, self.unread = b"".join(parts).partition(b"\n")
-        return line
+    def answer(self, seconds: float) -> Any:
+        """Give the next answer; None where the child has ended or says nothing for so long."""
+        with contextlib.suppress(OSError, EOFError):
+            if self.channel.poll(seconds):
+                return json.loads(self.channel.recv_bytes())
+        return None
 
     def end(self) -> int:
-        """End it; the signal that had ended it, or else 0."""
-        self.socket.close()
+        """End it; gives the signal that has ended it."""
+        self.channel.close()
         if self.parent != os.getpid():
             return 0
-        if not self.has_ended:
-            os.kill(self.process, signal.SIGKILL)
+        os.kill(self.process, signal.SIGKILL)  # one that has ended keeps the signal it ended by
         status = os.waitpid(self.process, 0)[1]
-        return os.WTERMSIG(status) if self.has_ended and os.WIFSIGNALED(status) else 0
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
 _child: _Child | None = None
@@ -117,6 +105,7 @@ _lock = threading.RLock()
 def _ask(name: str, about: Any, questions: Sequence[Any]) -> list[Any]:
     global _child
     work = _WORK[name]
+    beyond = RefusedForSafety(f"did not finish within {work.seconds} s and {work.megabytes} MB")
     answers: list[Any] = []
     with _lock:
         if _child is not None and _child.parent != os.getpid():
@@ -124,41 +113,30 @@ def _ask(name: str, about: Any, questions: Sequence[Any]) -> list[Any]:
             _child = None
         child = _child = _child or _Child()
         try:
-            child.socket.settimeout(_PATIENCE * work.seconds)
-            with contextlib.suppress(OSError):  # then it has ended, and no line comes
-                child.socket.sendall(json.dumps([name, about, questions]).encode() + b"\n")
-            while len(answers) < len(questions) and (line := child.line(_PATIENCE * work.seconds)):
-                kind, answer = json.loads(line)
-                answers.append(answer if kind == "done" else _REASONS[kind](answer, work))
+            with contextlib.suppress(OSError):  # then it has ended, and no answer comes
+                child.channel.send_bytes(json.dumps([name, about, questions]).encode())
+            while len(answers) < len(questions) and (
+                told := child.answer(_PATIENCE * work.seconds)
+            ):
+                kind, answer = told
+                answers.append({"raised": NotDone(answer), "beyond": beyond}.get(kind, answer))
         finally:  # whatever interrupts: a child with answers left is not asked again
             if len(answers) < len(questions):
                 _child = None
                 ended_by = child.end()
     if len(answers) < len(questions):
-        refusal = _beyond("", work)
-        if ended_by not in (0, signal.SIGPROF):
-            refusal = RefusedForSafety(f"ended the process ({signal.Signals(ended_by).name})")
-        answers += [refusal] * (len(questions) - len(answers))
+        if ended_by not in (0, signal.SIGPROF, signal.SIGKILL):
+            beyond = RefusedForSafety(f"ended the process ({signal.Signals(ended_by).name})")
+        answers += [beyond] * (len(questions) - len(answers))
     return answers
 
 
-def _beyond(reason: str, work: _Work) -> RefusedForSafety:
-    return RefusedForSafety(f"did not finish within {work.seconds} s and {work.megabytes} MB")
-
-
-_REASONS: dict[str, Callable[[str, _Work], object]] = {
-    "raised": lambda reason, work: NotDone(reason),
-    "beyond": _beyond,
-}
-
-
-def _serve(host: socket.socket) -> NoReturn:
+def _serve(channel: Connection) -> NoReturn:
     """Answer until the parent closes its side."""
     try:
-        _be_alone(host)
-        incoming = host.makefile("rb")
-        while line := incoming.readline():
-            name, about, questions = json.loads(line)
+        _be_alone(channel.fileno())
+        while True:
+            name, about, questions = json.loads(channel.recv_bytes())
             work = _WORK[name]
             _limit(work)
             answer, spent = None, 0.0
@@ -166,27 +144,26 @@ def _serve(host: socket.socket) -> NoReturn:
                 began = _arm(work.seconds)
                 try:
                     answer = answer or work.begin(about)
-                    told = "done", answer(question)
+                    told = json.dumps(["done", answer(question)])
                 except MemoryError:
-                    told = "beyond", ""
+                    told = json.dumps(["beyond", ""])
                 except BaseException as error:  # a panic in Rust is no Exception
-                    told = "raised", str(error) or type(error).__name__
+                    told = json.dumps(["raised", str(error) or type(error).__name__])
                 spent += _arm(0) - began
                 if spent > work.seconds + _ON_AVERAGE * number:
                     os._exit(0)
-                host.sendall(json.dumps(told).encode() + b"\n")
+                channel.send_bytes(told.encode())
     finally:
         os._exit(0)
 
 
-def _be_alone(host: socket.socket) -> None:
-    """Keep nothing open but the socket, and the signals for the parent."""
+def _be_alone(channel: int) -> None:
+    """Keep nothing open but the channel, and the signals for the parent."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    os.closerange(3, host.fileno())
-    os.closerange(host.fileno() + 1, min(most, _HEAP))
+    os.closerange(3, channel)
+    os.closerange(channel + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 2**16))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for other in (signal.SIGTERM, signal.SIGHUP, signal.SIGPROF, signal.SIGUSR1):
@@ -195,12 +172,13 @@ def _be_alone(host: socket.socket) -> None:
 
 
 def _limit(work: _Work) -> None:
+    """Bound the memory from now on; files that are mapped to be read do not count."""
     if sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
         most = pages * resource.getpagesize() + work.megabytes * 2**20
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _arm(seconds: int) -> float:

@@ -55,7 +55,8 @@ def stop_tokens(model: Any, tokenizer: ModelTokenizer, template: str) -> list[in
     written = _template_end(tokenizer, special) if template == "chat" else None
     # a configuration that says nothing gets a number from transformers, for any vocabulary
     known = [end for end in _listed(config) if end in special]
-    return _distinct([tokenizer.eos, written, *_listed(generation), *known])
+    ends = _distinct([tokenizer.eos, written, *_listed(generation), *known])
+    return [end for end in ends if 0 <= end < model.config.get_text_config().vocab_size]
 
 
 def own_template(prepared: Prepared) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
+
+from safetensors import safe_open
 
 from smalltolarge.errors import (
     DataError,
@@ -66,14 +67,6 @@ _UNREAD = {"trainer_state.json"}
 """Of a training; nothing reads it, and it may be long."""
 _MOST_ENTRIES = 100_000
 _DEEPEST = 64
-_LONGEST_HEADER = 32 * 2**20
-_BYTES = {
-    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
-    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
-    **dict.fromkeys(("U32", "I32", "F32"), 4),
-    **dict.fromkeys(("U64", "I64", "F64"), 8),
-}
-"""Of a number, by the types of safetensors."""
 _FEW_LAYERS = 128
 """Layers that may share their weights; of more, each has a tensor of its own."""
 _BOUNDS = (
@@ -82,7 +75,7 @@ _BOUNDS = (
     (re.compile(r".*(_size|_dim|n_embd|n_inner|d_model|d_ff|d_kv|d_inner)"), -1, 2**24),
     (re.compile(r".*(positions|position_embeddings|n_ctx|seq_len|_length)"), -1, 2**31),
     (re.compile(r".*(dropout|_drop|pdrop|layerdrop)(_prob|_rate|_p)?"), 0, 1),
-    (re.compile(r".*(eps|epsilon)"), 0, 1),
+    (re.compile(r"(.*_)?(eps|epsilon)"), 0, 1),
 )
 """Names of numbers in a configuration, and the smallest and largest that is taken."""
 _ANY = (-(2**63), 2**63 - 1)
@@ -182,41 +175,17 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
 
     Raises
     ------
-    RefusedForSafety
-        It says more than 32 MB.
     IntegrityError
         It does not hold what it says.
     """
     try:
-        size = file.stat().st_size
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            if length > _LONGEST_HEADER:
-                raise RefusedForSafety(
-                    f"{_shown(file)} begins with a header of {length:,} bytes; at most "
-                    f"{_LONGEST_HEADER:,} are read"
-                )
-            if 8 + length > size:
-                raise ValueError("it ends in its header")
-            header = json.loads(opened.read(length))
-        header.pop("__metadata__", None)
-        found = {}
-        for name, about in header.items():
-            shape, (begin, end) = tuple(about["shape"]), about["data_offsets"]
-            if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
-                raise ValueError(f"{name} has no shape")
-            if math.prod(shape) * _BYTES[about["dtype"]] != end - begin:
-                raise ValueError(f"{name} has not as many bytes as its shape")
-            if 8 + length + end > size:
-                raise ValueError(f"{name} lies beyond its end")
-            found[name] = shape
-    except RefusedForSafety:
-        raise
+        with safe_open(file, "np") as opened:
+            names = opened.keys()
+            return {name: tuple(opened.get_slice(name).get_shape()) for name in names}
     except Exception as error:  # any of many, by what is wrong with the header
         raise IntegrityError(
             f"{_shown(file)} is no whole safetensors file ({printable(str(error), 200)})"
         ) from error
-    return found
 
 
 def read_json(file: Path) -> Any:
@@ -235,10 +204,14 @@ def read_json(file: Path) -> Any:
         raise IntegrityError(
             f"{_shown(file)} is not JSON that can be read ({printable(str(error))})"
         ) from error
-    level = [content]
+    level: list[Any] = [[content]]
     for _ in range(_DEEPEST):
-        nested = [one.values() if isinstance(one, dict) else one for one in level]
-        level = [inner for one in nested for inner in one if isinstance(inner, dict | list)]
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, dict | list)
+        ]
         if not level:
             return content
     raise RefusedForSafety(f"{_shown(file)} is nested more than {_DEEPEST} deep")
@@ -279,9 +252,7 @@ def _refuse_strange_files(folder: Path, shown: str) -> None:
     In a cache of Hugging Face, links lead to its blobs.
     """
     root = folder.resolve()
-    homes = [root]
-    if root.parent.name == "snapshots":
-        homes += [above / "blobs" for above in (root.parents[1], root.parents[2])]
+    homes = [root, *(up.parent / "blobs" for up in root.parents if up.name == "snapshots")]
     seen = 0
     for place, folders, files in os.walk(folder):
         seen += len(folders) + len(files)
@@ -295,8 +266,8 @@ def _refuse_strange_files(folder: Path, shown: str) -> None:
                 target = Path(os.path.realpath(path))
                 if not any(target.is_relative_to(home) for home in homes):
                     raise RefusedForSafety(
-                        f"{_shown(path)} is a link to {_shown(target)}, outside of the folder. "
-                        "Put the file itself there."
+                        f"{_shown(path)} is a link to {_shown(target)}, outside of the folder. If "
+                        "that is as you want it, give a copy without links: cp -rL FOLDER COPY"
                     )
             if not (path.is_file() or path.is_dir()):
                 raise RefusedForSafety(f"{_shown(path)} is neither a file nor a folder")

@@ -258,9 +258,6 @@ class Answerer:
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
                 num_beams=1,
-                # a model's own generation settings are not greedy decoding
-                repetition_penalty=1.0,
-                no_repeat_ngram_size=0,
                 use_cache=True,
                 eos_token_id=ends or None,
                 pad_token_id=ends[0] if ends else 0,
@@ -310,11 +307,19 @@ def _kept(
 
 @contextmanager
 def _answering(model: Any) -> Iterator[None]:
-    """Bring a model into evaluation mode, with an attention that knows a cache."""
-    training = model.training
+    """Bring a model into evaluation mode, with an attention that knows a cache.
+
+    Of its own generation settings only the ends are followed: the others are not greedy decoding.
+    """
+    from transformers import GenerationConfig
+
+    training, settings = model.training, model.generation_config
     model.eval()
+    model.generation_config = GenerationConfig()
+    model.generation_config.eos_token_id = getattr(settings, "eos_token_id", None)
     try:
         with attention.own(model):
             yield
     finally:
+        model.generation_config = settings
         model.train(training)

@@ -12,10 +12,8 @@ import importlib.util
 import io
 import json
 import logging
-import math
-import mmap
-import struct
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,16 +30,11 @@ from smalltolarge.errors import (
     S2LError,
     printable,
 )
+from smalltolarge.lm.child import NotDone, in_child
 from smalltolarge.lm.folders import check_folder, path_of
 
 log = logging.getLogger("smalltolarge")
 
-_MOST_TENSORS, _MOST_KEYS, _MOST_VALUES, _MOST_SIZES = 100_000, 10_000, 4_000_000, 4
-_LONGEST_NAME, _LONGEST_TEXT = 1000, 2**20
-"""What the header of a GGUF file may say, in bytes."""
-_TEXT, _LIST = 8, 9
-_WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-"""Kinds of values in it, and how many bytes a number has."""
 _DIGESTS = "digests.json"
 
 
@@ -129,7 +122,6 @@ def kept_copy(file: Path, name: str) -> Path:
         raise RecipeError(
             f"{name} is a GGUF file, which needs the package 'gguf': pip install gguf"
         )
-    check_header(file)
     with ExitStack() as stack:
         with store.naming_space(copy, at_start=True):
             place = stack.enter_context(store.holding(copy, wait=True))
@@ -155,91 +147,6 @@ def _is_whole(copy: Path) -> bool:
         return False
 
 
-def check_header(file: Path) -> None:
-    """Refuse a GGUF file that says it holds more than it does, or much of what is no tensor.
-
-    Raises
-    ------
-    IntegrityError
-        It cannot be read, ends before what it says, or a count in it is out of bounds.
-    """
-    try:
-        with (
-            file.open("rb") as opened,
-            mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as whole,
-        ):
-            _Header(whole).read()
-    except (OSError, ValueError, struct.error, KeyError) as error:
-        raise IntegrityError(
-            f"{printable(str(file), 200)} cannot be read as a causal language model "
-            f"({printable(str(error))}). Get the file again."
-        ) from error
-
-
-class _Header:
-    """The numbers and names at the beginning of a GGUF file, read without keeping them."""
-
-    def __init__(self, content: mmap.mmap) -> None:
-        self.content, self.at, self.values = content, 0, 0
-
-    def read(self) -> None:
-        """Go through all of it."""
-        if self.bytes(4) != b"GGUF":
-            raise ValueError("it does not begin as one")
-        version, tensors, keys = self.number("<I"), self.number("<Q"), self.number("<Q")
-        if version not in (2, 3):
-            raise ValueError(f"its version is {version}")
-        if tensors > _MOST_TENSORS or keys > _MOST_KEYS:
-            raise ValueError(f"it names {tensors:,} tensors and {keys:,} keys")
-        for _ in range(keys):
-            self.text(_LONGEST_NAME)
-            self.value(self.number("<I"))
-        elements = sum(self.tensor() for _ in range(tensors))
-        if elements > 32 * len(self.content):
-            raise ValueError(f"it says that it holds {elements:,} numbers")
-
-    def tensor(self) -> int:
-        self.text(_LONGEST_NAME)
-        sizes = [self.number("<Q") for _ in range(min(self.number("<I"), _MOST_SIZES + 1))]
-        if len(sizes) > _MOST_SIZES:
-            raise ValueError("a tensor has too many sizes")
-        self.number("<I")
-        if self.number("<Q") > len(self.content):
-            raise ValueError("a tensor lies beyond its end")
-        return math.prod(sizes)
-
-    def value(self, kind: int) -> None:
-        if kind == _TEXT:
-            self.text(_LONGEST_TEXT)
-        elif kind == _LIST:
-            kind, count = self.number("<I"), self.number("<Q")
-            self.values += count
-            if kind == _LIST or self.values > _MOST_VALUES:
-                raise ValueError("it has lists of more than is read")
-            if kind != _TEXT:
-                self.bytes(count * _WIDTHS[kind])
-            else:
-                for _ in range(count):
-                    self.text(_LONGEST_TEXT)
-        else:
-            self.bytes(_WIDTHS[kind])
-
-    def number(self, form: str) -> int:
-        return int(struct.unpack(form, self.bytes(struct.calcsize(form)))[0])
-
-    def text(self, longest: int) -> None:
-        if (length := self.number("<Q")) > longest:
-            raise ValueError(f"it has a text of {length:,} bytes")
-        self.bytes(length)
-
-    def bytes(self, count: int) -> bytes:
-        """Step over so many bytes; gives the first few of them."""
-        begin, self.at = self.at, self.at + count
-        if self.at > len(self.content):
-            raise ValueError("it ends too early")
-        return self.content[begin : min(self.at, begin + 8)]
-
-
 def _convert(file: Path, name: str, folder: Path) -> None:
     """Write a GGUF file's configuration, weights and tokenizer, checked as any stranger's are."""
     try:
@@ -262,6 +169,15 @@ def _convert(file: Path, name: str, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+@in_child(60, 4096)
+def _about(file: str) -> Callable[[None], dict[str, Any]]:
+    """Give the configuration of a file, in the child: its reader believes what the file says."""
+    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+    config: dict[str, Any] = load_gguf_checkpoint(file)["config"]
+    return lambda question: config
+
+
 def _read(file: Path, name: str, folder: Path) -> tuple[Any, Any]:
     """Give the model, in float32, and the tokenizer; ``folder`` is for its configuration.
 
@@ -271,7 +187,10 @@ def _read(file: Path, name: str, folder: Path) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-    store.write_json(folder / "config.json", load_gguf_checkpoint(str(file))["config"])
+    [told] = _about(str(file), [None])
+    if isinstance(told, NotDone | RefusedForSafety):
+        raise ValueError(told.reason if isinstance(told, NotDone) else f"it {told}")
+    store.write_json(folder / "config.json", told)
     check_folder(folder, name, weights=False)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     with torch.device("meta"):

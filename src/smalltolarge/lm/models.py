@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class Model:
     name: str
     config: Any
     """A transformers configuration."""
+    shape: Shape
     folder: Path | None = None
     """None: weights come from the seed."""
     commit: str | None = None
@@ -134,7 +135,17 @@ def scratch_model(name: str, vocabulary: int, max_length: int) -> Model:
         bos_token_id=None,
         eos_token_id=None,
     )
-    return Model(name, config)
+    return untrained_model(name, config)
+
+
+def untrained_model(name: str, config: Any) -> Model:
+    """Describe a model of a configuration of our own."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        # a copy: building a model writes what it chose into its configuration
+        built = AutoModelForCausalLM.from_config(copy.deepcopy(config))
+    return Model(name, config, shape_of(built))
 
 
 def scratch_shape(name: str) -> ScratchShape:
@@ -175,69 +186,102 @@ def pretrained_model(name: str, revision: str | None) -> Model:
     if adapters.is_adapter(folder):
         return _adapted(folder, shown, commit)
     check_folder(folder, shown, weights=True)
-    check_size_of(folder, shown, "AutoModelForCausalLM")
-    config = read_config(folder, shown)
-    shape_of(Model(shown, config, folder))  # a model that will not do is refused here, not late
+    shape = measured(folder, shown)
     weights = {file.name: store.digest(file) for file in weight_files(folder)}
-    return Model(shown, config, folder, commit, weights)
+    return Model(shown, read_config(folder, shown), shape, folder, commit, weights)
 
 
-def check_size_of(folder: Path, name: str, kind: str, adapter: LoraAdapter | None = None) -> None:
-    """Refuse a checked folder whose configuration describes much more than its files hold.
+def measured(folder: Path, name: str, kind: str = "AutoModelForCausalLM") -> Shape:
+    """Measure the model of a checked folder, built without weights by a class of transformers.
 
-    It is built without weights by the class ``kind`` of transformers, in a child; with an
-    ``adapter``, what counts is what that adds.
+    That is done in a child, before the configuration is read here.
 
     Raises
     ------
     RefusedForSafety
         It takes too long or too much memory to be built, or ends the process.
     IntegrityError
-        It has more than twice as many weights as its files.
+        It has more than twice as many weights as its files, or its configuration cannot be read.
+    DataError
+        The class builds none of its configuration.
     """
     _import_model(folder)
-    files = weight_files(folder) if adapter is None else [adapter.folder / adapters.WEIGHTS]
-    held = sum(math.prod(shape) for file in files for shape in shapes(file).values())
-    given = None if adapter is None else adapter.kept
-    [size] = _size([str(folder), kind, given], [None])
-    if isinstance(size, RefusedForSafety):
+    told = _built((str(folder), kind, None), name, weight_files(folder), _SMALL)
+    if isinstance(told, NotDone):
+        model_type = printable(str(read_config(folder, name).model_type))
+        reason = told.reason.partition("\n")[0]  # transformers goes on with a list of all it knows
+        what = "causal language model" if kind.endswith("CausalLM") else "encoder"
+        raise DataError(
+            f"{name}: no {what} can be built from its config.json (model type {model_type}: "
+            f"{printable(reason, 200)}). A causal language model predicts the next token from "
+            "those before it, as GPT-NeoX, GPT-2, Llama and Qwen do; give a folder of such a "
+            "model, or --proxy scratch."
+        )
+    shape = Shape(**told["shape"])
+    return replace(shape, matrices=tuple((rows, columns) for rows, columns in shape.matrices))
+
+
+def _built(
+    about: tuple[str, str, dict[str, Any] | None], name: str, files: list[Path], spare: int
+) -> Any:
+    """Build a model in the child, and refuse it where its files hold much less."""
+    [told] = _build(about, [None])
+    if isinstance(told, RefusedForSafety):
         raise RefusedForSafety(
-            f"{name}: building the model that its configuration describes {size}. Take another."
+            f"{name}: building the model that its configuration describes {told}. Take another."
         )
-    if isinstance(size, NotDone):
-        if adapter is None:
-            return  # what is wrong, it raises here, too
+    held = sum(math.prod(shape) for file in files for shape in shapes(file).values())
+    if not isinstance(told, NotDone) and told["size"] > 2 * held + spare:
         raise IntegrityError(
-            f"the adapter {name} does not fit {printable(adapter.base, 200)}: "
-            f"{printable(size.reason, 300)}"
+            f"{name}: its configuration describes a model of {told['size']:,} weights, and its "
+            f"files hold {held:,}. Fetch it again, or give one whose configuration and weights "
+            "belong together."
         )
-    if size > 2 * held + (_SMALL if adapter is None else 0):
-        raise IntegrityError(
-            f"{name}: its configuration describes a model of {size:,} weights, and its files "
-            f"hold {held:,}. Fetch it again, or give one whose configuration and weights belong "
-            "together."
-        )
+    return told
 
 
 @in_child(20, 2048)
-def _size(about: tuple[str, str, dict[str, Any] | None]) -> Callable[[None], int]:
-    """Count the weights and buffers of a model, or those that an adapter trains, in the child."""
+def _build(about: tuple[str, str, dict[str, Any] | None]) -> Callable[[None], dict[str, Any]]:
+    """Measure a model in the child, and count its weights and buffers, or what an adapter adds."""
     import transformers
 
     folder, kind, adapter = about
     torch.set_num_threads(1)  # the others are the parent's
 
-    def size(question: None) -> int:
+    def build(question: None) -> dict[str, Any]:
+        config = read_config(Path(folder), "")
         with torch.device("meta"):
-            model = getattr(transformers, kind).from_config(read_config(Path(folder), ""))
+            model = getattr(transformers, kind).from_config(config)
+            shape = asdict(shape_of(model))
             if adapter is not None:
                 model = adapters.added(model, adapter)
-        weights = [*model.parameters(), *model.buffers()]
-        if adapter is not None:
-            weights = [weight for weight in model.parameters() if weight.requires_grad]
-        return sum(weight.numel() for weight in weights)
+        weights = [one for one in model.parameters() if adapter is None or one.requires_grad]
+        weights += model.buffers() if adapter is None else ()
+        return {"size": sum(weight.numel() for weight in weights), "shape": shape}
 
-    return size
+    return build
+
+
+def shape_of(model: Any) -> Shape:
+    """Measure a model of transformers; it may be one without weights (on torch's meta device)."""
+    config = model.config.get_text_config()
+    width, vocabulary = int(config.hidden_size), int(config.vocab_size)
+    heads = int(getattr(config, "num_attention_heads", 0) or 0)
+    if heads > width:
+        raise ValueError(f"{heads:,} heads do not fit a width of {width:,}")
+    head_width = int(getattr(config, "head_dim", None) or (width // heads if heads else 0))
+    layers = int(getattr(config, "num_hidden_layers", 0) or 0)
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    outside = {id(module.weight) for module in (head, embedding) if module is not None}
+    parameters = list(model.parameters())
+    inside = [weight for weight in parameters if weight.ndim > 1 and id(weight) not in outside]
+    return Shape(
+        parameters=sum(weight.numel() for weight in parameters),
+        matrix_weights=sum(weight.numel() for weight in inside),
+        head_weights=width * vocabulary,
+        attention_width=layers * heads * head_width,
+        matrices=tuple(sorted({tuple(weight.shape) for weight in inside if weight.ndim == 2})),
+    )
 
 
 def _import_model(folder: Path) -> None:
@@ -263,7 +307,13 @@ def _adapted(folder: Path, name: str, commit: str | None) -> Model:
             f"{adapters.CONFIGURATION} says, and that cannot be taken: {error}"
         ) from error
     assert base.folder is not None
-    check_size_of(base.folder, name, "AutoModelForCausalLM", adapter)
+    about = str(base.folder), "AutoModelForCausalLM", adapter.kept
+    told = _built(about, name, [folder / adapters.WEIGHTS], 0)
+    if isinstance(told, NotDone):
+        raise IntegrityError(
+            f"the adapter {name} does not fit {printable(adapter.base, 200)}: "
+            f"{printable(told.reason, 300)}"
+        )
     weights = {**base.weights, adapters.WEIGHTS: store.digest(folder / adapters.WEIGHTS)}
     return replace(base, name=name, commit=commit, weights=weights, adapter=adapter)
 
@@ -341,49 +391,6 @@ def locate(name: str, revision: str | None = None) -> tuple[Path, str | None]:
             "folder, or check the name and the network. A proxy that needs neither is scratch."
         ) from error
     return folder, folder.name if local else commit
-
-
-def shape_of(described: Model) -> Shape:
-    """Measure a model without its weights (on torch's meta device).
-
-    Raises
-    ------
-    DataError
-        Its configuration is that of no language model which predicts the next token.
-    """
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with quiet(), torch.device("meta"):
-            # a copy: building a model writes what it chose into its configuration
-            model = AutoModelForCausalLM.from_config(copy.deepcopy(described.config))
-        config = described.config.get_text_config()
-        width, head_weights = (
-            int(config.hidden_size),
-            int(config.hidden_size) * described.vocabulary,
-        )
-        heads = int(getattr(config, "num_attention_heads", 0) or 0)
-        head_width = int(getattr(config, "head_dim", None) or (width // heads if heads else 0))
-        layers = int(getattr(config, "num_hidden_layers", 0) or 0)
-    except Exception as error:  # any of many, by what is wrong with the configuration
-        reason = str(error).partition("\n")[0]  # transformers goes on with a list of all it knows
-        raise DataError(
-            f"{described.name}: no causal language model can be built from its config.json (model "
-            f"type {printable(str(described.config.model_type))}: {printable(reason, 200)}). One "
-            "predicts the next token from those before it, as GPT-NeoX, GPT-2, Llama and Qwen "
-            "do; give a folder of such a model, or --proxy scratch."
-        ) from error
-    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    outside = {id(module.weight) for module in (head, embedding) if module is not None}
-    parameters = list(model.parameters())
-    inside = [weight for weight in parameters if weight.ndim > 1 and id(weight) not in outside]
-    return Shape(
-        parameters=sum(weight.numel() for weight in parameters),
-        matrix_weights=sum(weight.numel() for weight in inside),
-        head_weights=head_weights,
-        attention_width=layers * heads * head_width,
-        matrices=tuple(sorted({tuple(weight.shape) for weight in inside if weight.ndim == 2})),
-    )
 
 
 def load(described: Model, seed: int) -> Any:

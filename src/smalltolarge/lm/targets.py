@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from smalltolarge import store
 from smalltolarge.errors import Interrupted
-from smalltolarge.lm import ending, models
+from smalltolarge.lm import child, ending, models
 from smalltolarge.lm.device import Machine
 from smalltolarge.lm.fast import attention
 from smalltolarge.lm.fast.memory import giving_back
@@ -89,6 +89,7 @@ class Target:
             if self.adapter is not None:
                 self.adapter.save(whole / "adapter")
             _copy_tokenizer(self.prepared, whole)
+        child.close()
 
 
 def train(

@@ -284,24 +284,24 @@ def _tried(path: Path, name: str, rows: Sequence[str]) -> str:
 
     Gives its tokenizer.json where ``path`` is a folder that has none.
     """
-    found, *others = _read_in_child(str(path), [_PROBES, list(rows)])
-    for answer in (found, *others):
+    answers = _read_in_child(str(path), [_PROBES, list(rows)])
+    for answer in answers:
         if isinstance(answer, RefusedForSafety):
             raise RefusedForSafety(
                 f"the tokenizer of {name} {answer} on texts that it was tried on. Give another "
                 "with --tokenizer."
             )
-        if isinstance(answer, NotDone) and path.is_dir():
-            raise MissingArtifact(
-                f"{name} has no tokenizer.json, and no other tokenizer there could be converted "
-                f"({printable(answer.reason, 200)}). Give a tokenizer with --tokenizer."
-            )
         if isinstance(answer, NotDone):
+            reason = printable(answer.reason, 200)
+            if path.is_dir():
+                raise MissingArtifact(
+                    f"{name} has no tokenizer.json, and no other tokenizer there could be "
+                    f"converted ({reason}). Give a tokenizer with --tokenizer."
+                )
             raise IntegrityError(
-                f"{printable(str(path), 300)} is not a tokenizer that can be read: "
-                f"{printable(answer.reason, 200)}"
+                f"{printable(str(path), 300)} is not a tokenizer that can be read: {reason}"
             )
-    return str(found)
+    return str(answers[0])
 
 
 @in_child(30, 4096)

@@ -23,7 +23,6 @@ from smalltolarge.lm.models import (
     pretrained_model,
     scratch_model,
     scratch_shape,
-    shape_of,
 )
 from smalltolarge.lm.plan import Order, Plan
 from smalltolarge.lm.rendered import CHUNK, Rendered, ahead, place
@@ -165,7 +164,7 @@ class Prepared:
     @property
     def forward_flops(self) -> float:
         """Floating-point operations of one forward pass over all examples."""
-        flops = shape_of(self.model).forward_flops(self.order.lengths, self.n_tokens)
+        flops = self.model.shape.forward_flops(self.order.lengths, self.n_tokens)
         return float(flops.sum())
 
     def of(self, examples: Examples) -> Prepared:
@@ -203,7 +202,7 @@ class Prepared:
         )
 
     def _with(self, tokenized: Tokenized, ids: np.ndarray, order: Order) -> Prepared:
-        plan = Plan.of(order, tokenized.n_tokens, shape_of(self.model), self.settings)
+        plan = Plan.of(order, tokenized.n_tokens, self.model.shape, self.settings)
         digest = tokenized.digest(ids)
         return replace(self, tokenized=tokenized, ids=ids, digest=digest, order=order, plan=plan)
 
@@ -266,12 +265,11 @@ def prepare(
             log.warning("%s", note)
     if model is None:
         model = scratch_model(settings.model, tokenizer.size, settings.max_length)
-    shape = shape_of(model)
-    settings = settled(replace(settings, revision=settings.revision or model.commit), shape)
+    settings = settled(replace(settings, revision=settings.revision or model.commit), model.shape)
     ids = examples.ids[tokenized.kept]
     steps = settings.steps if isinstance(settings, TargetSettings) else None
     order = Order.of(ids, tokenized.lengths, settings, seed, steps=steps)
-    plan = Plan.of(order, tokenized.n_tokens, shape, settings)
+    plan = Plan.of(order, tokenized.n_tokens, model.shape, settings)
     wanted = settings.checkpoints if isinstance(settings, ProxySettings) else 0
     if plan.scoring_units and len(plan.checkpoints) < wanted:
         log.warning(
