@@ -233,6 +233,23 @@ def test_a_small_parquet_file_of_many_rows_is_refused_at_once(
     assert pa.total_allocated_bytes() - before < 100_000_000
 
 
+@pytest.mark.parametrize("long", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2]])
+def test_all_rows_that_are_too_long_and_no_others_are_left_out_of_parquet(
+    long: list[int], tmp_path: Path
+) -> None:
+    rows = {"prompt": ["q", "r", "s"], "completion": ["b" * 500 * (n in long) for n in range(3)]}
+    rows["completion"] = [text or "a" for text in rows["completion"]]
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    how: dict[str, Any] = {"max_line_bytes": 300, "on_bad_row": "exclude"}
+    if len(long) == 3:
+        with pytest.raises(DataError, match="too long"):
+            smalltolarge.load(tmp_path / "a.parquet", **how)
+        return
+    examples = smalltolarge.load(tmp_path / "a.parquet", **how)
+    assert examples.excluded["row"].to_pylist() == [n + 1 for n in long]
+    assert len(examples) == 3 - len(long)
+
+
 def test_a_row_that_is_too_long_is_told_by_its_number_in_parquet_too(tmp_path: Path) -> None:
     rows = {"prompt": ["q", "r", "s"], "completion": ["a", "b" * 2000, "c"]}
     pq.write_table(pa.table(rows), tmp_path / "a.parquet")

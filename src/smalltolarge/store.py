@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -95,9 +95,10 @@ def is_as_written(path: Path, sha256: str) -> bool:
 
 def set_aside(path: Path) -> Path:
     """Rename what is damaged to ``NAME.damaged`` (``NAME.damaged-2``, ...), and give that name."""
-    taken = len(list(path.parent.glob(f"{glob.escape(path.name)}.damaged*")))
-    aside = path.with_name(f"{path.name}.damaged{f'-{taken + 1}' if taken else ''}")
-    os.replace(path, aside)
+    endings = (f"-{number}" if number > 1 else "" for number in itertools.count(1))
+    names = (path.with_name(f"{path.name}.damaged{ending}") for ending in endings)
+    aside = next(name for name in names if not os.path.lexists(name))
+    os.rename(path, aside)
     return aside
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from smalltolarge.errors import DataError, MissingArtifact, printable
 from smalltolarge.evaluation.answers import find_reference
 from smalltolarge.evaluation.task import Question
-from smalltolarge.examples.inputs import rows_of
+from smalltolarge.examples.inputs import expanded, rows_of
 from smalltolarge.examples.problems import Flaw, place, shown
 
 SUFFIXES = (".jsonl", ".json", ".csv")
@@ -35,7 +35,7 @@ def find_file(name: str, data: str | None, *, train: bool = False) -> Path:
             f"task {name}: no copy on the hub is known. Give the folder of {file} (question and "
             f"answer in every line) with {DATA_OPTION}."
         )
-    folder = Path(data).expanduser()
+    folder = expanded(data)
     if folder.is_file():
         return folder
     if not folder.is_dir():

@@ -24,6 +24,7 @@ from smalltolarge.evaluation.questions import (
 )
 from smalltolarge.evaluation.summaries import bleu, load_pairs, rouge
 from smalltolarge.evaluation.task import Form, Question, Task
+from smalltolarge.examples.inputs import expanded
 from smalltolarge.settings import find_class
 from smalltolarge.wordproblems import IN_DOMAIN, OUT_OF_DOMAIN, PROGRAM_REQUEST
 
@@ -222,7 +223,7 @@ def _from_outside(name: str) -> Task:
                 "digits, '.', '_' and '-' are needed"
             )
         return task
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix in SUFFIXES:
         return _of_file(path)
     near = difflib.get_close_matches(name, [*_KNOWN, *GROUPS], n=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -158,11 +158,11 @@ def _plain(kind: Any, *, dictionaries: bool = False) -> pa.DataType:
     return same  # noqa: RET504
 
 
-def _broken(name: str, what: str, error: Exception) -> Exception:
-    """Make the error for a container that cannot be read; want of memory stays what it is."""
+def _refuse(name: str, what: str, error: Exception) -> NoReturn:
+    """Raise the error for a container that cannot be read; want of memory stays what it is."""
     if out_of_memory(error):
-        return error
-    return damaged(name, f"{what} ({printable(str(error), 120)})")
+        raise error
+    raise damaged(name, f"{what} ({printable(str(error), 120)})") from error
 
 
 def open_parquet(path: Path, name: str) -> tuple[pq.ParquetFile, pa.Schema]:
@@ -184,7 +184,7 @@ def open_parquet(path: Path, name: str) -> tuple[pq.ParquetFile, pa.Schema]:
             file.close()
             file = pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=repeated)
     except _READ_ERRORS as error:
-        raise _broken(name, "not a readable Parquet file", error) from error
+        _refuse(name, "not a readable Parquet file", error)
     return file, schema
 
 
@@ -265,7 +265,7 @@ def parquet_rows(
                 break
             batch.validate()
         except _READ_ERRORS as error:
-            raise _broken(name, f"damaged after row {row}", error) from error
+            _refuse(name, f"damaged after row {row}", error)
         for value in python_rows(batch, limit):
             row += 1
             yield row, -1, -1, value
@@ -288,17 +288,19 @@ def python_rows(
         parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
         sizes += np.concatenate([_sizes(part) for part in parts] or [sizes])
     begin, total = 0, np.cumsum(sizes)
-    while begin < batch.num_rows:
-        before = total[begin] - sizes[begin]
-        end = max(int(np.searchsorted(total, before + _SLICE, side="right")), begin + 1)
-        if limit is not None and sizes[begin] > limit:
+    too_long = np.flatnonzero(sizes > (limit or sizes.max(initial=0)))
+    for stop in [*too_long.tolist(), batch.num_rows]:
+        while begin < stop:
+            before = total[begin] - sizes[begin]
+            end = max(int(np.searchsorted(total, before + _SLICE, side="right")), begin + 1)
+            yield from _apart(batch.slice(begin, min(end, stop) - begin))
+            begin = min(end, stop)
+        if stop < batch.num_rows:
             yield Flaw(
-                "too long", "", f"a row of {sizes[begin]:,} bytes",
+                "too long", "", f"a row of {sizes[stop]:,} bytes",
                 f"at most {limit:,} (--max-line-bytes)",
             )  # fmt: skip
-        else:
-            yield from _apart(batch.slice(begin, end - begin))
-        begin = end
+            begin = stop + 1
 
 
 def _apart(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | Flaw]:
@@ -366,7 +368,7 @@ def dataset_rows(
                 yield row, -1, -1, value
             advance(table.num_rows)
     except _READ_ERRORS as error:
-        raise _broken(name, f"damaged after row {row}", error) from error
+        _refuse(name, f"damaged after row {row}", error)
 
 
 def _check_values(table: pa.Table, columns: Sequence[str], name: str, row: int) -> None:
@@ -379,9 +381,7 @@ def _check_values(table: pa.Table, columns: Sequence[str], name: str, row: int) 
             text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
             if text and column in columns and "UTF8" in str(error):
                 continue
-            raise _broken(
-                name, f"damaged after row {row}, column {printable(column)}", error
-            ) from error
+            _refuse(name, f"damaged after row {row}, column {printable(column)}", error)
 
 
 def held_values(column: pa.ChunkedArray[Any]) -> Sequence[object]:

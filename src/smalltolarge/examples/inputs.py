@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -128,13 +129,9 @@ def rows_of(path: Path, limit: int | None = None) -> tuple[str, Iterator[Row]]:
 
 def expanded(name: str | PathLike[str]) -> Path:
     """Give the path of a name, ``~`` being a home; a name of nobody's home is a name."""
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        return Path(name)
+    return Path(os.path.expanduser(name))
 
 
 def folder_digest(folder: Path) -> tuple[int, str]:
     """Give the size and SHA-256 of a folder."""
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return size, store.digest(folder)
+    return store.size(folder), store.digest(folder)

@@ -29,6 +29,7 @@ import numpy as np
 
 from smalltolarge.errors import DataError, MissingArtifact, printable
 from smalltolarge.examples.conversation import role_of
+from smalltolarge.examples.inputs import expanded
 from smalltolarge.examples.layout import CONVERSATIONS, INPUTS, Shapes
 from smalltolarge.examples.nested import text_or_turns
 from smalltolarge.examples.problems import Flaw, place
@@ -303,7 +304,7 @@ def without_overlaps(
     """
     names = settings.exclude_overlap
     for name in names:
-        if not Path(name).expanduser().exists():
+        if not expanded(name).exists():
             raise MissingArtifact(
                 f"--exclude-overlap {printable(name, 200)}: no such file or folder. Check the "
                 "spelling and the folder."

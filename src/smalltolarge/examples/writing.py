@@ -368,4 +368,4 @@ def _cell(value: object) -> object:
 def _save_folder(dataset: Dataset, out: Path) -> int:
     with store.atomic_file(out) as aside, _silent():
         dataset.save_to_disk(aside)
-    return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    return store.size(out)

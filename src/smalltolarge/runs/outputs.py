@@ -146,12 +146,12 @@ class Output:
             log.info("%s is done: there is nothing to do", self.run.path)
             return
         began = time.monotonic()
-        if not self._wrote("writing") and self.place is not None:
+        if self.place is not None and not self._wrote("writing"):
             with store.naming_space(self.out):
                 make(self.place.made)
                 said = {"out": str(self.out), "sha256": store.digest(self.place.made)}
             self.run.commit("writing", {}, said)
             self.place.put(overwrite=self.overwrite)
-        written = {"out": str(self.out), "sha256": store.digest(self.out)}
+        written = {**(self.run.facts("writing") or {}), "out": str(self.out)}
         seconds = {"seconds": round(time.monotonic() - began, 3)}
         self.run.commit(self.stage, {}, {**seconds, **facts, **written}, replaces="writing")

@@ -30,6 +30,7 @@ from smalltolarge import examples as reading
 from smalltolarge import store
 from smalltolarge.errors import BudgetError, DataError, IntegrityError, RecipeError, StaleArtifact
 from smalltolarge.examples import Examples
+from smalltolarge.examples.inputs import expanded
 from smalltolarge.features import COLUMNS, EMBEDDING, read_features, write_features
 from smalltolarge.progress import Watch
 from smalltolarge.runs import estimate
@@ -149,7 +150,7 @@ def inputs_here(given: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]
     """
     found = []
     for kind, name in given:
-        if name and (path := Path(name).expanduser()).exists():
+        if name and (path := expanded(name)).exists():
             size = 0 if path.is_dir() else path.stat().st_size
             found.append({"path": name, "kind": kind, "size": size, "sha256": store.digest(path)})
     return found

@@ -14,6 +14,7 @@ import numpy as np
 from smalltolarge import store
 from smalltolarge.errors import IntegrityError, StaleArtifact, printable
 from smalltolarge.evaluation import Answer, Question, Score, find_tasks
+from smalltolarge.examples.inputs import expanded
 from smalltolarge.progress import Progress, Watch
 from smalltolarge.runs import stages
 from smalltolarge.runs.arms import make_table, ranking_table, read_results
@@ -94,7 +95,7 @@ def verify(run: str | PathLike[str], *, progress: Progress | Watch | None = None
 
 def _compared(entry: Mapping[str, Any]) -> str:
     """Compare what a run read with what is there now; nothing but plain files is opened."""
-    there = Path(os.path.expanduser(entry["path"]))  # which raises nothing
+    there = expanded(entry["path"])
     if entry["kind"] in ("dataset", "questions") or not os.path.lexists(there):
         return ": not here, not checked"
     try:
