@@ -288,17 +288,19 @@ def python_rows(
         parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
         sizes += np.concatenate([_sizes(part) for part in parts] or [sizes])
     begin, total = 0, np.cumsum(sizes)
-    while begin < batch.num_rows:
-        before = total[begin] - sizes[begin]
-        end = max(int(np.searchsorted(total, before + _SLICE, side="right")), begin + 1)
-        if limit is not None and sizes[begin] > limit:
+    too_long = np.flatnonzero(sizes > (limit or sizes.max(initial=0)))
+    for stop in [*too_long.tolist(), batch.num_rows]:
+        while begin < stop:
+            before = total[begin] - sizes[begin]
+            end = max(int(np.searchsorted(total, before + _SLICE, side="right")), begin + 1)
+            yield from _apart(batch.slice(begin, min(end, stop) - begin))
+            begin = min(end, stop)
+        if stop < batch.num_rows:
             yield Flaw(
-                "too long", "", f"a row of {sizes[begin]:,} bytes",
+                "too long", "", f"a row of {sizes[stop]:,} bytes",
                 f"at most {limit:,} (--max-line-bytes)",
             )  # fmt: skip
-        else:
-            yield from _apart(batch.slice(begin, end - begin))
-        begin = end
+            begin = stop + 1
 
 
 def _apart(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | Flaw]:
