@@ -23,7 +23,7 @@ import threading
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -172,27 +172,40 @@ class Book:
         return self.tried[campaign] - self.held[campaign] - self.known[campaign]
 
 
-def chunks(targets: dict[str, int], book: Book) -> Iterator[tuple[Any, ...]]:
+def chunks(
+    targets: dict[str, int], book: Book, only: Collection[str] = ()
+) -> Iterator[tuple[Any, ...]]:
     """Give what to do next: of the campaign that is least far, one scenario after the other."""
     from tests.faults.campaigns import CAMPAIGNS
 
+    scenarios = {
+        name: [one for one in CAMPAIGNS[name].scenarios if not only or one in only]
+        for name in targets
+    }
     rounds = dict.fromkeys(targets, 0)
     while left := [
         name
         for name in targets
         if book.tried[name] < targets[name]
-        and any((name, scenario) not in book.over for scenario in CAMPAIGNS[name].scenarios)
+        and any((name, scenario) not in book.over for scenario in scenarios[name])
     ]:
         campaign = min(left, key=lambda name: (book.tried[name] / targets[name], rounds[name]))
-        scenarios = CAMPAIGNS[campaign].scenarios
-        turn, which = divmod(rounds[campaign], len(scenarios))
+        turn, which = divmod(rounds[campaign], len(scenarios[campaign]))
         rounds[campaign] += 1
-        chunk = (campaign, scenarios[which], 0, turn * CHUNK, (turn + 1) * CHUNK)
-        if chunk not in book.chunks and (campaign, scenarios[which]) not in book.over:
+        scenario = scenarios[campaign][which]
+        chunk = (campaign, scenario, 0, turn * CHUNK, (turn + 1) * CHUNK)
+        if chunk not in book.chunks and (campaign, scenario) not in book.over:
             yield chunk
 
 
-def run(out: Path, minutes: float, workers: int, targets: dict[str, int], place: Path) -> Book:
+def run(
+    out: Path,
+    minutes: float,
+    workers: int,
+    targets: dict[str, int],
+    place: Path,
+    only: Collection[str] = (),
+) -> Book:
     """Make trials until all are made or the time is over, but for those made before."""
     out.mkdir(parents=True, exist_ok=True)
     log = out / "results.jsonl"
@@ -202,7 +215,7 @@ def run(out: Path, minutes: float, workers: int, targets: dict[str, int], place:
             book.add(json.loads(line))
     until = time.monotonic() + 60 * minutes
     results: queue.Queue[dict[str, Any]] = queue.Queue()
-    todo = chunks(targets, book)
+    todo = chunks(targets, book, only)
     lock = threading.Lock()
 
     def serve(number: int) -> None:
@@ -294,6 +307,7 @@ def main() -> int:
     add("--out", type=Path, default=Path("faults"), help="where results are kept (faults)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
     add("--only", default="", help="campaigns, separated by commas: " + ", ".join(TARGETS))
+    add("--scenarios", default="", help="commands, separated by commas: tests/faults/scenarios.py")
     add("--share", type=float, default=1.0, help="share of the trials of a whole run (1)")
     add("--place", type=Path, help="where files are written while trials run (/dev/shm or TMPDIR)")
     add("--write", action="store_true", help="put the table into docs/reliability.md")
@@ -309,7 +323,8 @@ def main() -> int:
             return again(given.trials, Path(name))
         chosen = given.only.split(",") if given.only else list(TARGETS)
         targets = {name: max(1, int(TARGETS[name] * given.share)) for name in chosen}
-        book = run(given.out, given.minutes, given.workers, targets, Path(name))
+        only = given.scenarios.split(",") if given.scenarios else ()
+        book = run(given.out, given.minutes, given.workers, targets, Path(name), only)
     table = to_table(book)
     (given.out / "table.md").write_text(table)
     (given.out / "failures.md").write_text(to_failures(book))
