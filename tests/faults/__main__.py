@@ -24,6 +24,7 @@ import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -172,6 +173,15 @@ class Book:
         return self.tried[campaign] - self.held[campaign] - self.known[campaign]
 
 
+def read_book(log: Path) -> Book:
+    """Read the results of runs before, but for a line that a kill cut."""
+    book = Book()
+    for line in log.read_text().splitlines() if log.exists() else []:
+        with suppress(ValueError):
+            book.add(json.loads(line))
+    return book
+
+
 def chunks(
     targets: dict[str, int], book: Book, only: Collection[str] = ()
 ) -> Iterator[tuple[Any, ...]]:
@@ -209,10 +219,7 @@ def run(
     """Make trials until all are made or the time is over, but for those made before."""
     out.mkdir(parents=True, exist_ok=True)
     log = out / "results.jsonl"
-    book = Book()
-    if log.exists():
-        for line in log.read_text().splitlines():
-            book.add(json.loads(line))
+    book = read_book(log)
     until = time.monotonic() + 60 * minutes
     results: queue.Queue[dict[str, Any]] = queue.Queue()
     todo = chunks(targets, book, only)
@@ -239,6 +246,7 @@ def run(
         thread.start()
     told = time.monotonic()
     with log.open("a") as file:
+        file.write("\n")  # the line before may be cut
         while any(thread.is_alive() for thread in threads) or not results.empty():
             try:
                 result = results.get(timeout=1)
