@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,11 +11,12 @@ from random import Random
 import pytest
 
 from tests.faults import disk
-from tests.faults.__main__ import Worker
+from tests.faults.__main__ import CHUNK, Worker, chunks, read_book
+from tests.faults.campaigns import CAMPAIGNS
 from tests.faults.known import reason_for
 from tests.faults.malformed import mutate
 from tests.faults.process import compiler
-from tests.faults.trees import differences
+from tests.faults.trees import differences, tree_of
 
 KILLED = (
     "select-random", "select-folder", "select-given", "record", "load", "export-trl", "train",
@@ -76,6 +78,32 @@ def test_what_is_promised_under_faults_holds(campaign: str, scenario: str, worke
 def test_of_many_starts_at_once_one_works(worker: Worker) -> None:
     for trial in ("race/select-random/folder@8", "race/select-random/out@8"):
         assert [one["what"] for one in worker.ask({"trial": trial})] == [""]
+
+
+def test_the_kit_goes_on_with_what_it_has_not_tried(tmp_path: Path) -> None:
+    log, targets = tmp_path / "results.jsonl", {"race": 99}
+    first, second = islice(chunks(targets, read_book(log)), 2)
+    lines = [{"trial": "race/train/out@2", "what": "", "seconds": 1}]
+    lines.append({"chunk": first, "listed": CHUNK})
+    log.write_text("\n".join(map(json.dumps, lines)) + '\n{"chunk": ["ra')
+    book = read_book(log)
+    assert book.held["race"] == 1
+    assert next(chunks(targets, book)) == second
+    for scenario in CAMPAIGNS["race"].scenarios:  # there are no more of them
+        book.add({"chunk": ("race", scenario, 0, 0, CHUNK), "listed": CHUNK - 1})
+    assert list(chunks(targets, book)) == []
+
+
+def test_times_in_tables_do_not_count_and_all_else_does(tmp_path: Path) -> None:
+    table = "|method|loss|seconds of training|\n|---|---:|---:|\n|s2l|{}|{}|\n"
+    trees = []
+    for loss, seconds in (("1.0", "3"), ("1.0", "14"), ("1.1", "3")):
+        (tmp_path / "table.md").write_text(table.format(loss, seconds))
+        row = {"loss": loss, "break_even_seconds": seconds}
+        (tmp_path / "table.json").write_text(json.dumps({"rows": [row]}))
+        trees.append(tree_of(tmp_path))
+    assert differences(trees[0], trees[1]) == []
+    assert differences(trees[0], trees[2]) == ["table.json is other", "table.md is other"]
 
 
 def test_a_name_outlives_a_power_loss_when_its_folder_was_synced(tmp_path: Path) -> None:

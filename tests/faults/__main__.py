@@ -23,7 +23,8 @@ import threading
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -173,37 +174,56 @@ class Book:
         return self.tried[campaign] - self.held[campaign] - self.known[campaign]
 
 
-def chunks(targets: dict[str, int], book: Book) -> Iterator[tuple[Any, ...]]:
+def read_book(log: Path) -> Book:
+    """Read the results of runs before, but for a line that a kill cut."""
+    book = Book()
+    for line in log.read_text().splitlines() if log.exists() else []:
+        with suppress(ValueError):
+            book.add(json.loads(line))
+    return book
+
+
+def chunks(
+    targets: dict[str, int], book: Book, only: Collection[str] = ()
+) -> Iterator[tuple[Any, ...]]:
     """Give what to do next: of the campaign that is least far, one scenario after the other."""
     from tests.faults.campaigns import CAMPAIGNS
 
+    scenarios = {
+        name: [one for one in CAMPAIGNS[name].scenarios if not only or one in only]
+        for name in targets
+    }
     rounds = dict.fromkeys(targets, 0)
     while left := [
         name
         for name in targets
         if book.tried[name] < targets[name]
-        and any((name, scenario) not in book.over for scenario in CAMPAIGNS[name].scenarios)
+        and any((name, scenario) not in book.over for scenario in scenarios[name])
     ]:
         campaign = min(left, key=lambda name: (book.tried[name] / targets[name], rounds[name]))
-        scenarios = CAMPAIGNS[campaign].scenarios
-        turn, which = divmod(rounds[campaign], len(scenarios))
+        turn, which = divmod(rounds[campaign], len(scenarios[campaign]))
         rounds[campaign] += 1
-        chunk = (campaign, scenarios[which], 0, turn * CHUNK, (turn + 1) * CHUNK)
-        if chunk not in book.chunks and (campaign, scenarios[which]) not in book.over:
+        scenario = scenarios[campaign][which]
+        chunk = (campaign, scenario, 0, turn * CHUNK, (turn + 1) * CHUNK)
+        if chunk not in book.chunks and (campaign, scenario) not in book.over:
             yield chunk
 
 
-def run(out: Path, minutes: float, workers: int, targets: dict[str, int], place: Path) -> Book:
+def run(
+    out: Path,
+    minutes: float,
+    workers: int,
+    targets: dict[str, int],
+    place: Path,
+    only: Collection[str] = (),
+) -> Book:
     """Make trials until all are made or the time is over, but for those made before."""
     out.mkdir(parents=True, exist_ok=True)
     log = out / "results.jsonl"
-    book = Book()
-    if log.exists():
-        for line in log.read_text().splitlines():
-            book.add(json.loads(line))
+    book = read_book(log)
     until = time.monotonic() + 60 * minutes
     results: queue.Queue[dict[str, Any]] = queue.Queue()
-    todo = chunks(targets, book)
+    todo = chunks(targets, book, only)
     lock = threading.Lock()
 
     def serve(number: int) -> None:
@@ -227,6 +247,7 @@ def run(out: Path, minutes: float, workers: int, targets: dict[str, int], place:
         thread.start()
     told = time.monotonic()
     with log.open("a") as file:
+        file.write("\n")  # the line before may be cut
         while any(thread.is_alive() for thread in threads) or not results.empty():
             try:
                 result = results.get(timeout=1)
@@ -295,6 +316,7 @@ def main() -> int:
     add("--out", type=Path, default=Path("faults"), help="where results are kept (faults)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
     add("--only", default="", help="campaigns, separated by commas: " + ", ".join(TARGETS))
+    add("--scenarios", default="", help="commands, separated by commas: tests/faults/scenarios.py")
     add("--share", type=float, default=1.0, help="share of the trials of a whole run (1)")
     add("--place", type=Path, help="where files are written while trials run (/dev/shm or TMPDIR)")
     add("--write", action="store_true", help="put the table into docs/reliability.md")
@@ -310,7 +332,8 @@ def main() -> int:
             return again(given.trials, Path(name))
         chosen = given.only.split(",") if given.only else list(TARGETS)
         targets = {name: max(1, int(TARGETS[name] * given.share)) for name in chosen}
-        book = run(given.out, given.minutes, given.workers, targets, Path(name))
+        only = given.scenarios.split(",") if given.scenarios else ()
+        book = run(given.out, given.minutes, given.workers, targets, Path(name), only)
     table = to_table(book)
     (given.out / "table.md").write_text(table)
     (given.out / "failures.md").write_text(to_failures(book))
