@@ -60,7 +60,7 @@ them. Every other key is one that some model may load another repository by: ``b
 
 
 INDEX = "model.safetensors.index.json"
-_MEGABYTES = {"tokenizer.json": 128, "vocab.json": 64, "added_tokens.json": 64, INDEX: 32}
+_MEGABYTES = {"tokenizer.json": 128, INDEX: 32}
 _OTHERS = 4
 """Megabytes that a JSON or text file may have, by its name."""
 _UNREAD = {"trainer_state.json"}
