@@ -135,9 +135,10 @@ def check_folder(folder: Path, name: str, *, weights: bool) -> None:
         _refuse_code(file, content)
         if file.name in _CONFIGURATIONS:
             _refuse_repositories(file, content)
+        if file.name == "config.json":
             _refuse_numbers(file, content, max(held, _FEW_LAYERS))
-        if weights and file.name == "config.json":
-            _refuse_quantised(file, content)
+            if weights:
+                _refuse_quantised(file, content)
 
 
 def weight_files(folder: Path) -> list[Path]:
