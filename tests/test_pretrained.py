@@ -325,7 +325,7 @@ def test_a_killed_reading_leaves_nothing_behind(
     home: Path, tmp_path: Path, started: list[ForkServerProcess]
 ) -> None:
     until = time.monotonic() + 60
-    while not list(home.glob(".small*/whole")) and time.monotonic() < until:
+    while not list(home.glob(".small*/small-*")) and time.monotonic() < until:
         time.sleep(0.005)
     for process in started:
         process.kill()

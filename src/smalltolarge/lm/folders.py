@@ -60,7 +60,7 @@ them. Every other key is one that some model may load another repository by: ``b
 
 
 INDEX = "model.safetensors.index.json"
-_MEGABYTES = {"tokenizer.json": 128, "vocab.json": 64, "added_tokens.json": 64, INDEX: 32}
+_MEGABYTES = {"tokenizer.json": 128, INDEX: 32}
 _OTHERS = 4
 """Megabytes that a JSON or text file may have, by its name."""
 _UNREAD = {"trainer_state.json"}
@@ -135,9 +135,10 @@ def check_folder(folder: Path, name: str, *, weights: bool) -> None:
         _refuse_code(file, content)
         if file.name in _CONFIGURATIONS:
             _refuse_repositories(file, content)
+        if file.name == "config.json":
             _refuse_numbers(file, content, max(held, _FEW_LAYERS))
-        if weights and file.name == "config.json":
-            _refuse_quantised(file, content)
+            if weights:
+                _refuse_quantised(file, content)
 
 
 def weight_files(folder: Path) -> list[Path]:

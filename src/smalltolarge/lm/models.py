@@ -224,7 +224,7 @@ def measured(folder: Path, name: str, kind: str = "AutoModelForCausalLM") -> Sha
 def _built(
     about: tuple[str, str, dict[str, Any] | None], name: str, files: list[Path], spare: int
 ) -> Any:
-    """Build a model in the child, and refuse it where its files hold much less."""
+    """Build a model in the child, and refuse one with more weights than twice its files and some."""
     [told] = _build(about, [None])
     if isinstance(told, RefusedForSafety):
         raise RefusedForSafety(
@@ -308,7 +308,7 @@ def _adapted(folder: Path, name: str, commit: str | None) -> Model:
         ) from error
     assert base.folder is not None
     about = str(base.folder), "AutoModelForCausalLM", adapter.kept
-    told = _built(about, name, [folder / adapters.WEIGHTS], 0)
+    told = _built(about, name, [folder / adapters.WEIGHTS], base.shape.parameters)
     if isinstance(told, NotDone):
         raise IntegrityError(
             f"the adapter {name} does not fit {printable(adapter.base, 200)}: "
