@@ -109,7 +109,7 @@ class RunFolder:
                 stack.enter_context(store.locked(path, path, ANOTHER))
             for entry in path.rglob("*"):
                 if entry.is_symlink():
-                    shown = printable(str(entry), 200)
+                    shown = printable(entry, 200)
                     raise RefusedForSafety(f"{shown} is a link; a run holds none")
             yield folder
 
