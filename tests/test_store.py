@@ -210,6 +210,16 @@ def test_a_folder_in_which_nothing_was_written_is_not_left_behind(tmp_path: Path
     assert os.listdir(tmp_path / "runs") == []
 
 
+def test_what_another_run_began_in_the_meantime_is_not_gone_on_with(tmp_path: Path) -> None:
+    with hold(tmp_path / "run"):
+        pass
+    with (
+        pytest.raises(StaleArtifact, match="begun by another run just now"),
+        hold(tmp_path / "run"),
+    ):
+        pass
+
+
 def test_an_empty_folder_of_the_user_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     with RunFolder.hold(tmp_path / "mine", RECIPE, None):

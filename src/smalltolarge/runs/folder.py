@@ -78,6 +78,10 @@ class RunFolder:
             try:
                 if old is not None:
                     refuse_other_recipe(path, old, recipe)
+                elif folder.facts("load") is not None:
+                    raise StaleArtifact(
+                        f"{path} was begun by another run just now. Give the command again."
+                    )
                 yield folder
             except BaseException as error:
                 keep = isinstance(error, Interrupted) or folder.is_begun
