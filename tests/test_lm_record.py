@@ -139,6 +139,17 @@ def test_free_losses_of_a_lost_checkpoint_are_made_again(
     assert "the training begins again" in caplog.text
 
 
+def test_a_training_that_begins_again_has_the_loss_of_one_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Interrupted):
+        record(prepared_with(), folder=tmp_path / "state", check=stopping_after(14))
+    (tmp_path / "state" / "losses-0.safetensors").unlink()
+    done = record(prepared_with(), folder=tmp_path / "state")
+    assert "the training begins again" in caplog.text
+    assert done.facts["train_loss"] == record(prepared_with()).facts["train_loss"]
+
+
 def test_free_losses_want_whole_epochs() -> None:
     with pytest.raises(RecipeError, match="epochs is 2.5: free losses are those of whole epochs"):
         ProxySettings(losses="free", epochs=2.5)

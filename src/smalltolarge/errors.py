@@ -14,7 +14,9 @@
 What nobody foresaw is none of these, and the exit code of a command is then 70.
 
 A message says where (file, line, field, id), what was found against what is allowed, and what to
-do.
+do. What comes from files or from others in it goes through ``printable``, which keeps it one short
+line wherever the message is read; what a person gave a command need not, for the command line
+writes nothing that is not ``harmless``.
 """
 
 from __future__ import annotations
@@ -97,10 +99,13 @@ def harmless(text: str, but: str = "\n\t") -> str:
     )
 
 
-def printable(text: str, limit: int = 80) -> str:
-    """Escape as ``harmless`` does, line ends too, and cut to ``limit`` characters.
-
-    For anything that comes from data and goes into a line of a message.
+def printable(value: object, limit: int = 80) -> str:
+    """Give anything as one line: escaped as ``harmless`` does, line ends too, and cut to ``limit``
+    characters.
     """
+    try:
+        text = str(value)
+    except ValueError:
+        return "a number of thousands of digits"
     shown = harmless(text[: limit + 1], "")
     return shown if len(text) <= limit and len(shown) <= limit else shown[: limit - 1] + "…"

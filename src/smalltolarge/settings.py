@@ -60,7 +60,7 @@ class Within:
         least = f"above {self.least:,}" if self.above else f"at least {self.least:,}"
         kind = "a whole number" if whole else "a number"
         raise RecipeError(
-            f"{name} is {said(value)}: {kind} {least} and at most {self.most:,} is needed"
+            f"{name} is {printable(value)}: {kind} {least} and at most {self.most:,} is needed"
         )
 
 
@@ -89,14 +89,6 @@ def _numbers(kind: type[Any]) -> dict[str, tuple[Within, bool, tuple[object, ...
                     words += [None] if type(None) in parts else []
                     found[name] = (within, part.__origin__ is int, tuple(words))
     return found
-
-
-def said(value: object) -> str:
-    """Give a value as a text for a message, however large it is."""
-    try:
-        return printable(str(value))
-    except ValueError:
-        return "a number of thousands of digits"
 
 
 @dataclass(frozen=True, kw_only=True)

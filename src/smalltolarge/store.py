@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -59,15 +60,29 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
+_digests: dict[tuple[int, ...], str] = {}
+"""Of files by what the system says of them, which a write changes."""
+_SETTLED = 2_000_000_000
+"""Nanoseconds after a change in which another might not be told from it by its time."""
+
+
 def digest(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal; of a folder, that of its names and digests."""
+    """Give the SHA-256 of a file, in hexadecimal; of a folder, that of its names and digests.
+
+    A file that stays as it is is read once by a process.
+    """
     if path.is_dir():
         whole = hashlib.sha256()
         for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
             whole.update(os.fsencode(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n"))
         return whole.hexdigest()
     with open_file(path) as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+        told, now = os.fstat(content.fileno()), time.time_ns()
+        file = (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
+        found = _digests.get(file) or hashlib.file_digest(content, "sha256").hexdigest()
+        if now - told.st_ctime_ns > _SETTLED:
+            _digests[file] = found
+        return found
 
 
 def open_file(path: Path) -> BufferedReader:
@@ -81,7 +96,7 @@ def open_file(path: Path) -> BufferedReader:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise IntegrityError(f"{printable(str(path), 200)} is no plain file")
+        raise IntegrityError(f"{printable(path, 200)} is no plain file")
     return os.fdopen(handle, "rb")
 
 
@@ -136,8 +151,8 @@ class Place:
             if not moved and self.is_taken():
                 self.is_kept = True
                 raise StaleArtifact(
-                    f"{printable(str(self.path), 200)} is there by now, with other content. What "
-                    f"was to be written there is kept as {printable(str(self.made), 300)}."
+                    f"{printable(self.path, 200)} is there by now, with other content. What "
+                    f"was to be written there is kept as {printable(self.made, 300)}."
                 )
             _sync(self.path.parent)
 
@@ -194,7 +209,7 @@ def holding(path: Path, *, wait: bool = False) -> Iterator[Place]:
         It is a link: to write to it is to write elsewhere.
     """
     if path.is_symlink():
-        raise RefusedForSafety(f"{printable(str(path), 200)} is a link, which is not written to")
+        raise RefusedForSafety(f"{printable(path, 200)} is a link, which is not written to")
     place, part = Place(path), _part_of(path)
     if not part.is_dir():  # what has a name of ours is ours
         remove(part)
@@ -264,7 +279,7 @@ def _lock(folder: Path, what: Path, instead: str, wait: bool) -> int:
         holder = os.pread(handle, 200, 0) if _is_in_place(handle, folder) else b""
         os.close(handle)
         raise StaleArtifact(
-            f"{printable(str(what), 200)} is in use by another run "
+            f"{printable(what, 200)} is in use by another run "
             f"({printable(holder.decode('utf-8', 'replace'), 200) or 'unknown process'}). Wait for "
             f"it, or choose {instead}."
         ) from error
@@ -274,7 +289,7 @@ def _lock(folder: Path, what: Path, instead: str, wait: bool) -> int:
             raise
         log.warning(
             "%s: no locks on its file system (%s): two runs that write it at once go unnoticed",
-            printable(str(what), 200),
+            printable(what, 200),
             os.strerror(error.errno or 0),
         )
     return handle
@@ -284,7 +299,7 @@ def _open_lock(folder: Path) -> int:
     """Open the lock of a folder; on a read-only disk for reading, or the folder in its stead."""
     lock = folder / _LOCK
     if lock.is_symlink():
-        raise RefusedForSafety(f"{printable(str(lock), 200)} is a link")
+        raise RefusedForSafety(f"{printable(lock, 200)} is a link")
     while True:
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -389,7 +404,7 @@ def write_new(
         taken = [place.path for place in bound if place.is_taken()]
         if taken:
             raise StaleArtifact(
-                f"{', '.join(printable(str(path), 200) for path in taken)}: there already, with "
+                f"{', '.join(printable(path, 200) for path in taken)}: there already, with "
                 "other content. Move it, choose another --out, or pass --overwrite."
             )
         for place in places:
@@ -418,14 +433,14 @@ def naming_space(path: Path, *, at_start: bool = False) -> Iterator[None]:
         wrong = {errno.ENAMETOOLONG} | (_FORBIDDEN | _NO_PLACE if at_start else set())
         if number in wrong:
             raise RecipeError(
-                f"{printable(str(shown), 300)} cannot be written: {os.strerror(number)}"
+                f"{printable(shown, 300)} cannot be written: {os.strerror(number)}"
             ) from error
         if number is None or number not in _FULL | _FORBIDDEN:
             raise
         there = next(folder for folder in path.absolute().parents if folder.is_dir())
         free = shutil.disk_usage(there).free
         raise OutOfSpace(
-            f"cannot write {printable(str(shown), 300)}: {os.strerror(number)} ({free / 1e6:,.1f} "
+            f"cannot write {printable(shown, 300)}: {os.strerror(number)} ({free / 1e6:,.1f} "
             "MB free on its disk). Free some space and give the same command again."
         ) from error
 
@@ -448,6 +463,15 @@ def as_json(content: object) -> bytes:
     """Give JSON with sorted keys, so that equal content is equal bytes."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def finite(plain: Any) -> Any:
+    """Put null, in JSON-like data, in the place of numbers that are none."""
+    if isinstance(plain, Mapping):
+        return {str(name): finite(inner) for name, inner in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [finite(inner) for inner in plain]
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def write_json(path: Path, content: object) -> None:

@@ -86,12 +86,12 @@ def _explained(error: BaseException) -> tuple[str, int]:
         less = _LESS_MEMORY.get(command, "give fewer rows")
         return f"the memory does not suffice: {less}", OutOfSpace.exit_code
     if isinstance(error, OSError) and error.strerror:
-        name = "" if error.filename is None else f"{printable(str(error.filename), 200)}: "
+        name = "" if error.filename is None else f"{printable(error.filename, 200)}: "
         if error.errno in _NO_ROOM:
             return f"{name}{error.strerror}", OutOfSpace.exit_code
         if name:
             return f"{name}{error.strerror}: check the name and the rights", RecipeError.exit_code
-    what = f"{type(error).__name__}: {printable(str(error), 300)}"
+    what = f"{type(error).__name__}: {printable(error, 300)}"
     file, line, is_ours = _origin(error)
     whose = "a mistake in s2l" if is_ours else "a mistake, and it is in code from outside s2l"
     return (

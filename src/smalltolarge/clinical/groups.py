@@ -119,7 +119,7 @@ class Tables(Rules):
         DataError
             The file is no such file, or names a group that is not one of ours.
         """
-        name = printable(str(path), 200)
+        name = printable(path, 200)
         try:
             content: Any = json.loads(path.read_bytes())
         except OSError as error:

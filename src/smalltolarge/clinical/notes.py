@@ -36,7 +36,7 @@ class NoteFile:
     """
 
     def __init__(self, path: Path, advance: Callable[[int], None] = lambda amount: None) -> None:
-        self.name = printable(str(path), 200)
+        self.name = printable(path, 200)
         try:
             with path.open("rb") as file:
                 head = file.read(16)

@@ -78,7 +78,7 @@ class Prepared:
             yield f"{count:>12,} left out: {reason}"
         for part in PARTS:
             count = sum(n for (_, where), n in self.pairs.items() if where == part)
-            yield f"{count:>12,} written: {printable(str(self.folder / part), 200)}.jsonl"
+            yield f"{count:>12,} written: {printable(self.folder / part, 200)}.jsonl"
 
 
 def prepare_mimic(
@@ -93,28 +93,15 @@ def prepare_mimic(
     progress: Progress | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Prepared:
-    """Write ``train.jsonl``, ``validate.jsonl``, ``test.jsonl`` and ``counts.json`` to ``folder``.
+    """Do what ``prepare`` does for mimic, and raise as it does.
 
-    ``split`` "patients" keeps all reports of a patient in one part; "reports" cuts every group as
-    the published recipe does. The files appear when all of ``file`` is read; until then nothing
-    that was in ``folder`` changes.
-
-    Raises
-    ------
-    RecipeError, MissingArtifact
-        The settings are wrong, or there is no such file.
-    DataError
-        A row cannot be told apart, no row gives a pair, or the tables cannot be used.
-    StaleArtifact
-        Files of these names are there, and ``overwrite`` is not set.
-    Interrupted
-        ``check`` raised it.
+    The files appear when all of ``file`` is read; until then nothing in ``folder`` changes.
     """
     if split not in get_args(Split):
-        raise RecipeError(f"split: {printable(str(split))}; allowed: {', '.join(get_args(Split))}")
+        raise RecipeError(f"split: {printable(split)}; allowed: {', '.join(get_args(Split))}")
     if not file.is_file():
         raise MissingArtifact(
-            f"{printable(str(file), 200)}: no such file. Name the file NOTEEVENTS.csv or "
+            f"{printable(file, 200)}: no such file. Name the file NOTEEVENTS.csv or "
             "NOTEEVENTS.csv.gz of MIMIC-III."
         )
     rules = Rules() if tables is None else Tables.read(tables)
@@ -275,11 +262,11 @@ def _check_free(file: Path, folder: Path, settings: Mapping[str, Any], *, overwr
     for name in (*names, COUNTS):
         path = folder / name
         if path.exists() and path.samefile(file):
-            raise RecipeError(f"{printable(str(path), 200)} is the input; choose another --out")
+            raise RecipeError(f"{printable(path, 200)} is the input; choose another --out")
         known = name == COUNTS and ours
         if path.exists() and not overwrite and not known and store.digest(path) != ours.get(name):
             raise StaleArtifact(
-                f"{printable(str(path), 200)}: there already. Choose another folder, or pass "
+                f"{printable(path, 200)}: there already. Choose another folder, or pass "
                 "--overwrite."
             )
 
@@ -297,7 +284,7 @@ def _check_found(work: _Reading, file: Path) -> None:
     if not work.groups:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in work.left_out.items())
         raise DataError(
-            f"{printable(str(file), 200)}: none of its {work.rows:,} rows gives a pair"
+            f"{printable(file, 200)}: none of its {work.rows:,} rows gives a pair"
             f"{f' ({reasons})' if reasons else ''}. Nothing was written. Is this all of NOTEEVENTS?"
         )
 

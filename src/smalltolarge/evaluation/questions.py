@@ -52,7 +52,7 @@ def find_file(name: str, data: str | None, *, train: bool = False) -> Path:
         what = "none" if not found else ", ".join(path.name for path in found)
         purpose = " to show questions from (few-shot)" if train else ""
         raise MissingArtifact(
-            f"task {name}: one file {file}{purpose} is needed in {printable(str(folder), 200)}; "
+            f"task {name}: one file {file}{purpose} is needed in {printable(folder, 200)}; "
             f"found {printable(what, 200)}"
         )
     return found[0]
@@ -80,7 +80,7 @@ def read_file(file: Path) -> list[Question]:
     """
     found = [_question(row, where) for where, row in _rows(file)]
     if not found:
-        raise DataError(f"{printable(str(file), 200)} holds no questions")
+        raise DataError(f"{printable(file, 200)} holds no questions")
     return found
 
 
@@ -101,7 +101,7 @@ def read_hub(name: str, configurations: str, splits: str) -> list[Question]:
                 rows += load_dataset(name, configuration or None, split)
     except Exception as error:  # offline, moved, gated: any of many
         raise MissingArtifact(
-            f"{name} could not be had from the hub ({printable(str(error), 200)}). Give a folder "
+            f"{name} could not be had from the hub ({printable(error, 200)}). Give a folder "
             f"of files with {DATA_OPTION}."
         ) from error
     return [_question(row, f"{name}, row {number}") for number, row in enumerate(rows, 1)]

@@ -237,7 +237,7 @@ def _from_outside(name: str) -> Task:
 def _of_file(path: Path) -> Task:
     """Make the task of a file: problems, or what is summarised where there are no questions."""
     if not path.is_file():
-        raise MissingArtifact(f"task {printable(str(path), 200)}: there is no such file")
+        raise MissingArtifact(f"task {printable(path, 200)}: there is no such file")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).strip(".-_")[:40] or "file"
     if _COLUMNS & columns_of(path):
         return Problems(name, "", None, file=path)

@@ -162,7 +162,7 @@ def _refuse(name: str, what: str, error: Exception) -> NoReturn:
     """Raise the error for a container that cannot be read; want of memory stays what it is."""
     if out_of_memory(error):
         raise error
-    raise damaged(name, f"{what} ({printable(str(error), 120)})") from error
+    raise damaged(name, f"{what} ({printable(error, 120)})") from error
 
 
 def open_parquet(path: Path, name: str) -> tuple[pq.ParquetFile, pa.Schema]:
@@ -327,7 +327,7 @@ def _python_row(one: pa.RecordBatch | pa.Table) -> dict[str, Any] | Flaw:
         near = printable(error.object[: error.end + 20].decode("utf-8", "backslashreplace"), 80)
         return Flaw("not valid Unicode", "", f'"{near}"', "UTF-8 text")
     except (ValueError, OverflowError, KeyError) as error:
-        return Flaw("not text", "", printable(str(error), 80), "values that Python can hold")
+        return Flaw("not text", "", printable(error, 80), "values that Python can hold")
 
 
 def dataset_rows(

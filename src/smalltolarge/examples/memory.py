@@ -114,7 +114,7 @@ def as_json(row: object, default: Callable[[object], str] | None = None) -> byte
         text = json.dumps(row, ensure_ascii=False, allow_nan=False, default=default)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"a row cannot be written as JSON ({printable(str(error), 120)}). Give the output the "
+            f"a row cannot be written as JSON ({printable(error, 120)}). Give the output the "
             "suffix .parquet, or no suffix."
         ) from error
     try:

@@ -341,7 +341,7 @@ def _in_memory(source: object, ask: _Asked) -> list[Input]:
         except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
             raise DataError(
                 f"the {type(source).__name__} cannot be held as an Arrow table or a data set "
-                f"({printable(str(error), 200)}). Give its rows as a list of dicts."
+                f"({printable(error, 200)}). Give its rows as a list of dicts."
             ) from error
     if not isinstance(source, Dataset):
         raise DataError(

@@ -132,7 +132,7 @@ def _config(folder: Path) -> Mapping[str, Any] | None:
     if len(default) != 1:
         names = ", ".join(printable(_text(one.get("config_name")), 40) for one in configs)
         raise DataError(
-            f"{printable(str(folder), 200)} holds several data sets, its README.md says: {names}. "
+            f"{printable(folder, 200)} holds several data sets, its README.md says: {names}. "
             "Give the folder or the files of one of them."
         )
     return default[0]

@@ -74,22 +74,22 @@ def _check_place(examples: Examples | str, out: Path) -> None:
         fitting = (*fitting, *([own] if own == ".json" else []))
     suffix, packed = suffix_of(out)
     if packed and suffix in ("", ".parquet"):
-        raise RecipeError(f"{printable(str(out), 200)}: only .jsonl, .json and .csv are packed.")
+        raise RecipeError(f"{printable(out, 200)}: only .jsonl, .json and .csv are packed.")
     if suffix not in fitting:
         shown = [name or "no suffix (a save_to_disk folder)" for name in fitting]
         also = ", .gz or .zst after it to pack it" if kind in ("jsonl", "json", "csv") else ""
         raise RecipeError(
-            f"{printable(str(out), 200)}: the subset is written as the data came, as {kind}. Give "
+            f"{printable(out, 200)}: the subset is written as the data came, as {kind}. Give "
             f"the output the suffix {' or '.join(shown)}{also}."
         )
     inputs = () if isinstance(examples, str) else examples.inputs
     if out.exists() and any(_is_same(expanded(one.path), out) for one in inputs):
         raise RecipeError(
-            f"{printable(str(out), 200)} is an input: the subset would be written over the data. "
+            f"{printable(out, 200)} is an input: the subset would be written over the data. "
             "Choose another name."
         )
     if out.is_dir() and suffix:
-        raise RecipeError(f"{printable(str(out), 200)} is a folder that exists. Choose another.")
+        raise RecipeError(f"{printable(out, 200)} is a folder that exists. Choose another.")
 
 
 def _check_values(examples: Examples, out: Path) -> None:
@@ -217,9 +217,7 @@ def rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
         try:
             return Dataset(pa.concat_tables(tables) if tables else schema.empty_table())
         except (ValueError, TypeError, NotImplementedError) as error:
-            raise DataError(
-                f"the rows cannot become a dataset ({printable(str(error))})"
-            ) from error
+            raise DataError(f"the rows cannot become a dataset ({printable(error)})") from error
     if examples.objects is not None:
         found = objects_again(examples, (rows["row"].to_numpy() - 1).tolist())
     else:
@@ -233,7 +231,7 @@ def rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
             return Dataset(pa.table({name: _column(values) for name, values in columns.items()}))
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(
-            f"the rows cannot become a dataset: a column changes its type ({printable(str(error))})"
+            f"the rows cannot become a dataset: a column changes its type ({printable(error)})"
         ) from error
 
 

@@ -174,6 +174,7 @@ class _Run:
         fresh = models.load(self.prepared.model, self.prepared.seed)
         self.training.model.load_state_dict(fresh.state_dict(), strict=True)
         self.training.optimiser.state.clear()
+        self.training.recent.clear()
         self.training.step = self.saved = 0
 
     def _save(self) -> None:

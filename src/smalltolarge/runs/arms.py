@@ -232,7 +232,7 @@ class Scorer:
         found = reading.load(source, check=self.watch.check)
         if found.split is not None:
             raise RecipeError(
-                f"evaluation: held-out {printable(str(source), 200)} has the splits "
+                f"evaluation: held-out {printable(source, 200)} has the splits "
                 f"{', '.join(map(printable, found.split.among))}. Name the files of one."
             )
         self.held_out[name] = found

@@ -46,8 +46,6 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.working = path / WORKING
-        self._intact: set[str] = set()
-        """Stages whose files are as written: who holds the folder need not digest them again."""
 
     @classmethod
     @contextmanager
@@ -80,6 +78,10 @@ class RunFolder:
             try:
                 if old is not None:
                     refuse_other_recipe(path, old, recipe)
+                elif folder.facts("load") is not None:
+                    raise StaleArtifact(
+                        f"{path} was begun by another run just now. Give the command again."
+                    )
                 yield folder
             except BaseException as error:
                 keep = isinstance(error, Interrupted) or folder.is_begun
@@ -109,7 +111,7 @@ class RunFolder:
                 stack.enter_context(store.locked(path, path, ANOTHER))
             for entry in path.rglob("*"):
                 if entry.is_symlink():
-                    shown = printable(str(entry), 200)
+                    shown = printable(entry, 200)
                     raise RefusedForSafety(f"{shown} is a link; a run holds none")
             if not folder.working.is_dir():  # what has a name of ours is ours
                 store.remove(folder.working)
@@ -133,13 +135,10 @@ class RunFolder:
         stages = read_manifest(self.path)["stages"]
         if name not in stages:
             return False
-        if name in self._intact:
-            return True
-        if drop_damaged(self.path, stages, name):
-            self._intact.add(name)
-            return True
-        self._write_manifest(stages)
-        return False
+        intact = drop_damaged(self.path, stages, name)
+        if not intact:
+            self._write_manifest(stages)
+        return intact
 
     def check_all(self) -> set[str]:
         """Look at every committed stage as ``is_done`` does; give those that are done."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from smalltolarge.errors import IntegrityError
+from smalltolarge.store import finite
 
 _T = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
@@ -191,7 +192,7 @@ class Table:
 
     def to_plain(self) -> dict[str, Any]:
         """Give JSON-like data; numbers that are none become null."""
-        plain: dict[str, Any] = _finite(asdict(self))
+        plain: dict[str, Any] = finite(asdict(self))
         return plain
 
 
@@ -350,11 +351,3 @@ def _break_even(cost: float, saved: float) -> float | None:
 
 def _t(freedom: int) -> float:
     return _T[freedom - 1] if freedom <= len(_T) else _NORMAL
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

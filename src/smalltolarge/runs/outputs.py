@@ -100,7 +100,7 @@ class Output:
     stage: str = "write"
     overwrite: bool = False
     place: store.Place | None = None
-    """None where there is nothing to write."""
+    """None where there is nothing to write: it is there, or it is a file of the run itself."""
 
     def is_written(self) -> bool:
         """Say whether the stage is done and ``out`` is what it wrote."""
@@ -152,6 +152,8 @@ class Output:
                 said = {"out": str(self.out), "sha256": store.digest(self.place.made)}
             self.run.commit("writing", {}, said)
             self.place.put(overwrite=self.overwrite)
-        written = {**(self.run.facts("writing") or {}), "out": str(self.out)}
+        said_before = self.run.facts("writing")
+        sha256 = said_before["sha256"] if said_before else store.digest(self.out)
+        written = {"out": str(self.out), "sha256": sha256}
         seconds = {"seconds": round(time.monotonic() - began, 3)}
         self.run.commit(self.stage, {}, {**seconds, **facts, **written}, replaces="writing")

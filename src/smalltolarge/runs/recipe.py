@@ -35,7 +35,6 @@ from smalltolarge.settings import (
     TargetSettings,
     TrainingSettings,
     Within,
-    said,
 )
 
 OF_A_PROXY = frozenset({Evidence.TRAJECTORIES, Evidence.EMBEDDINGS, Evidence.LOSSES_ALONE})
@@ -241,7 +240,7 @@ class CompareRecipe(RecordRecipe):
                 raise RecipeError(f"{name}: {len(values):,} are there, at most {_MOST:,} can be")
             twice = [value for value in values if values.count(value) > 1]
             if twice:
-                raise RecipeError(f"{name}: {printable(str(twice[0]))} is there twice")
+                raise RecipeError(f"{name}: {printable(twice[0])} is there twice")
             if not values:
                 raise RecipeError(f"{name}: at least one is needed")
         for seed in self.seeds:
@@ -350,7 +349,7 @@ def place(flat: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:
             _refuse_select_names(name, kind)
             of = ""
             if "settings" in sections:
-                of = f" of method {printable(str(flat.get('method', 's2l')))}"
+                of = f" of method {printable(flat.get('method', 's2l'))}"
                 _refuse_setting_of_another_method(name, of, sections["settings"])
             known = sorted(top.union(*sections.values()))
             raise RecipeError(f"{printable(name)} is not a setting{of}; {_nearest(name, known)}")
@@ -411,7 +410,7 @@ def _as_plain(value: object, where: str, depth: int = 0) -> Any:
     if isinstance(value, Mapping):
         odd = next((name for name in value if not isinstance(name, str)), None)
         if odd is not None:
-            raise RecipeError(f"{place}: the name {said(odd)} is no text; put it in quotes")
+            raise RecipeError(f"{place}: the name {printable(odd)} is no text; put it in quotes")
         return {
             str(name): _as_plain(inner, ".".join((*_words(where), name)), depth + 1)
             for name, inner in value.items()
@@ -421,7 +420,9 @@ def _as_plain(value: object, where: str, depth: int = 0) -> Any:
     if isinstance(value, Integral):
         whole = int(value)
         if not -(2**63) <= whole < 2**64:
-            raise RecipeError(f"{place} is {said(whole)}: from -2**63 to 2**64 - 1 is possible")
+            raise RecipeError(
+                f"{place} is {printable(whole)}: from -2**63 to 2**64 - 1 is possible"
+            )
         return whole
     if isinstance(value, Real):
         try:
@@ -429,7 +430,7 @@ def _as_plain(value: object, where: str, depth: int = 0) -> Any:
         except OverflowError:
             number = math.inf
         if not math.isfinite(number):
-            raise RecipeError(f"{place} is {said(value)}: a finite number is needed")
+            raise RecipeError(f"{place} is {printable(value)}: a finite number is needed")
         return number
     raise RecipeError(
         f"{place}: {printable(repr(value))} is a {type(value).__name__}; a text, a number, true or "
@@ -565,7 +566,7 @@ def find_recipe(name: str | PathLike[str]) -> Path:
     if str(name) not in known:
         near = difflib.get_close_matches(path.stem, known, n=1)
         answer = f"did you mean {near[0]}?" if near else f"by name there are {', '.join(known)}"
-        raise MissingArtifact(f"no recipe at {printable(str(path), 200)}; {answer}")
+        raise MissingArtifact(f"no recipe at {printable(path, 200)}; {answer}")
     return known[str(name)]
 
 
@@ -586,11 +587,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = _parsed(path.read_text(encoding="utf-8"))
     except (RecipeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{printable(str(path), 200)}: {error}") from error
+        raise RecipeError(f"{printable(path, 200)}: {error}") from error
     if not isinstance(values, dict):
-        raise RecipeError(
-            f"{printable(str(path), 200)}: a recipe is a mapping of settings to values"
-        )
+        raise RecipeError(f"{printable(path, 200)}: a recipe is a mapping of settings to values")
     return values
 
 
@@ -617,7 +616,7 @@ def _parsed(text: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         at = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         why = getattr(error, "problem", None) or getattr(error, "reason", None) or "damaged"
-        raise RecipeError(f"not YAML: {printable(str(why))}{at}") from error
+        raise RecipeError(f"not YAML: {printable(why)}{at}") from error
     return value
 
 
@@ -644,7 +643,7 @@ def _value(loader: Any, depth: int) -> Any:
         while not loader.check_event(yaml.MappingEndEvent):
             name = _value(loader, depth + 1)
             if not isinstance(name, str):
-                raise refused(f"the name {said(name)} is no text; put it in quotes")
+                raise refused(f"the name {printable(name)} is no text; put it in quotes")
             if name in found:
                 raise refused(f"{printable(name)} is there twice")
             found[name] = _value(loader, depth + 1)

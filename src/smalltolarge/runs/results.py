@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +66,11 @@ class Run:
         kind = next((kinds[name] for name in kinds if name in values), recipes.TrainRecipe)
         return recipes.read(values, kind)
 
-    @property
+    @cached_property
     def stages(self) -> Mapping[str, Any]:
-        """What each finished stage committed: its ``facts`` and its ``outputs``."""
+        """What each finished stage had committed when this was first asked: its ``facts`` and its
+        ``outputs``.
+        """
         stages: Mapping[str, Any] = read_manifest(self.path)["stages"]
         return stages
 

@@ -11,7 +11,6 @@ from typing import Literal, SupportsIndex
 import numpy as np
 
 from smalltolarge.errors import BudgetError, RecipeError, printable
-from smalltolarge.settings import said
 
 _NUMBER = r"(?:[0-9]{1,3}(?:[,_][0-9]{3})+|[0-9]+)(?:\.[0-9]+)?"
 _AMOUNT = re.compile(rf"({_NUMBER})\s*([kKmMgG]?)(%|-tokens)?")
@@ -119,10 +118,10 @@ def _rows(given: SupportsIndex) -> str:
     """Write a whole number of rows, whatever whole-number type it is of, as text."""
     try:
         if not isinstance(given, bool):
-            return said(operator.index(given))
+            return printable(operator.index(given))
     except TypeError:
         pass
-    shown = said(given)
+    shown = printable(given)
     example = f"{given:g}%" if isinstance(given, float) and 1 < given <= 100 else "11%"
     if isinstance(given, float) and 0 < given <= 1:
         example = f"{given * 100:g}%"

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from smalltolarge.store import finite
+
 FLAT = 0.1
 """A trajectory is flat when its range is below this share of the spread of losses."""
 LAST_PART = 0.75
@@ -211,7 +213,7 @@ class Inspection:
 
     def to_plain(self) -> dict[str, Any]:
         """Give JSON-like data; numbers that are none become null."""
-        plain: dict[str, Any] = _finite(asdict(self))
+        plain: dict[str, Any] = finite(asdict(self))
         return plain
 
     @classmethod
@@ -320,11 +322,3 @@ def _contingency(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
 def _pairs(counts: np.ndarray) -> float:
     counts = counts.astype(np.float64)
     return float((counts * (counts - 1)).sum()) / 2
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

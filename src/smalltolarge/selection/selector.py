@@ -13,11 +13,11 @@ from typing import ClassVar, SupportsIndex
 
 import numpy as np
 
-from smalltolarge.errors import DataError, RecipeError
+from smalltolarge.errors import DataError, RecipeError, printable
 from smalltolarge.selection.budget import Budget
 from smalltolarge.selection.pool import Evidence, Pool, Selection
 from smalltolarge.selection.sampling import order_by_key, random_keys
-from smalltolarge.settings import Settings, said
+from smalltolarge.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -116,5 +116,7 @@ def check_seed(seed: SupportsIndex) -> int:
     except TypeError:
         number = -1
     if not 0 <= number < 2**64:
-        raise RecipeError(f"seed is {said(seed)}: a whole number from 0 to 2**64 - 1 is needed")
+        raise RecipeError(
+            f"seed is {printable(seed)}: a whole number from 0 to 2**64 - 1 is needed"
+        )
     return number

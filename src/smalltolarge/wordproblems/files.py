@@ -13,13 +13,7 @@ def write_sample_data(
 ) -> dict[Path, int]:
     """Write ``train.jsonl`` of n rows and the six tasks ``test/NAME.jsonl``.
 
-    Returns the rows of every file written.
-
-    Raises
-    ------
-    StaleArtifact
-        A file of such a name is there with other content, and ``overwrite`` is not set; nothing is
-        written then.
+    Gives the rows of every file, and raises as ``sample_data``.
     """
     files = {folder / "train.jsonl": list(training_rows(n, seed))}
     for name, rows in task_rows(seed).items():

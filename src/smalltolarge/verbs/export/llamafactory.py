@@ -86,7 +86,7 @@ def files(work: Work) -> Files:
     others = _entries(known)
     if others.get(name, entry) != entry:
         raise StaleArtifact(
-            f"{printable(str(known), 200)} has another data set of the name {name}. Rename the "
+            f"{printable(known, 200)} has another data set of the name {name}. Rename the "
             "subset, or take that entry out."
         )
     entries = {**others, name: entry}
@@ -114,7 +114,7 @@ def _entries(known: Path) -> dict[str, Any]:
     try:
         entries = json.loads(known.read_bytes())
     except ValueError as error:
-        raise DataError(f"{printable(str(known), 200)} is no JSON: {error}") from error
+        raise DataError(f"{printable(known, 200)} is no JSON: {error}") from error
     if not isinstance(entries, dict):
-        raise DataError(f"{printable(str(known), 200)} is no list of LLaMA-Factory's data sets")
+        raise DataError(f"{printable(known, 200)} is no list of LLaMA-Factory's data sets")
     return entries

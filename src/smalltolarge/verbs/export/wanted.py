@@ -62,7 +62,7 @@ def settings_of(
             if value not in (None, "", False, _READING.get(name))
         )
         if said:
-            notes.append(f"of {printable(str(folder), 200)}: {said}")
+            notes.append(f"of {printable(folder, 200)}: {said}")
     values = {"target": model or MODEL, **taken, **given}
     how = {name: values.pop(name) for name in _READING if name in values}
     settings: TargetSettings = recipe.read(values, TargetSettings)
@@ -77,7 +77,7 @@ def _settings_in(folder: Path) -> dict[str, Any]:
     """
     made = Run.open(folder).recipe
     if not isinstance(made, recipe.DataRecipe):
-        raise RecipeError(f"{printable(str(folder), 200)} is a run without training data")
+        raise RecipeError(f"{printable(folder, 200)} is a run without training data")
     how = {name: getattr(made.reading, name) for name in _READING if name not in _WHICH_ROWS}
     target = getattr(made, "target", None)
     if target is not None and not target.is_scratch:
