@@ -27,6 +27,7 @@ from smalltolarge.examples.shown import escaped
 from smalltolarge.report.page import facts, scores
 from smalltolarge.report.page.build import Json
 from smalltolarge.report.page.drawing import Drawing, Scale
+from smalltolarge.runs.manifest import as_bytes
 from smalltolarge.runs.results import Run
 from smalltolarge.selection.diagnostics import Shapes
 from smalltolarge.trajectories import Trajectories
@@ -305,6 +306,7 @@ def test_a_choice_without_losses_has_a_page(folder: Path, tmp_path: Path) -> Non
 def test_losses_of_one_checkpoint_have_a_page(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     losses = pq.read_table(tmp_path / "losses.parquet").select(["id", "loss_70"])
+    losses = losses.replace_schema_metadata()  # whose digest is of all checkpoints
     pq.write_table(losses, tmp_path / "last.parquet")
     s2l = command_line(tmp_path)
     s2l("select", "data.jsonl", "--trajectories", "last.parquet", "--method", "least-confidence",
@@ -427,7 +429,8 @@ def evaluation(folder: Path) -> str:
     """Write the page of an evaluation whose every text is hostile."""
     values = {"model": HOSTILE[0].replace("\ud800", ""), "evaluation": {"tasks": ["svamp"]}}
     folder.mkdir(exist_ok=True)
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
+    load = {"facts": {"recipe": values, "inputs": []}, "measured": {}, "outputs": {}}
+    (folder / "manifest.json").write_bytes(as_bytes({"load": load}))
     score = Score(
         task="hostile", measure="accuracy", value=0.5, error=0.035, questions=200, unanswered=50,
         truncated=20, failed_programs={HOSTILE[1]: 50}, measures={},

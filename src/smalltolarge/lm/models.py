@@ -224,7 +224,7 @@ def measured(folder: Path, name: str, kind: str = "AutoModelForCausalLM") -> Sha
 def _built(
     about: tuple[str, str, dict[str, Any] | None], name: str, files: list[Path], spare: int
 ) -> Any:
-    """Build a model in the child, and refuse one with more weights than twice its files and some."""
+    """Build a model in the child; refuse one with more weights than twice its files and some."""
     [told] = _build(about, [None])
     if isinstance(told, RefusedForSafety):
         raise RefusedForSafety(
