@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import resource
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -284,29 +282,6 @@ def test_a_folder_whose_digest_is_asked_for_is_digested_whole(tmp_path: Path) ->
     before = store.digest(tmp_path / "d")
     (tmp_path / "d" / "b" / "c").write_text("z")
     assert store.digest(tmp_path / "d") != before
-
-
-def test_a_file_is_digested_once_and_again_after_every_change(tmp_path: Path) -> None:
-    file = tmp_path / "a"
-    seen = set()
-    for content in (b"one", b"two", b"six"):
-        file.write_bytes(content)
-        for _ in range(2):
-            assert store.digest(file) == hashlib.sha256(content).hexdigest()
-            os.utime(file, (0, 0))
-        time.sleep(2.1 * (content == b"one"))
-        assert store.digest(file) == hashlib.sha256(content).hexdigest()
-        seen.add(store.digest(file))
-    assert len(seen) == 3
-
-
-def test_what_is_damaged_is_set_aside_beside_what_was(tmp_path: Path) -> None:
-    for name in ("a", "a.damaged", "a.damaged-3"):
-        (tmp_path / name).write_text(name)
-    assert store.set_aside(tmp_path / "a").name == "a.damaged-2"
-    (tmp_path / "a").write_text("again")
-    assert store.set_aside(tmp_path / "a").name == "a.damaged-4"
-    assert (tmp_path / "a.damaged-3").read_text() == "a.damaged-3"
 
 
 def test_of_many_who_start_at_once_one_wins(tmp_path: Path) -> None:

@@ -60,29 +60,15 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
-_digests: dict[tuple[int, ...], str] = {}
-"""Of files by what the system says of them, which a write changes."""
-_SETTLED = 2_000_000_000
-"""Nanoseconds after a change in which another might not be told from it by its time."""
-
-
 def digest(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal; of a folder, that of its names and digests.
-
-    A file that stays as it is is read once by a process.
-    """
+    """Give the SHA-256 of a file, in hexadecimal; of a folder, that of its names and digests."""
     if path.is_dir():
         whole = hashlib.sha256()
         for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
             whole.update(os.fsencode(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n"))
         return whole.hexdigest()
     with open_file(path) as content:
-        told, now = os.fstat(content.fileno()), time.time_ns()
-        file = (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
-        found = _digests.get(file) or hashlib.file_digest(content, "sha256").hexdigest()
-        if now - told.st_ctime_ns > _SETTLED:
-            _digests[file] = found
-        return found
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def open_file(path: Path) -> BufferedReader:

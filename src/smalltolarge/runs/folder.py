@@ -46,6 +46,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.working = path / WORKING
+        self._intact: set[str] = set()
+        """Stages whose files are as written: who holds the folder need not digest them again."""
 
     @classmethod
     @contextmanager
@@ -135,10 +137,13 @@ class RunFolder:
         stages = read_manifest(self.path)["stages"]
         if name not in stages:
             return False
-        intact = drop_damaged(self.path, stages, name)
-        if not intact:
-            self._write_manifest(stages)
-        return intact
+        if name in self._intact:
+            return True
+        if drop_damaged(self.path, stages, name):
+            self._intact.add(name)
+            return True
+        self._write_manifest(stages)
+        return False
 
     def check_all(self) -> set[str]:
         """Look at every committed stage as ``is_done`` does; give those that are done."""
