@@ -211,13 +211,14 @@ def rows_of(path: Path) -> list[list[str]]:
     return [[turn.content for turn in turns] for turns in smalltolarge.load(path).conversations()]
 
 
-def again(text: str, times: int) -> pa.Array[Any]:
+def again(text: str, times: int) -> Any:
     """Hold a text once, however often it comes back; in a Parquet file it is a plain text."""
     return pa.DictionaryArray.from_arrays(np.zeros(times, np.int32), pa.array([text]))
 
 
-def lists(values: pa.Array[Any], length: int) -> pa.Array[Any]:
-    return pa.ListArray.from_arrays(np.arange(0, len(values) + 1, length, dtype=np.int32), values)
+def lists(values: Any, length: int) -> Any:
+    ends = pa.array(range(0, len(values) + 1, length), pa.int32())
+    return pa.ListArray.from_arrays(ends, values)
 
 
 BOMBS: dict[str, Callable[[], dict[str, Any]]] = {

@@ -78,10 +78,10 @@ def digest(path: Path) -> str:
         return whole.hexdigest()
     with open_file(path) as content:
         told, now = os.fstat(content.fileno()), time.time_ns()
-        file = (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
-        found = _digests.get(file) or hashlib.file_digest(content, "sha256").hexdigest()
+        state = (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
+        found = _digests.get(state) or hashlib.file_digest(content, "sha256").hexdigest()
         if now - told.st_ctime_ns > _SETTLED:
-            _digests[file] = found
+            _digests[state] = found
         return found
 
 
