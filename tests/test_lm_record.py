@@ -142,12 +142,13 @@ def test_free_losses_of_a_lost_checkpoint_are_made_again(
 def test_a_training_that_begins_again_has_the_loss_of_one_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    prepared = prepared_with(checkpoints=2)
     with pytest.raises(Interrupted):
-        record(prepared_with(), folder=tmp_path / "state", check=stopping_after(14))
+        record(prepared, folder=tmp_path / "state", check=stopping_after(14))
     (tmp_path / "state" / "losses-0.safetensors").unlink()
-    done = record(prepared_with(), folder=tmp_path / "state")
+    done = record(prepared, folder=tmp_path / "state")
     assert "the training begins again" in caplog.text
-    assert done.facts["train_loss"] == record(prepared_with()).facts["train_loss"]
+    assert done.facts["train_loss"] == record(prepared).facts["train_loss"]
 
 
 def test_free_losses_want_whole_epochs() -> None:
