@@ -67,7 +67,7 @@ def broken(worker: Worker, campaign: str, scenario: str, trials: int) -> list[st
 def test_a_killed_command_given_again_leaves_what_it_always_leaves(
     scenario: str, worker: Worker
 ) -> None:
-    assert broken(worker, "kill", scenario, 4) == []
+    assert broken(worker, "kill", scenario, 3) == []
 
 
 @pytest.mark.parametrize(("campaign", "scenario"), [(c, s) for c in SAMPLE for s in SAMPLE[c]])
