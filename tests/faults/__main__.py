@@ -304,6 +304,12 @@ def to_failures(book: Book) -> str:
     return "\n".join(lines) + "\n"
 
 
+def in_memory() -> Path:
+    """Name a folder in memory, where there is one: syncs of a disk take longer than commands."""
+    memory = Path("/dev/shm")
+    return memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+
+
 def main() -> int:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -325,9 +331,7 @@ def main() -> int:
     if given.worker:
         work(given.worker)
         return 0
-    memory = Path("/dev/shm")
-    kept = given.place or (memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(dir=kept, prefix="faults-") as name:
+    with tempfile.TemporaryDirectory(dir=given.place or in_memory(), prefix="faults-") as name:
         if given.trials:
             return again(given.trials, Path(name))
         chosen = given.only.split(",") if given.only else list(TARGETS)
