@@ -493,6 +493,14 @@ def test_a_folder_that_is_made_for_an_output_is_named(data: Path, tmp_path: Path
     assert said.format("tabels", "examples.parquet") in loaded
 
 
+def test_load_says_how_many_sources_it_does_not_list(tmp_path: Path, s2l: Cli) -> None:
+    rows = [
+        {"instruction": f"q{number}", "output": "a", "source": f"s{number}"} for number in range(33)
+    ]
+    (tmp_path / "many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert re.search(r"\(3 more\) +3\n", s2l("load", "many.jsonl").stdout)
+
+
 def test_another_budget_is_proposed_than_the_one_that_was_used(tmp_path: Path, s2l: Cli) -> None:
     write_data(tmp_path)
     ids = load(tmp_path / "data.jsonl").ids

@@ -182,6 +182,16 @@ def test_in_short_a_row_is_a_few_lines(parts: list[Stretch]) -> None:
         assert str(row.in_short()) == str(row)
 
 
+def test_learned_lines_that_are_not_shown_stand_between_the_marks() -> None:
+    lines = "".join(f"{number}\n" for number in range(20))
+    row = Shown(
+        "rows.jsonl, row 1", "headings", (Stretch("a\n", False), Stretch(lines, True)), 9, 3
+    )
+    text = str(row.in_short())
+    assert text.count(OPEN) == text.count(CLOSE) == 1
+    assert text.index(OPEN) < text.index("…") < text.index(CLOSE)
+
+
 def test_the_command_shows_the_first_rows_or_those_asked_for(
     s2l: Cli, data: Path, tmp_path: Path
 ) -> None:

@@ -74,7 +74,8 @@ class Shown:
         kept: list[Stretch] = []
         for number in _ends(range(len(lines)), _LINES):
             if number is None:
-                kept.append(Stretch("…\n", False))
+                hidden_last = starts[-1 - _LINES[1]] - 1
+                kept.append(Stretch("…\n", kinds[hidden_last].is_learned))
                 continue
             characters = range(starts[number], min(starts[number + 1], len(text)))
             for place in _ends(characters, _CHARACTERS):

@@ -104,6 +104,9 @@ def show_examples(examples: Examples, console: Console) -> None:
         table.add_column("rows", justify="right")
         for source, rows in sources.most_common(_MOST_SOURCES):
             table.add_row(Text("(none)" if source is None else printable(source, 60)), f"{rows:,}")
+        rest = [rows for _, rows in sources.most_common()[_MOST_SOURCES:]]
+        if rest:
+            table.add_row(f"({len(rest):,} more)", f"{sum(rest):,}")
         console.print(Text(), table)
 
 
