@@ -320,7 +320,7 @@ FINE: dict[str, Any] = {
     "learning": {"mean_losses": [5.0, 3.0], "of_whole": 0.1},
     "shapes": {"flat": 0.0},
     "origins": {"length": 0.2, "source": 0.2},
-    "checkpoints": [0, 10],
+    "checkpoints": [0, 10, 20, 30, 40],
     "has_clusters": True,
     "clusters": [{}] * 10,
     "selected": 20,

@@ -49,7 +49,7 @@ def read_recipe(
 
 _NEEDED = {
     "data": "DATA: name at least one file, folder or data set",
-    "budget": "--budget: how much to choose, for example 11%, 30000 or 2M-tokens",
+    "budget": "--budget is needed: how much to choose, for example 11%, 30000 or 2M-tokens",
     "model": "MODEL: name a folder, a GGUF file or a hub model",
     "evaluation": "--task: name at least one; s2l tasks lists them",
 }

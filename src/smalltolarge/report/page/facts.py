@@ -323,7 +323,8 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
             f"The losses of {shapes['flat']:.0%} of the rows hardly move: their level alone "
             "decides their cluster. Give the proxy a higher --learning-rate or more --epochs."
         )
-    if learning is not None and learning["of_whole"] and learning["of_whole"] > 0.3:
+    is_told = len(found["checkpoints"]) > 4  # with fewer the last quarter is much of the whole
+    if learning is not None and is_told and (learning["of_whole"] or 0) > 0.3:
         told.append(
             f"The proxy was still learning when it stopped: {learning['of_whole']:.0%} of its "
             "whole progress came in the last quarter. More --epochs would move the losses on."

@@ -50,8 +50,8 @@ def standfirst(found: Mapping[str, Any]) -> str:
     if found["has_clusters"]:
         return (
             f"{begin}{was}. Rows whose losses moved alike form one of "
-            f"{len(found['clusters']):,} clusters, and the subset takes from all of them as evenly "
-            "as it can."
+            f"{len(found['clusters']):,} clusters, and the subset takes as evenly from them as "
+            "it can."
         )
     return (
         f"{begin}{was}, and the rows were chosen by {found['method']}, which makes no clusters: "
