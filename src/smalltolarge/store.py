@@ -530,11 +530,12 @@ def _refuse_long_ids(path: Path, table: pa.Table) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from smalltolarge.unpacking import refuse_bomb
+
     at = table.schema.get_field_index("id")
-    if at >= 0 and (pa.types.is_string(kind := table.field(at).type) or kind == pa.large_string()):
+    if at >= 0 and table.field(at).type in (pa.string(), pa.large_string()):
         longest = pc.max(pc.binary_length(table.column(at))).as_py() or 0
-        if longest > _LONGEST:
-            raise DataError(f"{path}: an id of {longest:,} bytes; those of s2l load have 32")
+        refuse_bomb(str(path), longest * len(table), path.stat().st_size)
 
 
 def check_content(path: Path, written: str | None, find: Callable[[], str]) -> None:
