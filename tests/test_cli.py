@@ -16,6 +16,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -184,6 +185,28 @@ def test_damage_to_a_run_is_mended_without_training_again(tmp_path: Path, s2l: C
     assert "training" not in said
     assert (tmp_path / "subset.jsonl").read_bytes() == before
     s2l("verify", "runs/subset")
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_selection_of_another_kind_is_refused_though_its_digest_fits(
+    tmp_path: Path, s2l: Cli
+) -> None:
+    file = tmp_path / "runs/subset/selection.parquet"
+    table = pq.read_table(file)
+    n = table.num_rows
+    stages = manifest(file.parent)["stages"]
+    for name, values, code, told in (
+        ("length", pa.array(["x"] * n), 5, "has other columns than a selection"),
+        ("id", pa.nulls(n, pa.string()), 5, "selects no row"),
+        ("id", pa.array(["\u00e9"] * n), 3, "have no trajectory"),
+        ("selected", pa.array([False] * n), 5, "selects no row"),
+    ):
+        place = table.column_names.index(name)
+        pq.write_table(table.set_column(place, name, values), file)
+        stages["select"]["outputs"][file.name]["sha256"] = store.digest(file)
+        (file.parent / "manifest.json").write_bytes(as_bytes(stages))
+        assert told in s2l("verify", "runs/subset", expect=code).stderr
+        assert told in s2l("inspect", "runs/subset", "--no-gradients", expect=code).stderr
 
 
 @pytest.mark.usefixtures("finished")

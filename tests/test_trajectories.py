@@ -267,6 +267,34 @@ def test_a_file_by_a_stranger_is_answered_with_what_is_wrong(
     assert str(file) in str(caught.value)
 
 
+def test_a_small_file_of_many_losses_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.parquet"
+    zeros = np.zeros(9_000_000, np.int8)
+    same = pa.DictionaryArray.from_arrays(zeros, pa.array(["a" * 32]))
+    pq.write_table(pa.table({"id": same, "loss_0": pa.array(zeros, pa.float32())}), file)
+    before = pa.total_allocated_bytes()
+    for read in (Trajectories.from_parquet, lambda path: read_features(path, "loss_0", IDS)):
+        with pytest.raises(DataError, match=r"bomb\.parquet: unpacks to more than 200 times"):
+            read(file)
+    assert pa.total_allocated_bytes() - before < 10_000_000
+
+
+def test_a_text_that_is_no_utf8_is_damage(tmp_path: Path) -> None:
+    file = tmp_path / "odd.parquet"
+    odd = pa.array([b"\xff"]).view(pa.string())
+    pq.write_table(pa.table({"id": odd, "loss_0": [1.0]}), file)
+    with pytest.raises(IntegrityError, match=r"odd\.parquet is not a readable Parquet file"):
+        Trajectories.from_parquet(file)
+
+
+def test_an_id_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "long.parquet"
+    ids = [*map(str, range(999)), "a" * 100_000]
+    pq.write_table(pa.table({"id": ids, "loss_0": [1.0] * 1000}), file)
+    with pytest.raises(DataError, match=r"long\.parquet: unpacks to more than 200 times"):
+        Trajectories.from_parquet(file)
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_loss_too_large_for_the_file_format_is_not_blamed_on_the_training(tmp_path: Path) -> None:
     file = tmp_path / "large.parquet"

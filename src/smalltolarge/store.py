@@ -480,13 +480,23 @@ def read_parquet(path: Path) -> pa.Table:
     ------
     IntegrityError
         It cannot be read.
+    DataError
+        It unpacks to many times its size.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from smalltolarge.unpacking import repeated_columns
+
     try:
         open_file(path).close()
-        return pq.ParquetFile(path, page_checksum_verification=True).read()
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            repeated_columns(file, path, str(path))
+            table = file.read()
+            table.validate(full=True)  # texts are UTF-8
+            return table
+    except DataError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise IntegrityError(f"{path} is not a readable Parquet file: {error}") from error
 
@@ -513,6 +523,7 @@ def read_table(path: Path) -> tuple[pa.Table, dict[str, Any], str | None]:
         It comes from a newer version.
     """
     table = read_parquet(path)
+    _refuse_long_ids(path, table)
     try:
         said = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
     except (ValueError, RecursionError) as error:
@@ -525,6 +536,19 @@ def read_table(path: Path) -> tuple[pa.Table, dict[str, Any], str | None]:
     if not isinstance(digest, str | None) or (schema == _SCHEMA and digest is None):
         raise IntegrityError(f"{path} is damaged: it has lost its digest")
     return table, said, digest
+
+
+def _refuse_long_ids(path: Path, table: pa.Table) -> None:
+    """Refuse an id so long that all, in an array of ids of one length, would fill the memory."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from smalltolarge.unpacking import refuse_bomb
+
+    at = table.schema.get_field_index("id")
+    if at >= 0 and table.field(at).type in (pa.string(), pa.large_string()):
+        longest = pc.max(pc.binary_length(table.column(at))).as_py() or 0
+        refuse_bomb(str(path), longest * len(table), path.stat().st_size)
 
 
 def check_content(path: Path, written: str | None, find: Callable[[], str]) -> None:

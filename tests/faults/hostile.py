@@ -6,6 +6,7 @@ Python, to connect, and to write outside the folder.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import transformers
 
 from smalltolarge.runs.manifest import as_bytes
@@ -24,7 +27,7 @@ from tests.faults import damage, process, trees
 from tests.faults.claims import Campaign
 from tests.faults.damage import REFUSED
 from tests.faults.lab import Broken, Lab, Void, check_said
-from tests.faults.malformed import MEMORY, SECONDS
+from tests.faults.malformed import MEMORY, SECONDS, mutate
 from tests.faults.process import Done
 from tests.faults.scenarios import CLUSTERED, PROXY, SCENARIOS, TINY, Scenario
 from tests.lm_samples import CHATML, SMALL, model_folder
@@ -259,29 +262,76 @@ _SEALED: dict[str, Any] = {
 _KEYS = ("../../outside/secret", "/etc/hostname", "\x1b[31m", "", "a\0b", "x" * 5000, "load")
 
 
+def _give_value(manifest: Any, how: str, place: int, draw: Random) -> None:
+    """Put another value in a place of a manifest."""
+    places = list(damage.places(manifest))
+    *way, last = places[place]
+    holder = damage.at(manifest, way)
+    if how == "removed":
+        del holder[last]
+    elif how == "key":
+        if isinstance(holder, list):
+            raise Void
+        holder[draw.choice(_KEYS)] = holder.pop(last)
+    elif how == "other":
+        holder[last] = damage.at(manifest, draw.choice(places))
+    else:
+        holder[last] = _SEALED[how]
+
+
+def _give_another(run: Path, stages: Any, draw: Random) -> None:
+    """Put another content in the place of a file of a run, and its digest into the manifest."""
+    outputs = [
+        (stage, name) for stage in sorted(stages) for name in sorted(stages[stage]["outputs"])
+    ]
+    stage, name = draw.choice([one for one in outputs if (run / one[1]).is_file()])
+    content = (run / name).read_bytes()
+    other = run / draw.choice(outputs)[1]
+    if draw.random() < 0.3 and other.is_file():
+        content = other.read_bytes()
+    elif draw.random() < 0.2:
+        content = b""
+    elif name.endswith(".parquet"):
+        table = pq.read_table(run / name, use_threads=False, pre_buffer=False)
+        column = draw.randrange(table.num_columns)
+        changed = draw.choice(list(_COLUMNS.values()))(table.num_rows)
+        field = pa.field(table.column_names[column], changed.type)
+        pq.write_table(table.set_column(column, field, changed), run / name)
+        content = (run / name).read_bytes()
+    else:
+        content = mutate(content, draw)
+    (run / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    stages[stage]["outputs"][name] = {"sha256": digest, "bytes": len(content)}
+
+
+_COLUMNS: dict[str, Callable[[int], Any]] = {
+    "nulls": lambda n: pa.nulls(n, pa.string()),
+    "text": lambda n: pa.array(["\x1b[31m"] * n),
+    "large": lambda n: pa.array([2**63 - 1] * n),
+    "minus": lambda n: pa.array([-1] * n, pa.int32()),
+    "nan": lambda n: pa.array([float("nan")] * n, pa.float32()),
+    "true": lambda n: pa.array([True] * n),
+    "lists": lambda n: pa.array([[1.0]] * n),
+}
+
+
 def _sealed(lab: Lab, scenario: Scenario, detail: str) -> None:
-    """A value of a manifest is other and its digests are made anew: a run, or one message."""
+    """A value or a file of a run is other and digests are made anew: a run, or one message."""
     how, place = detail.split(":")
-    draw = Random(detail)
     for words in (["verify", str(scenario.run)], ["inspect", str(scenario.run)], scenario.words):
         damage.finish(lab, scenario)
         _outside(lab)
         os.mkfifo(lab.folder / "fifo")
-        file = lab.folder / str(scenario.run) / "manifest.json"
-        manifest = json.loads(file.read_bytes())
-        places = list(damage.places(manifest))
-        *way, last = places[int(place)]
-        holder = damage.at(manifest, way)
-        if how == "removed":
-            del holder[last]
-        elif how == "key":
-            holder[draw.choice(_KEYS)] = holder.pop(last) if isinstance(holder, dict) else None
-        elif how == "other":
-            holder[last] = damage.at(manifest, draw.choice(places))
+        run = lab.folder / str(scenario.run)
+        manifest = json.loads((run / "manifest.json").read_bytes())
+        draw = Random(detail)
+        if how == "file":
+            _give_another(run, manifest["stages"], draw)
         else:
-            holder[last] = _SEALED[how]
+            _give_value(manifest, how, int(place), draw)
         try:
-            file.write_bytes(as_bytes(manifest["stages"]))
+            (run / "manifest.json").write_bytes(as_bytes(manifest["stages"]))
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise Void from error  # no digest can be made
         _watched(lab, words)
@@ -292,6 +342,7 @@ def _sealed_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterator[str]
     manifest = json.loads((lab.folder / str(scenario.run) / "manifest.json").read_bytes())
     count = len(list(damage.places(manifest)))
     found = [f"{how}:{place}" for place in range(count) for how in _SEALED if how != "deep"]
+    found += [f"file:{number}" for number in range(count * 4)]
     draw.shuffle(found)
     yield from found
 
@@ -359,7 +410,7 @@ CAMPAIGNS = {
         _replaced, _replaced_details, _REPLACED,
     ),
     "sealed": Campaign(
-        "a stranger's manifest with other values and right digests",
+        "a stranger's run with other values or files and right digests",
         _sealed, _sealed_details, damage.RUNS,
     ),
     "models": Campaign(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from smalltolarge.errors import DataError, printable
@@ -16,7 +15,8 @@ from smalltolarge.examples.json_rows import Row
 from smalltolarge.examples.memory import Digest
 from smalltolarge.examples.nested import decoded
 from smalltolarge.examples.problems import Flaw, Refused
-from smalltolarge.examples.stream import RATIO_FROM, damaged, out_of_memory, refuse_bomb
+from smalltolarge.examples.stream import damaged, out_of_memory
+from smalltolarge.unpacking import refuse_bomb, repeated_columns, unpacked_sizes
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -40,12 +40,6 @@ _PLAIN = (
     pa.types.is_binary_view,
     pa.types.is_fixed_size_binary,
     pa.types.is_temporal,
-)
-_BINARY = (
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_binary,
-    pa.types.is_large_binary,
 )
 _NESTED = (
     pa.types.is_struct,
@@ -179,73 +173,13 @@ def open_parquet(path: Path, name: str) -> tuple[pq.ParquetFile, pa.Schema]:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         schema = file.schema_arrow
         refuse_odd_types(schema, name)
-        repeated = _repeated(file, path, name)
+        repeated = repeated_columns(file, path, name)
         if repeated:
             file.close()
             file = pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=repeated)
     except _READ_ERRORS as error:
         _refuse(name, "not a readable Parquet file", error)
     return file, schema
-
-
-def _repeated(file: pq.ParquetFile, path: Path, name: str) -> list[str]:
-    """Name the columns in which values come back so often that they unpack to many times more."""
-    about, size = file.metadata, path.stat().st_size
-    groups = [about.row_group(number) for number in range(about.num_row_groups)]
-    chunks = [
-        (number, group.column(place))
-        for number, group in enumerate(groups)
-        for place in range(group.num_columns)
-    ]
-    given = 8 * about.num_rows
-    given += sum(max(8 * chunk.num_values, chunk.total_uncompressed_size) for _, chunk in chunks)
-    refuse_bomb(name, given, size)
-    found = set()
-    opened: Any = pq.ParquetFile
-    for number, chunk in chunks:
-        small = chunk.total_uncompressed_size
-        if chunk.physical_type != "BYTE_ARRAY" or not chunk.has_dictionary_page:
-            continue
-        if chunk.num_values * small <= RATIO_FROM:
-            continue
-        column = chunk.path_in_schema
-        with opened(path, read_dictionary=[column], arrow_extensions_enabled=False) as apart:
-            table = apart.read_row_group(number, columns=[column])
-        unpacked = sum(int(_sizes(part).sum()) for part in table.column(0).chunks)
-        given += max(unpacked - small, 0)
-        refuse_bomb(name, given, size)
-        if unpacked > 4 * small + RATIO_FROM:
-            found.add(column)
-    return sorted(found)
-
-
-def _sizes(values: Any) -> Any:
-    """Say about how many bytes each of n values is once it is apart from the others: int64 (n,)."""
-    kind, n = values.type, len(values)
-    if isinstance(kind, pa.BaseExtensionType):
-        return _sizes(values.storage)
-    own = np.full(n, 8, dtype=np.int64)
-    if pa.types.is_dictionary(kind):
-        inside = _sizes(values.dictionary)
-        return inside[values.indices.fill_null(0).to_numpy()] if len(inside) else own
-    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
-        lengths = np.frombuffer(values.buffers()[1] or b"", dtype=np.int32)[::4]
-        return own + lengths[values.offset : values.offset + n]
-    if any(one(kind) for one in _BINARY):
-        return own + pc.binary_length(values).fill_null(0).to_numpy()
-    if pa.types.is_fixed_size_binary(kind):
-        return own + kind.byte_width
-    if pa.types.is_struct(kind):
-        return own + sum(_sizes(part) for part in values.flatten())
-    if pa.types.is_fixed_size_list(kind):
-        width = kind.list_size
-        inner = _sizes(values.values.slice(values.offset * width, n * width))
-        return own + inner.reshape(n, width).sum(axis=1)
-    if any(one(kind) for one in _NESTED):
-        ends = values.offsets.to_numpy().astype(np.int64)
-        inner = _sizes(values.values.slice(ends[0], ends[-1] - ends[0]))
-        return own + np.diff(np.concatenate([[0], np.cumsum(inner)])[ends - ends[0]])
-    return own
 
 
 def parquet_rows(
@@ -286,7 +220,7 @@ def python_rows(
     sizes = np.zeros(batch.num_rows, dtype=np.int64)
     for column in batch.columns:
         parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-        sizes += np.concatenate([_sizes(part) for part in parts] or [sizes])
+        sizes += np.concatenate([unpacked_sizes(part) for part in parts] or [sizes])
     begin, total = 0, np.cumsum(sizes)
     too_long = np.flatnonzero(sizes > (limit or sizes.max(initial=0)))
     for stop in [*too_long.tolist(), batch.num_rows]:
@@ -358,7 +292,9 @@ def dataset_rows(
             others = [one for one in table.column_names if one not in columns] if content else []
             rest = {one: held_values(table[one]) for one in others}
             if size is not None:
-                given += sum(int(_sizes(c).sum()) for one in columns for c in table[one].chunks)
+                given += sum(
+                    int(unpacked_sizes(c).sum()) for one in columns for c in table[one].chunks
+                )
                 refuse_bomb(name, given, size)
             for place, value in enumerate(python_rows(table.select(columns), limit)):
                 row += 1

@@ -12,12 +12,9 @@ from typing import Any
 import zstandard
 
 from smalltolarge.errors import DataError, printable
+from smalltolarge.unpacking import refuse_bomb
 
 CHUNK = 1 << 20
-RATIO_LIMIT = 200
-"""Bytes out per byte in, above which a compressed file is taken for a bomb..."""
-RATIO_FROM = 64 << 20
-"""...once it has unpacked to this many bytes."""
 _ZSTD_FEED = 1 << 10  # a zstd block of 4 bytes may unpack to 128 KiB, so little is fed at a time
 
 Line = tuple[int, int, int, bytes | None]
@@ -42,16 +39,6 @@ def damaged(name: str, what: str) -> DataError:
 def out_of_memory(error: BaseException) -> bool:
     """Tell want of memory, which is no damage, from what a damaged file leads to."""
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-
-
-def refuse_bomb(name: str, given: int, taken: int) -> None:
-    """Raise ``DataError`` where ``taken`` bytes are unpacked to more than any text is."""
-    if given > RATIO_FROM and given > RATIO_LIMIT * taken:
-        raise DataError(
-            f"{printable(name, 200)}: unpacks to more than {RATIO_LIMIT} times its size "
-            f"({given:,} bytes from {taken:,}), which no text does. If you trust it, unpack it "
-            "yourself and give the unpacked file, or its rows as JSONL."
-        )
 
 
 class ByteStream:

@@ -29,6 +29,8 @@ _SELECTION = {
     "id": "string", "source": "string", "key": "uint64", "rank": "int64", "selected": "bool",
 }  # fmt: skip
 """Columns of ``selection.parquet`` that are read back, and their types."""
+_WHOLE = ("cluster", "length", "sequence")
+"""Those that may be there, of whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +141,18 @@ class Run:
         file = self.kept("selection.parquet")
         table = store.read_parquet(file)
         found = {field.name: str(field.type) for field in table.schema}
-        if not _SELECTION.items() <= found.items():
+        whole = all(found.get(name, "int64") in ("int32", "int64") for name in _WHOLE)
+        if not whole or not _SELECTION.items() <= found.items():
             raise IntegrityError(f"{file} has other columns than a selection")
         return table
 
-    def ranked(self) -> pa.Table:
-        """Read the rows of ``selection.parquet`` that the method put in order."""
+    def ranked(self) -> tuple[pa.Table, np.ndarray]:
+        """Read the rows of ``selection.parquet`` that the method put in order; and their ids."""
         table = self.selection()
-        return table.filter(table["id"].is_valid())
+        table = table.filter(table["id"].is_valid())
+        if not table["selected"].to_numpy(zero_copy_only=False).any():
+            raise IntegrityError(f"{self.path}/selection.parquet selects no row")
+        return table, np.array(table["id"].cast(pa.binary()).to_pylist(), dtype="S32")
 
     def selected(self, examples: Examples) -> Selection:
         """Give the selection that this run made of ``examples``.
@@ -158,8 +164,8 @@ class Run:
         """
         from smalltolarge.selection import Selection
 
-        table = self.ranked()
-        if not np.array_equal(np.array(table["id"].to_pylist(), dtype="S32"), examples.ids):
+        table, ids = self.ranked()
+        if not np.array_equal(ids, examples.ids):
             raise IntegrityError(f"{self.path}/selection.parquet is of other rows than the data")
         recipe = self.recipe
         assert isinstance(recipe, recipes.SelectRecipe)

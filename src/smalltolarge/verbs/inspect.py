@@ -159,8 +159,7 @@ def _look(run: Run, gradients: bool, watch: Watch) -> _Looked:
     examples = None if selected and not gradients else _read(run, recipe, watch)
     trajectories = run.trajectories()
     if selected:
-        table = run.ranked()
-        ids = np.array(table["id"].to_pylist(), dtype="S")
+        table, ids = run.ranked()
         sources = table["source"].to_pylist()
         if examples is not None and not np.isin(ids, examples.ids).all():
             raise StaleArtifact(_other_data(run))

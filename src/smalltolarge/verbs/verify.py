@@ -179,8 +179,7 @@ def _same_rankings(
 
 
 def _same_selection(run: Run, recipe: SelectRecipe, watch: Watch) -> bool:
-    table = run.ranked()
-    ids = np.array(table["id"].to_pylist(), dtype="S32")
+    table, ids = run.ranked()
     trajectories: Trajectories | None = None
     if recipe.trajectories is not None:
         trajectories = Trajectories.from_parquet(recipe.trajectories).align(ids)
