@@ -89,8 +89,7 @@ def read(run: Run, watch: Watch) -> Chosen:
     """
     recipe = run.recipe
     if isinstance(recipe, SelectRecipe) and "select" in run.stages:
-        table = run.ranked()
-        ids = np.array(table["id"].to_pylist(), dtype="S32")
+        table, ids = run.ranked()
         trajectories = _trajectories(run, recipe, ids)
         labels = None if table["cluster"].null_count else table["cluster"].to_numpy()
         method, is_given = recipe.method, True
