@@ -14,7 +14,6 @@ import hashlib
 import itertools
 import json
 import logging
-import math
 import os
 import re
 import shutil
@@ -449,15 +448,6 @@ def as_json(content: object) -> bytes:
     """Give JSON with sorted keys, so that equal content is equal bytes."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "surrogatepass") + b"\n"
-
-
-def finite(plain: Any) -> Any:
-    """Put null, in JSON-like data, in the place of numbers that are none."""
-    if isinstance(plain, Mapping):
-        return {str(name): finite(inner) for name, inner in plain.items()}
-    if isinstance(plain, list | tuple):
-        return [finite(inner) for inner in plain]
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def write_json(path: Path, content: object) -> None:

@@ -36,7 +36,7 @@ def show_run(run: Run, console: Console, watch: Watch) -> None:
     IntegrityError
         A file of it is not what was written.
     """
-    facts.check_written(run)
+    run.check_kept()
     recipe = run.recipe
     if isinstance(recipe, CompareRecipe):
         show_comparison(run, read_table(run), console)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from smalltolarge.errors import IntegrityError
-from smalltolarge.store import finite
+from smalltolarge.selection.diagnostics import finite
 
 _T = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,

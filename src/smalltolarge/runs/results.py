@@ -111,6 +111,12 @@ class Run:
                 return path
         raise MissingArtifact(f"{self.path} has no {name}: what writes it is not done")
 
+    def check_kept(self) -> None:
+        """Raise as ``kept`` where anything that a finished stage wrote is missing or changed."""
+        for entry in self.stages.values():
+            for name in entry["outputs"]:
+                self.kept(name)
+
     def json(self, name: str, shape: Shape) -> Any:
         """Read a file of JSON that a stage wrote; raises as ``kept``."""
         file = self.kept(name)

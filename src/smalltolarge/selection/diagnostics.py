@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from smalltolarge.store import finite
-
 FLAT = 0.1
 """A trajectory is flat when its range is below this share of the spread of losses."""
 LAST_PART = 0.75
@@ -322,3 +320,12 @@ def _contingency(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
 def _pairs(counts: np.ndarray) -> float:
     counts = counts.astype(np.float64)
     return float((counts * (counts - 1)).sum()) / 2
+
+
+def finite(plain: Any) -> Any:
+    """Put null, in JSON-like data, in the place of numbers that are none."""
+    if isinstance(plain, Mapping):
+        return {str(name): finite(inner) for name, inner in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [finite(inner) for inner in plain]
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain

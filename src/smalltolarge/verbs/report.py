@@ -59,7 +59,7 @@ def _make(
     run: Run, watch: Watch, *, wants_page: bool
 ) -> tuple[dict[str, Any], str, dict[str, Drawing]]:
     """Give the numbers of a run, its page, and its figures by name."""
-    facts.check_written(run)
+    run.check_kept()
     recipe = run.recipe
     if isinstance(recipe, CompareRecipe):
         table = read_table(run)

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from smalltolarge import store
-from smalltolarge.errors import IntegrityError, MissingArtifact, printable
+from smalltolarge.errors import MissingArtifact, printable
 from smalltolarge.progress import Watch
 from smalltolarge.runs import stages
 from smalltolarge.runs.recipe import RecordRecipe, SelectRecipe
@@ -128,18 +127,6 @@ def _trajectories(run: Run, recipe: SelectRecipe, ids: np.ndarray) -> Trajectori
         )
         return None
     return Trajectories.from_parquet(recipe.trajectories).align(ids)
-
-
-def check_written(run: Run) -> None:
-    """Raise ``IntegrityError`` where a file of a finished stage is not what was written."""
-    changed = [
-        name for entry in run.stages.values() for name in store.changed_outputs(run.path, entry)
-    ]
-    if changed:
-        raise IntegrityError(
-            f"{run.path}: {', '.join(map(printable, changed[:5]))} is missing or not what was "
-            "written. Give the command of the run again, which makes it anew."
-        )
 
 
 def spent(run: Run, stage: str) -> Mapping[str, Any]:
