@@ -197,7 +197,7 @@ def test_the_state_of_another_training_is_ignored_aloud(
     with pytest.raises(Interrupted):
         train(prepared_with(trainer="trl", epochs=3), folder=tmp_path, check=stop_at(3))
     found = train(prepared_with(trainer="trl"), folder=tmp_path)
-    assert "is of another recording (settings, steps); it is ignored" in caplog.text
+    assert "is of another recording and is ignored: epochs was 3, is 2" in caplog.text
     assert difference(found, by_trl) == 0
 
 

@@ -140,7 +140,7 @@ def write_subset(examples: Examples, indices: np.ndarray, out: Path) -> int:
     Raises
     ------
     RecipeError
-        The suffix of ``out`` does not fit.
+        The suffix of ``out`` does not fit, or it is a folder with something in it.
     StaleArtifact
         An input is no longer the file that was read.
     OutOfSpace
@@ -148,6 +148,8 @@ def write_subset(examples: Examples, indices: np.ndarray, out: Path) -> int:
     """
     out = Path(out)
     _check_place(examples, out)
+    if out.is_dir() and any(out.iterdir()):
+        raise RecipeError(f"{printable(out, 200)} is a folder that exists. Choose another.")
     rows = _checked(examples, indices)
     kind = examples.inputs[0].kind
     in_memory = examples.dataset is not None or examples.objects is not None

@@ -187,7 +187,7 @@ def _read(file: Path, name: str, folder: Path) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-    [told] = _about(str(file), [None])
+    [told] = _about(str(file.absolute()), [None])
     if isinstance(told, NotDone | RefusedForSafety):
         raise ValueError(told.reason if isinstance(told, NotDone) else f"it {told}")
     store.write_json(folder / "config.json", told)

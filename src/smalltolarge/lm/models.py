@@ -206,7 +206,7 @@ def measured(folder: Path, name: str, kind: str = "AutoModelForCausalLM") -> Sha
         The class builds none of its configuration.
     """
     _import_model(folder)
-    told = _built((str(folder), kind, None), name, weight_files(folder), _SMALL)
+    told = _built((str(folder.absolute()), kind, None), name, weight_files(folder), _SMALL)
     if isinstance(told, NotDone):
         model_type = printable(str(read_config(folder, name).model_type))
         reason = told.reason.partition("\n")[0]  # transformers goes on with a list of all it knows

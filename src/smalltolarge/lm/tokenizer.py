@@ -284,7 +284,7 @@ def _tried(path: Path, name: str, rows: Sequence[str]) -> str:
 
     Gives its tokenizer.json where ``path`` is a folder that has none.
     """
-    answers = _read_in_child(str(path), [_PROBES, list(rows)])
+    answers = _read_in_child(str(path.absolute()), [_PROBES, list(rows)])
     for answer in answers:
         if isinstance(answer, RefusedForSafety):
             raise RefusedForSafety(
