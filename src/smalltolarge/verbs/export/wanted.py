@@ -91,7 +91,7 @@ def _settings_in(folder: Path) -> dict[str, Any]:
 
 def _run_of(subset: Path) -> Path | None:
     """Find the run folder that wrote this very file, where s2l select puts it."""
-    for base in (Path(), subset.parent):
+    for base in dict.fromkeys((Path(), subset.parent)):
         folder = base / default_folder(subset)
         if (folder / "manifest.json").is_file():
             try:
