@@ -25,6 +25,7 @@ KILLED = (
 )  # fmt: skip
 SAMPLE = {
     "fail": ("select-random", "train"),
+    "left": ("select-random", "prepare"),
     "double": ("record", "select-folder"),
     "power": ("select-random", "load"),
     "training": ("record",),

@@ -375,15 +375,17 @@ class EvaluationSettings(AskingSettings):
 
 def versions() -> dict[str, str | None]:
     """Give the versions of what decides numbers, by package; None for what is not installed."""
+    return {name: _version(name) for name in _DECIDING}
+
+
+@functools.cache
+def _version(name: str) -> str | None:
     from importlib import metadata
 
-    found: dict[str, str | None] = {}
-    for name in _DECIDING:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def cores() -> int:

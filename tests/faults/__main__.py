@@ -32,17 +32,19 @@ from random import Random
 from typing import Any
 
 from tests.faults import process
+from tests.faults.claims import kills
 from tests.faults.known import reason_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 MARKS = ("<!-- survived -->", "<!-- end -->")
 TARGETS = {
-    "kill": 7000, "double": 1000, "training": 1000, "fail": 2500, "power": 1500, "random": 400,
-    "stop": 400, "stop-twice": 200, "damage": 1800, "damage-half": 800, "damage-read": 400,
-    "manifest": 2000, "malformed": 2600, "hostile": 500, "planted": 500, "race": 24,
-    "sealed": 2000, "models": 600,
+    "kill": 2200, "left": 5000, "double": 600, "training": 1000, "fail": 800, "power": 1000,
+    "random": 320, "stop": 200, "stop-twice": 100, "damage": 2000, "damage-half": 800,
+    "damage-read": 400, "manifest": 2000, "malformed": 2600, "hostile": 300, "planted": 200,
+    "race": 100, "sealed": 600, "models": 200,
 }  # fmt: skip
 """Trials of each campaign in a whole run."""
+KILLING = ("kill", "left", "double", "training", "random")
 CHUNK = 2
 """Trials that a worker makes of one campaign and scenario, one after the other."""
 
@@ -144,6 +146,7 @@ class Book:
     tried: Counter[str] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
     known: Counter[str] = field(default_factory=Counter)
+    kills: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
     latencies: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     chunks: set[tuple[Any, ...]] = field(default_factory=set)
@@ -160,6 +163,8 @@ class Book:
             return
         campaign = result["trial"].split("/")[0]
         self.tried[campaign] += 1
+        if campaign in KILLING:
+            self.kills[campaign] += kills(result["trial"])
         if not result["what"]:
             self.held[campaign] += 1
         elif reason_for(result["trial"], result["what"]):
@@ -287,6 +292,8 @@ def to_table(book: Book) -> str:
             f"| ... seconds from the last signal to the end (`{name}`): median {median}, 90% "
             f"{most}, longest {last} | {len(found):,} | | | |"
         )
+    moments = f"{sum(book.kills.values()):,} moments of a kill, {book.kills['left']:,} by `left`"
+    lines.append(f"| ... {moments} | | | | |")
     from smalltolarge import __version__
 
     today = time.strftime("%Y-%m-%d")

@@ -65,6 +65,32 @@ def _kill_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterable[str]:
             yield f"torn@{at}"
 
 
+def _left_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterable[str]:
+    """Every state of the folder that a kill can leave, once: killed@17x3 is left by 3 kills."""
+    whole = lab.whole(scenario)
+    lab.lay_out(scenario)
+    replayed = disk.Disk(lab.folder, disk.KILLED)
+    found = [f"{disk.KILLED}@{ks[0]}x{len(ks)}" for ks, _ in disk.images(replayed, whole.log)]
+    shutil.rmtree(lab.folder)
+    lab.folder.mkdir()
+    disk.write_image(replayed.image(), lab.folder)
+    lab.has(whole.tree, "all operations replayed")
+    draw.shuffle(found)
+    return found
+
+
+def _parts(detail: str) -> tuple[str, int, int]:
+    model, _, at = detail.partition("@")
+    at, _, times = at.partition("x")
+    return model, int(at), int(times or 1)
+
+
+def kills(trial: str) -> int:
+    """Count the moments of a kill that a trial stands for."""
+    campaign, _, detail = trial.split("/", 2)
+    return _parts(detail)[2] if campaign == "left" else detail.count("@")
+
+
 def _double_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterable[str]:
     most = _operations(lab, scenario)
     while most:
@@ -95,13 +121,13 @@ def _fail_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterable[str]:
             yield f"{kind}@{at}"
 
 
-def _lose_power(lab: Lab, scenario: Scenario, detail: str) -> None:
-    """The power is lost after the k-th operation; the command is given again."""
-    model, at = detail.split("@")
+def _replay(lab: Lab, scenario: Scenario, detail: str) -> None:
+    """The command is killed after the k-th operation, or power is lost; it is given again."""
+    model, at, _ = _parts(detail)
     log = lab.whole(scenario).log
     lab.lay_out(scenario)
     lost = disk.Disk(lab.folder, model)
-    for operation in log[: int(at)]:
+    for operation in log[:at]:
         lost.do(operation)
     shutil.rmtree(lab.folder)
     lab.folder.mkdir()
@@ -114,9 +140,9 @@ def _power_details(lab: Lab, scenario: Scenario, draw: Random) -> Iterable[str]:
     log = lab.whole(scenario).log
     lab.lay_out(scenario)
     found = [
-        f"{model}@{k}"
+        f"{model}@{ks[0]}"
         for model in disk.MODELS
-        for k, _ in disk.images(disk.Disk(lab.folder, model), log)
+        for ks, _ in disk.images(disk.Disk(lab.folder, model), log)
     ]
     draw.shuffle(found)
     return found
@@ -171,10 +197,13 @@ CAMPAIGNS: dict[str, Campaign] = {
     "kill": Campaign(
         "killed before an operation, or in the middle of a write", _kill, _kill_details, _WRITING
     ),
+    "left": Campaign(
+        "killed after an operation: every state that is left", _replay, _left_details, _WRITING
+    ),
     "double": Campaign("killed, and killed again while going on", _kill, _double_details, _WRITING),
     "training": Campaign("killed while the proxy trains", _kill, _training_details, _PROXY),
     "fail": Campaign("a disk that is full, fails or writes short", _fail, _fail_details, _WRITING),
-    "power": Campaign("power lost after an operation", _lose_power, _power_details, _WRITING),
+    "power": Campaign("power lost after an operation", _replay, _power_details, _WRITING),
     "random": Campaign("SIGKILL at a random time", _stop, _times("SIGKILL")),
     "stop": Campaign("a signal at a random time", _stop, _times(*STOPS)),
     "stop-twice": Campaign("a second signal soon after the first", _stop, _two_times),

@@ -1,16 +1,16 @@
-"""What a disk holds after its power is lost: the operations of a command, replayed to the k-th."""
+"""What a disk holds after a kill or a loss of power: operations, replayed to the k-th."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.faults.process import OPERATIONS
 
+KILLED = "killed"
+"""The model of a disk whose power is not lost: it holds what the process had done."""
 MODELS = ("strict", "ordered", "eager")
 """strict
     POSIX and no more: what was not synced is lost; a name is kept when its folder was synced.
@@ -19,6 +19,7 @@ ordered
     written first; any other is empty until it is synced.
 eager
     Names are kept at once, and what was not synced of a file is lost: rename before data."""
+_CHANGING = ("open", "write", "truncate")
 _HEAD = struct.Struct("=4i3q")
 
 
@@ -81,6 +82,8 @@ class Disk:
 
     def do(self, operation: Operation) -> None:
         """Replay one operation."""
+        if _is_nameless(operation):
+            return
         if operation.inode:  # a library may rename by a system call that no preload sees
             before = self._names.get(operation.inode, operation.path)
             if before != operation.path and before in self._now:
@@ -95,8 +98,11 @@ class Disk:
             for inode in gone:
                 del self._names[inode]
         getattr(self, f"_{operation.what}", self._nothing)(operation)
-        if self.model == "eager":
+        if self.model in ("eager", KILLED):
             self._kept = dict(self._now)
+        file = self._now.get(operation.path)
+        if self.model == KILLED and file is not None and operation.what in _CHANGING:
+            file.kept = bytes(file.now)
 
     def image(self) -> dict[str, bytes | None]:
         """Give what is left: the content of every file, None for a folder."""
@@ -111,8 +117,6 @@ class Disk:
         """Modes are not of interest."""
 
     def _open(self, operation: Operation) -> None:
-        if operation.path.rpartition("/")[2].startswith("#"):
-            return  # it has no name
         file = self._now.get(operation.path)
         if file is None:
             self._now[operation.path] = _File()
@@ -177,16 +181,14 @@ class Disk:
         self._now[operation.path] = None
 
 
-def images(disk: Disk, log: list[Operation]) -> Iterator[tuple[int, dict[str, bytes | None]]]:
-    """Give (k, what is left after the k-th operation), where it is not what was left before."""
-    seen = set()
+def images(disk: Disk, log: list[Operation]) -> list[tuple[list[int], dict[str, bytes | None]]]:
+    """List what can be left, each with the operations after which it is."""
+    found: dict[object, tuple[list[int], dict[str, bytes | None]]] = {}
     for k, operation in enumerate(log, start=1):
         disk.do(operation)
         image = disk.image()
-        mark = hashlib.sha256(repr(sorted(image.items())).encode()).digest()
-        if mark not in seen:
-            seen.add(mark)
-            yield k, image
+        found.setdefault(frozenset(image.items()), ([], image))[0].append(k)
+    return list(found.values())
 
 
 def write_image(image: dict[str, bytes | None], folder: Path) -> None:
@@ -196,6 +198,12 @@ def write_image(image: dict[str, bytes | None], folder: Path) -> None:
             (folder / name).mkdir()
         else:
             (folder / name).write_bytes(content)
+
+
+def _is_nameless(operation: Operation) -> bool:
+    """Tell whether a file has no name, opened (the path is that of its folder) or written."""
+    opened = operation.what == "open" and operation.number & os.O_TMPFILE == os.O_TMPFILE
+    return opened or os.path.basename(operation.path).startswith("#")
 
 
 def _folder_of(name: str) -> str:

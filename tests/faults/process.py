@@ -18,8 +18,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.processes import LOADED
 
@@ -125,9 +126,23 @@ def load(names: Iterable[str] = (*LOADED, "smalltolarge.cli.commands")) -> None:
     app = vars(commands)["app"]
     if not hasattr(typer.main.get_command, "cache_info"):
         typer.main.get_command = functools.cache(typer.main.get_command)
-    typer.main.get_command(app)
+    _read_ahead(typer.main.get_command(app))
     gc.collect()
     gc.freeze()
+
+
+def _read_ahead(command: Any) -> None:
+    """Do what every command would do first: read its options' types, its recipe's, and versions."""
+    from smalltolarge.runs import recipe
+    from smalltolarge.settings import versions
+
+    versions()
+    for kind in vars(recipe).values():
+        if isinstance(kind, type) and issubclass(kind, recipe.Recipe) and is_dataclass(kind):
+            recipe.adapter_of(kind)
+    for one in (command, *command.commands.values()):
+        for parameter in one.params:
+            parameter.get_runtime_param()
 
 
 def learn(words: Sequence[str], folder: Path, log: Path | None = None) -> Done:

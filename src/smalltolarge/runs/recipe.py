@@ -7,10 +7,11 @@ the same reader, so that a misspelt or impossible setting gets the same answer e
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
 from os import PathLike
@@ -379,7 +380,8 @@ def read(values: Mapping[str, Any], kind: type[T], where: str = "") -> T:
         Budget.parse(values["budget"])
     text = json.dumps(_as_plain(values, where))
     try:
-        return TypeAdapter(kind).validate_json(text, strict=True)
+        made: T = adapter_of(kind).validate_json(text, strict=True)
+        return made
     except ValidationError as error:
         problems = []
         for problem in error.errors():
@@ -390,6 +392,10 @@ def read(values: Mapping[str, Any], kind: type[T], where: str = "") -> T:
             found = printable(json.dumps(problem["input"]))
             problems.append(f"{printable(path)}: {problem['msg']}, found {found}")
         raise RecipeError("\n".join(problems[:_MOST_NAMED])) from error
+
+
+adapter_of: Callable[[type[Any]], TypeAdapter[Any]] = functools.cache(TypeAdapter)
+"""Read what a settings class is made of, once."""
 
 
 def _as_plain(value: object, where: str, depth: int = 0) -> Any:
