@@ -11,7 +11,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
 from os import PathLike
@@ -394,8 +394,10 @@ def read(values: Mapping[str, Any], kind: type[T], where: str = "") -> T:
         raise RecipeError("\n".join(problems[:_MOST_NAMED])) from error
 
 
-adapter_of: Callable[[type[Any]], TypeAdapter[Any]] = functools.cache(TypeAdapter)
-"""Read what a settings class is made of, once."""
+@functools.cache
+def adapter_of(kind: Any) -> TypeAdapter[Any]:
+    """Read what a settings class is made of, once."""
+    return TypeAdapter(kind)
 
 
 def _as_plain(value: object, where: str, depth: int = 0) -> Any:
