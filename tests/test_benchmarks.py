@@ -22,6 +22,7 @@ from .processes import fresh_python, python
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPT = BENCHMARKS / "gpu.py"
 PARTS = tuple(runpy.run_path(str(SCRIPT))["SHARES"])
+QUICK = ("machine", "ceiling", "score")
 ENVIRONMENT = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -48,7 +49,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(model_folder(tmp_path_factory.mktemp("model"), config))
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    "part",
+    [part if part in QUICK else pytest.param(part, marks=pytest.mark.heavy) for part in PARTS],
+)
 def test_every_part_runs_and_gives_numbers(part: str, model: str, tmp_path: Path) -> None:
     command = [str(SCRIPT.with_name("gpu_parts.py")), part, "--tiny", "--device=cpu"]
     command += [f"--model={model}", f"--out={tmp_path}", "--seconds=240"]

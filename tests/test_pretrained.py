@@ -161,6 +161,7 @@ def copies(home: Path) -> list[str]:
     return sorted(entry.name for entry in home.iterdir() if entry.name != ".lock")
 
 
+@pytest.mark.heavy
 def test_losses_are_those_of_transformers_and_fall_in_training(smollm2: str) -> None:
     examples = examples_of(CONVERSATIONS)
     settings = ProxySettings(
@@ -205,21 +206,22 @@ def test_what_is_learned_last_and_what_ends_an_answer_is_the_stop_token(smollm2:
     assert "<|" not in answer.text
 
 
-def test_ten_questions_are_answered_by_name_without_a_network(
+def test_questions_are_answered_by_name_without_a_network(
     smollm2: str, s2l: Cli, tmp_path: Path
 ) -> None:
-    rows = [{"question": f"What is {i} + {i}?", "answer": 2 * i} for i in range(1, 11)]
+    rows = [{"question": f"What is {i} + {i}?", "answer": 2 * i} for i in range(1, 4)]
     (tmp_path / "svamp.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [
         "evaluate", smollm2, "--task", "svamp", "--data", ".", "--form", "direct",
-        "--max-new-tokens", "12", "--threads", "1", "--out", "results",
+        "--max-new-tokens", "4", "--threads", "1", "--out", "results",
     ]  # fmt: skip
     s2l(*command, HF_HUB_OFFLINE="1")
     [score] = json.loads((tmp_path / "results" / "table.json").read_bytes())
-    assert score["questions"] == 10
-    assert (tmp_path / "results" / "answers-svamp.jsonl").read_text().count("\n") == 10
+    assert score["questions"] == 3
+    assert (tmp_path / "results" / "answers-svamp.jsonl").read_text().count("\n") == 3
 
 
+@pytest.mark.heavy
 def test_a_subset_is_chosen_by_name_without_a_network(
     smollm2: str, s2l: Cli, tmp_path: Path
 ) -> None:

@@ -66,12 +66,24 @@ def test_an_installed_wheel_selects_and_compares_in_an_empty_folder(
     assert run(python, "-c", where).startswith(str(home))
 
     run(s2l, "sample-data", "demo/data", "--rows", "200")
-    short = ["--epochs", "1", "--checkpoints", "2", "--clusters", "10", "--threads", "1"]
+    short = [
+        "--proxy",
+        "scratch-0.1m",
+        "--epochs",
+        "1",
+        "--checkpoints",
+        "2",
+        "--clusters",
+        "10",
+        "--threads",
+        "1",
+    ]
     run(s2l, "select", "demo/data/train.jsonl", "--budget", "11%", "--out", "demo/subset.jsonl",
         *short)  # fmt: skip
     assert len((folder / "demo/subset.jsonl").read_text().splitlines()) == 22
 
     assert all(name in run(s2l, "run") for name in recipes.ready_made())
     fewer = ["methods=[longest]", "seeds=[0]", "evaluation.questions=1", "target.threads=1"]
+    fewer += ["target.target=scratch-0.1m", "target.epochs=1"]
     shown = run(s2l, "run", "smoke", *(word for one in fewer for word in ("--set", one)))
     assert "longest" in shown and (folder / "runs/smoke/table.md").is_file()

@@ -7,7 +7,6 @@ the same reader, so that a misspelt or impossible setting gets the same answer e
 from __future__ import annotations
 
 import difflib
-import functools
 import json
 import math
 import re
@@ -394,10 +393,14 @@ def read(values: Mapping[str, Any], kind: type[T], where: str = "") -> T:
         raise RecipeError("\n".join(problems[:_MOST_NAMED])) from error
 
 
-@functools.cache
-def adapter_of(kind: Any) -> TypeAdapter[Any]:
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+def adapter_of(kind: type[Any]) -> TypeAdapter[Any]:
     """Read what a settings class is made of, once."""
-    return TypeAdapter(kind)
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def _as_plain(value: object, where: str, depth: int = 0) -> Any:
