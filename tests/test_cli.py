@@ -399,6 +399,7 @@ def test_verify_finds_every_changed_file(
 ) -> None:
     shown = s2l("verify", "runs/subset").stdout
     assert "the subset chosen again: the same rows" in shown
+    assert shown.endswith(f"runs/subset is sound: {shown.count(chr(10)) - 1} checks\n")
     monkeypatch.chdir(tmp_path)
     kept = [path for path in (tmp_path / "runs" / "subset").iterdir() if path.name != ".lock"]
     for file in [*kept, tmp_path / "data.jsonl", tmp_path / "subset.jsonl"]:

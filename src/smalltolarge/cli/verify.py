@@ -18,3 +18,4 @@ def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a 
         checked = check_run(run, progress=watch)
     for line in checked:
         console.print(line, markup=False)
+    console.print(f"{run} is sound: {len(checked)} checks", markup=False)

@@ -26,6 +26,7 @@ from smalltolarge.runs import stages
 from smalltolarge.runs.folder import RunFolder
 from smalltolarge.runs.recipe import EvaluateRecipe
 from smalltolarge.runs.results import Run
+from smalltolarge.verbs import given
 from smalltolarge.verbs.keywords import Evaluating
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def evaluate(
     """
     own = {"model": fspath(model), "tasks": [tasks] if isinstance(tasks, str) else list(tasks)}
     recipe = recipes.read(recipes.place({**settings, **own}, EvaluateRecipe), EvaluateRecipe)
-    return run_evaluate(recipe, Path(out), Watch.of(progress), unconfined=confirm_run_unsafe_code)
+    watch = Watch.of(progress)
+    return run_evaluate(recipe, given.path(out), watch, unconfined=confirm_run_unsafe_code)
 
 
 def run_evaluate(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 from smalltolarge import examples as reading
 from smalltolarge.errors import RecipeError, printable
@@ -63,6 +63,14 @@ def read(data: Data, settings: Mapping[str, Any], watch: Watch) -> Examples:
         return data
     parts: Any = [plain(part) for part in data] if isinstance(data, list) else plain(data)
     return reading.load(parts, settings=wanted, progress=watch.progress, check=watch.check)
+
+
+@overload
+def path(place: str | PathLike[str]) -> Path: ...
+
+
+@overload
+def path(place: str | PathLike[str] | None) -> Path | None: ...
 
 
 def path(place: str | PathLike[str] | None) -> Path | None:

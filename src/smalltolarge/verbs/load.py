@@ -47,7 +47,7 @@ def load(
     """
     recipe: RecordRecipe = given.to_recipe(RecordRecipe, data, settings)
     examples = given.read(data, settings, Watch.of(progress))
-    return write_examples(examples, recipe, None if out is None else Path(out), overwrite)
+    return write_examples(examples, recipe, given.path(out), overwrite)
 
 
 def write_examples(

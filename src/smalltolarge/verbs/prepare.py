@@ -9,6 +9,7 @@ from typing import Literal
 from smalltolarge.clinical import Prepared, prepare_mimic
 from smalltolarge.errors import RecipeError, printable
 from smalltolarge.progress import Progress, Watch
+from smalltolarge.verbs import given
 
 
 def prepare(
@@ -51,7 +52,7 @@ def prepare(
     watch = Watch.of(progress)
     return prepare_mimic(
         Path(file),
-        Path(out),
+        given.path(out),
         split=split,
         seed=seed,
         tables=None if tables is None else Path(tables),

@@ -53,7 +53,7 @@ def train(
     recipe: TrainRecipe = given.to_recipe(TrainRecipe, rows, settings, target=target, seed=seed)
     watch = Watch.of(progress)
     examples = given.read(rows, settings, watch) if given.MEMORY in recipe.data else None
-    return run_train(recipe, Path(out), given.path(run), watch, examples)
+    return run_train(recipe, given.path(out), given.path(run), watch, examples)
 
 
 def run_train(
