@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +15,7 @@ import numpy as np
 from smalltolarge.examples.shown import escaped
 
 STYLE = Path(__file__).with_name("figures.css")
+_PARTS = re.compile(r":root (\{.*?\})\s*(@media [^{]*) \{ :root (\{.*?\}) \}(.*)", re.DOTALL)
 _SVG = "http://www.w3.org/2000/svg"
 _MARGIN = 12
 """Around a drawing that is a file of its own."""
@@ -95,13 +98,32 @@ class Drawing:
         root.set("width", width)
         root.set("height", height)
         style = ElementTree.Element("style")
-        style.text = STYLE.read_text(encoding="utf-8")
+        style.text = _plain_style()
         root.insert(0, style)
         corner = f"-{_MARGIN}"
         paper = {"x": corner, "y": corner, "width": width, "height": height, "class": "paper"}
         root.insert(1, ElementTree.Element("rect", paper))
         written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
         return written
+
+
+@cache
+def _plain_style() -> str:
+    """Give the style without variables, which many programs that show SVG do not know.
+
+    The rules stand there with the colours of a light screen, and those that name one again with
+    the colours of a dark screen, for the programs that can tell which it is.
+    """
+    parts = _PARTS.fullmatch(STYLE.read_text(encoding="utf-8"))
+    assert parts is not None, "the palettes come first"
+    light, condition, dark, rules = parts.groups()
+    coloured = "".join(re.findall(r"[^{}]+\{[^{}]*var\([^{}]*\}", rules))
+    return f"{_filled(rules, light)}{condition} {{{_filled(coloured, dark)}\n}}\n"
+
+
+def _filled(rules: str, palette: str) -> str:
+    colours = dict(re.findall(r"(--\w+): (#\w+)", palette))
+    return re.sub(r"var\((--\w+)\)", lambda name: colours[name[1]], rules)
 
 
 class _Group:

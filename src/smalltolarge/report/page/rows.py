@@ -22,7 +22,7 @@ from smalltolarge.settings import ReadingSettings
 
 log = logging.getLogger("smalltolarge")
 
-MOST = 3000
+MOST = 5000
 """Rows that a page holds."""
 _CHARACTERS = 3_000_000
 """Of all texts of a page together; longer ones are cut alike."""
