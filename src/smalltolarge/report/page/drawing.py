@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from smalltolarge.examples.shown import escaped
+from smalltolarge.errors import harmless
 
 STYLE = Path(__file__).with_name("figures.css")
 _PARTS = re.compile(r":root (\{.*?\})\s*(@media [^{]*) \{ :root (\{.*?\}) \}(.*)", re.DOTALL)
@@ -36,7 +36,7 @@ class Drawing:
                 "width": _short(width),
                 "height": _short(height),
                 "role": "img",
-                "aria-label": escaped(title),
+                "aria-label": harmless(title),
             },
         )
         self._open = [self.root]
@@ -53,7 +53,7 @@ class Drawing:
         }
         made = ElementTree.SubElement(self._open[-1], name, given)
         if words:
-            made.text = escaped(words)
+            made.text = harmless(words)
         return made
 
     def group(self, **attributes: Value | None) -> _Group:
@@ -75,7 +75,7 @@ class Drawing:
         """Draw a line through points; ``title`` is told where the pointer rests on it."""
         made = self.add("path", "", d=through(xs, ys), class_=class_, **attributes)
         if title:
-            ElementTree.SubElement(made, "title").text = escaped(title)
+            ElementTree.SubElement(made, "title").text = harmless(title)
 
     def dots(self, xs: Iterable[float], ys: Iterable[float], class_: str) -> None:
         """Draw many equal dots as one element; their size is the width of its line."""

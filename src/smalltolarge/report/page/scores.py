@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smalltolarge.errors import IntegrityError, MissingArtifact, printable
+from smalltolarge.errors import IntegrityError, MissingArtifact, harmless, printable
 from smalltolarge.evaluation import Score
 from smalltolarge.evaluation.completions import program_of
-from smalltolarge.examples.shown import escaped
 from smalltolarge.report import comparison, evaluation
 from smalltolarge.report.page import charts
 from smalltolarge.report.page.build import Both, Share, Table, render
@@ -424,6 +423,6 @@ def _answer(answer: Mapping[str, Any]) -> list[Any]:
 
 
 def _text(text: str) -> str:
-    cut = escaped(text[:_LONGEST])
+    cut = harmless(text[:_LONGEST])
     missing = len(text) - _LONGEST
     return cut if missing <= 0 else f"{cut}\n… {missing:,} more characters"
