@@ -31,6 +31,7 @@ LOADED = [
     "smalltolarge.runs.recipe",
     "smalltolarge.report",
     "smalltolarge.verbs.export",
+    "smalltolarge.verbs.report",
     "torch._dynamo",
     "transformers.models.gpt_neox.modeling_gpt_neox",
     "transformers.trainer",

@@ -103,6 +103,7 @@ def test_a_model_is_asked_and_scored_and_its_run_verifies(
     assert [row["score"] for row in answers] == [1, 1, 0, 0]
     assert [row["form"] for row in answers] == ["pot", "direct", "pot", "direct"]
     assert [len(row["completions"]) for row in answers] == [1, 2, 1, 2]
+    assert [row["printed"] for row in answers] == ["7\n", "", "9\n", ""]
     score, summaries = json.loads((results / "table.json").read_text())
     assert (score["value"], score["unanswered"], score["truncated"]) == (0.5, 1, 0)
     assert (score["questions"], score["overlap"]) == (4, 1)

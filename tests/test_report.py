@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import html.parser
 import importlib.util
 import itertools
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,18 +23,25 @@ import pytest
 import yaml
 
 import smalltolarge
-from smalltolarge.errors import MissingArtifact, RecipeError, RefusedForSafety, StaleArtifact
+from smalltolarge.errors import (
+    MissingArtifact,
+    RecipeError,
+    RefusedForSafety,
+    StaleArtifact,
+    harmless,
+)
 from smalltolarge.evaluation import Score
-from smalltolarge.examples.shown import escaped
 from smalltolarge.report.page import facts, scores
 from smalltolarge.report.page.build import Json
 from smalltolarge.report.page.drawing import Drawing, Scale
+from smalltolarge.report.page.images import images
 from smalltolarge.runs.manifest import as_bytes
+from smalltolarge.runs.outcomes import Arm, ArmResult, tabulate
 from smalltolarge.runs.results import Run
 from smalltolarge.selection.diagnostics import Shapes
 from smalltolarge.trajectories import Trajectories
 
-from .conftest import QUICK, Cli, command_line
+from .conftest import Cli, command_line
 
 PAGE = Path(facts.__file__).parent
 CHROMIUM = next(
@@ -74,6 +83,9 @@ _CHARACTERS = [
     "\\u003c",
     "=cmd()",
 ]
+RECORDING = ["--proxy", "scratch-0.1m", "--max-length", "64", "--epochs", "0.2", "--checkpoints",
+             "2", "--threads", "1"]  # fmt: skip
+"""Settings of a recording of a second."""
 HOSTILE = [mark + character for mark in _MARKUP for character in _CHARACTERS]
 """200 strings."""
 
@@ -168,7 +180,7 @@ def test_every_hostile_text_is_in_the_page_to_be_read(folder: Path) -> None:
         row = rows()[int(item["place"].rpartition(" ")[2]) - 1]
         (role, asked, learned, _), (_, said, is_learned, _) = item["turns"]
         assert (role, learned, is_learned) == ("user", 0, 1)
-        assert asked == escaped(row["instruction"]) and said == escaped(row["output"])
+        assert asked == harmless(row["instruction"]) and said == harmless(row["output"])
 
 
 def test_data_end_no_element_and_come_back_as_they_were() -> None:
@@ -235,15 +247,36 @@ def test_json_prints_what_python_gives_and_writes_no_page(folder: Path, tmp_path
 
 
 def test_figures_are_files_of_their_own(folder: Path) -> None:
-    names = {file.stem for file in (folder / "figures").iterdir()}
+    names = {file.stem for file in (folder / "figures").glob("*.svg")}
     assert names == {"curves", "clusters", "sizes", "map", "cartography", "sources", "lengths"}
-    for file in (folder / "figures").iterdir():
+    for file in (folder / "figures").glob("*.svg"):
+        assert "var(" not in read(file)  # which many programs that show SVG do not know
         root = ElementTree.fromstring(file.read_bytes())
         kinds = {element.tag.rpartition("}")[2] for element in root.iter()}
         assert kinds <= {"svg", "style", "rect", "path", "text", "g", "title", "circle"}
         assert not any(
             "href" in name or name.startswith("on") for e in root.iter() for name in e.attrib
         )
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("resvg_py") is None, reason="no resvg to draw PNG with"
+)
+def test_every_figure_is_a_png_of_twice_its_size(folder: Path) -> None:
+    for file in (folder / "figures").glob("*.svg"):
+        root = ElementTree.fromstring(file.read_bytes())
+        head = file.with_suffix(".png").read_bytes()[:24]
+        assert head.startswith(b"\x89PNG\r\n\x1a\n")
+        size = [int.from_bytes(head[at : at + 4], "big") for at in (16, 20)]
+        assert size == [2 * float(root.attrib[name]) for name in ("width", "height")]
+
+
+def test_without_what_draws_png_a_line_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "resvg_py", None)  # as if it were not installed
+    assert images({"one": Drawing(10, 10, "one")}) == {}
+    assert "pip install 'smalltolarge[figures]'" in caplog.text
 
 
 def test_the_essence_is_printed(folder: Path) -> None:
@@ -378,7 +411,7 @@ def test_a_run_that_trained_its_proxy_has_a_page_and_an_inspection(
     page = read(tmp_path / "page.html")
     assert "3. Are the clusters stable?" in page and "The proxy took" in page
     assert s2l("show", "runs/subset").stdout.startswith("24 of 120 rows chosen")
-    s2l("record", "data.jsonl", "--out", "t.parquet", "--run", "runs/recorded", *QUICK)
+    s2l("record", "data.jsonl", "--out", "t.parquet", "--run", "runs/recorded", *RECORDING)
     s2l("report", "runs/recorded", "--out", "recorded.html")
     assert "This run recorded losses and chose nothing" in read(tmp_path / "recorded.html")
 
@@ -395,7 +428,7 @@ def test_a_comparison_has_a_page_with_the_numbers_of_its_table(tmp_path: Path, s
         "threads": 1,
     }
     recipe = {
-        "data": ["data.jsonl"], "methods": ["longest"], "budgets": ["20%", "50%"], "seeds": [0, 1],
+        "data": ["data.jsonl"], "methods": ["longest"], "budgets": ["20%", "50%"], "seeds": [0],
         "target": target, "evaluation": {"held_out": ["held-out.jsonl"]},
     }  # fmt: skip
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(recipe))
@@ -404,7 +437,7 @@ def test_a_comparison_has_a_page_with_the_numbers_of_its_table(tmp_path: Path, s
     page = read(tmp_path / "runs" / "two" / "report.html")
     for row in json.loads((tmp_path / "runs" / "two" / "table.json").read_bytes())["rows"]:
         assert f'data-value="{row["main"]["mean"]}"' in page
-    assert "random sampling" in page and {f.name for f in (tmp_path / "figures").iterdir()} == {
+    assert "random sampling" in page and {f.name for f in (tmp_path / "figures").glob("*.svg")} == {
         "epochs-main.svg", "epochs-to-random.svg",
     }  # fmt: skip
 
@@ -420,6 +453,7 @@ def answers() -> list[dict[str, Any]]:
                 "prompt": text, "completion": text, "found": None if kind == 2 else text,
                 "score": [1.0, 0.0, 0.0, 1.0][kind], "truncated": n % 10 == 0,
                 "failed_program": text if kind == 3 else None, "completions": [text],
+                "printed": text, "stderr": text,
             }
         )  # fmt: skip
     return made
@@ -437,6 +471,36 @@ def evaluation(folder: Path) -> str:
     )  # fmt: skip
     page, _ = scores.evaluation_page(Run.open(folder), [score], answers())
     return page.encode("utf-8", "backslashreplace").decode()
+
+
+def comparison(folder: Path, names: Sequence[str] = HOSTILE[::11]) -> str:
+    """Write the page of a comparison of methods of these names; those of the rest are hostile."""
+    folder.mkdir(exist_ok=True)
+    (folder / "manifest.json").write_bytes(as_bytes({}))
+    clean = [text.replace("\ud800", "") for text in names]
+    results = [
+        ArmResult(
+            arm=Arm(method, budget, seed, "epochs"), rows=rows, steps=3, tokens=100, flops=1.0,
+            seconds=1.0, seconds_selecting=0.1, seconds_evaluating=1.0, train_loss=2.0,
+            scores={name: [place % 2, 1, seed % 2] for name in clean[:2]},
+            unanswered={}, truncated={}, losses={}, failed_programs={clean[0]: {clean[1]: 1}},
+        )
+        for place, method in enumerate(["full", "random", "s2l", *clean])
+        for budget, rows in ([("100%", 99)] if method == "full" else [("9%", 9), (clean[2], 30)])
+        for seed in range(2 if place < 20 else 1)
+    ]  # fmt: skip
+    table = tabulate(results, {"s2l": True}, {"flops": 1.0, "seconds": 1.0})
+    page, _ = scores.comparison_page(Run.open(folder), table)
+    return page
+
+
+def test_hostile_names_of_a_comparison_are_shown_as_text(tmp_path: Path) -> None:
+    page = comparison(tmp_path / "run", HOSTILE)
+    tags = _Tags(page).tags
+    assert not {tag for tag, _ in tags} & {"img", "iframe", "object", "form", "base", "math"}
+    assert sum(tag == "script" for tag, _ in tags) == 1
+    found = html.unescape(page)
+    assert all(harmless(text) in found for text in HOSTILE if "\ud800" not in text)
 
 
 def test_hostile_answers_are_shown_as_text(tmp_path: Path) -> None:
@@ -471,69 +535,89 @@ browser_is_there = pytest.mark.skipif(
 Open = Callable[..., Any]
 
 
+class Tab:
+    """A tab of a browser, in which one page after the other is opened, and what goes wrong there.
+
+    A process for every page would cost more than all that is tried in it.
+    """
+
+    def __init__(self, browser: Any, script: bool) -> None:
+        context = browser.new_context(java_script_enabled=script, reduced_motion="reduce")
+        self.wrong: list[str] = []
+        self.asked: list[str] = []
+        self.page = context.new_page()
+        self.page.on("console", lambda message: self.wrong.append(message.text))
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.wrong.append(dialog.message))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+
+    def open(self, file: Path, width: int, scheme: str) -> Any:
+        """Open a file anew."""
+        self.page.set_viewport_size({"width": width, "height": 800})
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.goto(file.as_uri())
+        return self.page
+
+
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def tabs() -> Iterator[dict[bool, Tab]]:
+    """A tab with scripts, and one without."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield {script: Tab(browser, script) for script in (True, False)}
+        browser.close()
 
 
 @pytest.fixture
-def open_page(chromium: Any) -> Iterator[Open]:
+def open_page(tabs: dict[bool, Tab]) -> Iterator[Open]:
     """Give a function that opens a page; at the end nothing may have gone wrong in it."""
-    wrong: list[str] = []
-    contexts = []
+    used: list[tuple[Tab, Path]] = []
 
     def opened(file: Path, width: int = 1280, scheme: str = "light", script: bool = True) -> Any:
-        context = chromium.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme,
-            java_script_enabled=script, reduced_motion="reduce",
-        )  # fmt: skip
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: wrong.append(dialog.message))
-        page.on(
-            "request",
-            lambda request: wrong.append(request.url) if request.url != file.as_uri() else None,
-        )
-        page.goto(file.as_uri())
-        return page
+        tab = tabs[script]
+        tab.wrong.clear()
+        tab.asked.clear()
+        used.append((tab, file))
+        return tab.open(file, width, scheme)
 
     yield opened
-    for context in contexts:
-        for page in context.pages:
-            if context is not None and page.url.startswith("file:"):
-                assert page.evaluate("typeof window.ran") == "undefined"
-        context.close()
-    assert not wrong
+    for tab, file in used:
+        assert tab.page.evaluate("typeof window.ran") == "undefined"
+        assert not tab.wrong
+        assert set(tab.asked) == {file.as_uri()}
 
 
 @pytest.fixture(scope="module")
 def pages(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The page of a selection and of an evaluation."""
-    there = tmp_path_factory.mktemp("evaluated")
-    (there / "page.html").write_text(evaluation(there / "run"), encoding="utf-8")
-    return {"selection": folder / "run" / "report.html", "evaluation": there / "page.html"}
+    """The page of a selection, of an evaluation, and of a comparison."""
+    there = tmp_path_factory.mktemp("pages")
+    for write in (evaluation, comparison):
+        (there / f"{write.__name__}.html").write_text(write(there / "run"), encoding="utf-8")
+    return {
+        "selection": folder / "run" / "report.html",
+        "evaluation": there / "evaluation.html",
+        "comparison": there / "comparison.html",
+    }
 
 
 @browser_is_there
-@pytest.mark.parametrize("kind", ["selection", "evaluation"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["selection", "evaluation", "comparison"])
 def test_a_page_fits_a_phone_and_can_be_read(
-    kind: str, scheme: str, pages: dict[str, Path], open_page: Open
+    kind: str, pages: dict[str, Path], open_page: Open
 ) -> None:
-    page = open_page(pages[kind], 390, scheme)
+    page = open_page(pages[kind], 390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.click("#items button >> nth=0")
-    assert page.evaluate("document.querySelector('#reader').scrollWidth") <= 390
-    page.keyboard.press("Escape")
-    low = page.evaluate(CONTRAST)
-    assert not low, low
+    if kind != "comparison":
+        page.click("#items button >> nth=0")
+        assert page.evaluate("document.querySelector('#reader').scrollWidth") <= 390
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        low = page.evaluate(CONTRAST)
+        assert not low, low
 
 
 CONTRAST = """() => {
@@ -560,7 +644,7 @@ CONTRAST = """() => {
 
 
 @browser_is_there
-@pytest.mark.parametrize("kind", ["selection", "evaluation"])
+@pytest.mark.parametrize("kind", ["selection", "evaluation", "comparison"])
 def test_headings_names_and_tables_are_there_for_a_screen_reader(
     kind: str, pages: dict[str, Path], open_page: Open
 ) -> None:
@@ -584,7 +668,7 @@ def test_headings_names_and_tables_are_there_for_a_screen_reader(
 
 @browser_is_there
 @pytest.mark.skipif(AXE is None, reason="axe_playwright_python is not installed")
-@pytest.mark.parametrize("kind", ["selection", "evaluation"])
+@pytest.mark.parametrize("kind", ["selection", "evaluation", "comparison"])
 def test_axe_finds_nothing(kind: str, pages: dict[str, Path], open_page: Open) -> None:
     page = open_page(pages[kind])
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
@@ -593,6 +677,9 @@ def test_axe_finds_nothing(kind: str, pages: dict[str, Path], open_page: Open) -
     # its check of contrast takes long, and ours looks at the same
     only = "{resultTypes: ['violations'], rules: {'color-contrast': {enabled: false}}}"
     found = page.evaluate(f"axe.run({only})")["violations"]
+    if kind != "comparison":
+        page.click("#items button >> nth=0")
+        found += page.evaluate(f"axe.run('#reader', {only})")["violations"]
     assert not [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found]
 
 
@@ -657,22 +744,32 @@ def test_answers_are_filtered_and_read(pages: dict[str, Path], open_page: Open) 
     for verdict, count in (("wrong", 50), ("unanswered", 50), ("failed", 50), ("truncated", 20)):
         page.select_option("[data-filter=verdict]", verdict)
         assert page.inner_text("#count") == f"{count} of 200 here."
+    page.select_option("[data-filter=verdict]", "failed")
     page.click("#items button >> nth=0")
-    page.evaluate("for (let n = 0; n < 19; n++) document.querySelector('#after').click()")
-    page.keyboard.press("Escape")
-    assert "program that ran" in page.text_content("#reader-body")
+    answer = answers()[3]
+    for heading, name in {
+        "program that ran": "completion", "what it printed": "printed",
+        "its standard error": "stderr", "why it gave no answer": "failed_program",
+    }.items():  # fmt: skip
+        text = page.text_content(f".turn:has(h3:text-is('{heading}')) pre")
+        assert text == harmless(answer[name])
 
 
 @browser_is_there
-def test_every_row_is_opened_and_nothing_of_it_runs(
-    pages: dict[str, Path], open_page: Open
+@pytest.mark.parametrize("kind", ["selection", "evaluation"])
+def test_every_item_is_opened_and_nothing_of_it_runs(
+    kind: str, pages: dict[str, Path], open_page: Open
 ) -> None:
-    page = open_page(pages["selection"])
+    page = open_page(pages[kind])
     page.click("#items button >> nth=0")
-    page.evaluate("for (let n = 0; n < 199; n++) document.querySelector('#after').click()")
-    assert page.inner_text("#reader-count") == "200 of 200"
-    markup = "document.querySelectorAll('#reader-body :is(script, img, iframe, a, form, b)').length"
+    markup = """() => {
+      const found = () => document.querySelectorAll(
+        "#reader-body :is(script, img, iframe, a, form, b, object, math, svg [onload])").length;
+      let count = found();
+      for (let n = 0; n < 199; n++) { document.querySelector("#after").click(); count += found(); }
+      return count; }"""
     assert page.evaluate(markup) == 0
+    assert page.inner_text("#reader-count") == "200 of 200"
 
 
 @browser_is_there

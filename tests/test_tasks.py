@@ -242,9 +242,9 @@ def test_groups_are_tasks_each_once() -> None:
 
 def test_the_question_alone_follows_where_a_program_fails(tmp_path: Path) -> None:
     said = {
-        "Good?": "print(3 * 4)",
-        "Bad?": "print(1 / 0)",
-        "Silent?": "pass",
+        "Good?": "print('so ' * 1000)\nprint(3 * 4)",
+        "Bad?": "print('half')\nprint(1 / 0)",
+        "Silent?": "import sys\nsys.stderr.write('y' * 1500 + 'end')",
         "Lost?": "print(1 / 0)",
     }
 
@@ -263,7 +263,9 @@ def test_the_question_alone_follows_where_a_program_fails(tmp_path: Path) -> Non
     assert (score.value, score.unanswered, score.truncated) == (0.75, 1, 1)
     assert score.failed_programs == {"ZeroDivisionError": 2, "it printed no answer": 1}
     assert answers[1].failed_program == "ZeroDivisionError: division by zero"
-    assert answers[1].completions == ("print(1 / 0)", "The answer is 12.")
+    assert answers[1].completions == (said["Bad?"], "The answer is 12.")
+    assert [one.printed for one in answers] == [("so " * 667)[:2000] + "…", "half\n", "", ""]
+    assert [one.stderr for one in answers] == ["", "", "…" + "y" * 997 + "end", ""]
     assert score == Score.from_plain(json.loads(json.dumps(score.to_plain())))
 
 

@@ -89,7 +89,7 @@ _HARMFUL = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 def harmless(text: str, but: str = "\n\t") -> str:
     """Escape every character that can do something to a terminal, ``but`` these."""
-    if text.isprintable():
+    if text.translate(str.maketrans("", "", but)).isprintable():
         return text
     return "".join(
         character.encode("unicode_escape", "surrogatepass").decode("ascii")

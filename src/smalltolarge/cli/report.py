@@ -22,7 +22,7 @@ def report(
     ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write every figure as an SVG file, too."),
+        typer.Option(metavar="FOLDER", help="Write every figure as SVG and PNG files, too."),
     ] = None,
     as_json: Annotated[
         bool,

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("smalltolarge")
 
+_PRINTED, _STDERR = 2000, 1000
+"""Characters of a program's output that are kept: the first, and of its standard error the last."""
+
 
 class Exam:
     """The tasks of a setting, and their questions, read once.
@@ -167,6 +170,7 @@ class Exam:
                     score=0.0 if found is None else task.score(found, question),
                     truncated=one.is_truncated or bool(before and before.truncated),
                     failed_program=failure or (before.failed_program if before else None),
+                    **_output(program, before),
                     completions=(*(before.completions if before else ()), one.text),
                 )
             waiting = [row for row in waiting if answers[row].found is None]
@@ -212,6 +216,19 @@ def _shown(task: Task, question: Question, form: Form) -> list[Message]:
     answer = task.show(question, form)
     assert answer is not None, "showable left others out"
     return [Message("user", task.ask(question, form)), Message("assistant", answer)]
+
+
+def _output(ran: Ran | None, before: Answer | None) -> dict[str, str | None]:
+    """Give what is kept of the output of a program, be it that of an earlier form."""
+    if ran is not None:
+        printed, stderr = ran.printed, ran.stderr
+        return {
+            "printed": printed[:_PRINTED] + "…" * (len(printed) > _PRINTED),
+            "stderr": "…" * (len(stderr) > _STDERR) + stderr[-_STDERR:],
+        }
+    if before is not None:
+        return {"printed": before.printed, "stderr": before.stderr}
+    return {"printed": None, "stderr": None}
 
 
 def read_answer(

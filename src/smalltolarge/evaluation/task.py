@@ -128,6 +128,10 @@ class Answer:
     """Whether a completion reached the length limit, or the question left no room for one."""
     failed_program: str | None
     """Why the program that was asked for gave no answer."""
+    printed: str | None
+    """What the program printed, of more than 2,000 characters the first; None: none was run."""
+    stderr: str | None
+    """What it wrote to its standard error, of more than 1,000 characters the last."""
     completions: tuple[str, ...]
     """All, in the order in which they were asked for."""
 

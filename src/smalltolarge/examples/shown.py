@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from smalltolarge.errors import printable
-
 OPEN, CLOSE = "⟦", "⟧"
 """What stands around learned text where there are no colours."""
 _LINES, _CHARACTERS = (4, 4), (110, 40)
@@ -89,13 +87,6 @@ class Shown:
             for kind, found in groupby(kept, lambda stretch: replace(stretch, text=""))
         )
         return replace(self, stretches=tuple(joined))
-
-
-def escaped(text: str) -> str:
-    """Give a text whose control characters but tabs and line ends are escaped."""
-    return "".join(
-        character if character in "\n\t" else printable(character, 10) for character in text
-    )
 
 
 def _ends(places: range, most: tuple[int, int]) -> Iterator[int | None]:

@@ -38,6 +38,8 @@ class Ran:
     """Why it did not end well, in a short line; None: it did."""
     seconds: float
     """How long it ran."""
+    stderr: str = ""
+    """What it wrote to its standard error, up to the limit."""
 
 
 class Lost(Exception):
@@ -213,7 +215,8 @@ class Worker:
         except (ValueError, KeyError, TypeError) as error:
             raise Lost from error
         printed = raw[:length].decode("utf-8", "replace")
-        _, mark, reason = raw[length:].decode("utf-8", "replace").rpartition("\0")
+        stderr, mark, reason = raw[length:].decode("utf-8", "replace").rpartition("\0")
+        stderr = stderr if mark else reason
         if how == "exit" and code == 0 and mark and not printed:
             printed = reason
         # A program that ended itself gave no reason: the last line of its error output will do.
@@ -229,4 +232,4 @@ class Worker:
             failure = f"used more than {self._megabytes} MB"
         elif code != 0:
             failure = printable(reason, 200) or f"ended with exit code {code}"
-        return Ran(printed, failure, seconds)
+        return Ran(printed, failure, seconds, stderr)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from smalltolarge.errors import DataError, printable
-from smalltolarge.examples.shown import Shown, Stretch, escaped
+from smalltolarge.errors import DataError, harmless, printable
+from smalltolarge.examples.shown import Shown, Stretch
 from smalltolarge.examples.table import Examples, Message
 from smalltolarge.lm.ending import special_tokens
 from smalltolarge.lm.rendered import place
@@ -149,4 +149,4 @@ def _stretches(
         new = text[len(before) :]
         before = text
         if new:
-            yield Stretch(escaped(new), is_learned, is_special)
+            yield Stretch(harmless(new), is_learned, is_special)

@@ -49,7 +49,7 @@ ARM = {
 ANSWER = {
     "task": str, "question": str, "reference": str, "form": str, "prompt": str, "completion": str,
     "found": (str, None), "score": NUMBER, "truncated": bool, "failed_program": (str, None),
-    "completions": [str],
+    "printed": (str, None), "stderr": (str, None), "completions": [str],
 }  # fmt: skip
 FACTS = {
     "columns": {str: str}, "commit": (str, None), "excluded": COUNTS, "flops": NUMBER,

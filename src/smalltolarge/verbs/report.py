@@ -11,6 +11,7 @@ from smalltolarge.errors import MissingArtifact, RecipeError, StaleArtifact
 from smalltolarge.progress import Progress, Watch
 from smalltolarge.report.page import facts, inspected, scores, selection
 from smalltolarge.report.page.drawing import Drawing
+from smalltolarge.report.page.images import images
 from smalltolarge.runs.arms import read_table
 from smalltolarge.runs.recipe import CompareRecipe, EvaluateRecipe, TrainRecipe
 from smalltolarge.runs.results import Run
@@ -25,10 +26,10 @@ def report_page(
     figures: str | PathLike[str] | None = None,
     progress: Progress | Watch | None = None,
 ) -> dict[str, Any]:
-    """Write a run as one HTML file at ``out``, its figures as SVG files in ``figures``.
+    """Write a run as one HTML file at ``out``, its figures as SVG and PNG files in ``figures``.
 
     Gives the numbers of the page as JSON-like data; without ``out`` and ``figures`` nothing is
-    written.
+    written. PNG needs the extra ``figures``; a line says so where it is not installed.
 
     Parameters
     ----------
@@ -51,6 +52,7 @@ def report_page(
         contents[page] = text.encode("utf-8", "backslashreplace")
     if figures is not None:
         contents |= {Path(figures) / f"{name}.svg": one.to_svg() for name, one in drawn.items()}
+        contents |= {Path(figures) / f"{name}.png": one for name, one in images(drawn).items()}
     store.write_new(contents, overwrite=True)
     return found
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import jinja2
 
-from smalltolarge.examples.shown import escaped
+from smalltolarge.errors import harmless
 from smalltolarge.report.page.drawing import Drawing
 from smalltolarge.report.page.figures import NARROW, WIDE
 
@@ -100,7 +100,7 @@ def _cell(value: Any) -> Cell:
         return Cell(f"{value:,}", value)
     if isinstance(value, float):
         return Cell(f"{value:,.3f}" if abs(value) < 1000 else f"{value:,.0f}", value)
-    return Cell(escaped(str(value)))
+    return Cell(harmless(str(value)))
 
 
 @dataclass(frozen=True)

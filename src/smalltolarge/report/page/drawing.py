@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
-from smalltolarge.examples.shown import escaped
+from smalltolarge.errors import harmless
 
 STYLE = Path(__file__).with_name("figures.css")
+_PARTS = re.compile(r":root (\{.*?\})\s*(@media [^{]*) \{ :root (\{.*?\}) \}(.*)", re.DOTALL)
 _SVG = "http://www.w3.org/2000/svg"
 _MARGIN = 12
 """Around a drawing that is a file of its own."""
@@ -33,7 +36,7 @@ class Drawing:
                 "width": _short(width),
                 "height": _short(height),
                 "role": "img",
-                "aria-label": escaped(title),
+                "aria-label": harmless(title),
             },
         )
         self._open = [self.root]
@@ -50,7 +53,7 @@ class Drawing:
         }
         made = ElementTree.SubElement(self._open[-1], name, given)
         if words:
-            made.text = escaped(words)
+            made.text = harmless(words)
         return made
 
     def group(self, **attributes: Value | None) -> _Group:
@@ -72,7 +75,7 @@ class Drawing:
         """Draw a line through points; ``title`` is told where the pointer rests on it."""
         made = self.add("path", "", d=through(xs, ys), class_=class_, **attributes)
         if title:
-            ElementTree.SubElement(made, "title").text = escaped(title)
+            ElementTree.SubElement(made, "title").text = harmless(title)
 
     def dots(self, xs: Iterable[float], ys: Iterable[float], class_: str) -> None:
         """Draw many equal dots as one element; their size is the width of its line."""
@@ -95,13 +98,32 @@ class Drawing:
         root.set("width", width)
         root.set("height", height)
         style = ElementTree.Element("style")
-        style.text = STYLE.read_text(encoding="utf-8")
+        style.text = _plain_style()
         root.insert(0, style)
         corner = f"-{_MARGIN}"
         paper = {"x": corner, "y": corner, "width": width, "height": height, "class": "paper"}
         root.insert(1, ElementTree.Element("rect", paper))
         written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
         return written
+
+
+@cache
+def _plain_style() -> str:
+    """Give the style without variables, which many programs that show SVG do not know.
+
+    The rules stand there with the colours of a light screen, and those that name one again with
+    the colours of a dark screen, for the programs that can tell which it is.
+    """
+    parts = _PARTS.fullmatch(STYLE.read_text(encoding="utf-8"))
+    assert parts is not None, "the palettes come first"
+    light, condition, dark, rules = parts.groups()
+    coloured = "".join(re.findall(r"[^{}]+\{[^{}]*var\([^{}]*\}", rules))
+    return f"{_filled(rules, light)}{condition} {{{_filled(coloured, dark)}\n}}\n"
+
+
+def _filled(rules: str, palette: str) -> str:
+    colours = dict(re.findall(r"(--\w+): (#\w+)", palette))
+    return re.sub(r"var\((--\w+)\)", lambda name: colours[name[1]], rules)
 
 
 class _Group:

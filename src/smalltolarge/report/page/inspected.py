@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from smalltolarge.errors import IntegrityError
-from smalltolarge.examples.shown import escaped
+from smalltolarge.errors import IntegrityError, harmless
 from smalltolarge.report.inspection import tell_inspection
 from smalltolarge.runs.results import Run
 from smalltolarge.selection.diagnostics import Inspection
@@ -20,14 +19,14 @@ class _Parts:
         self.parts: list[dict[str, Any]] = []
 
     def heading(self, text: str) -> None:
-        self.parts.append({"heading": escaped(text), "pieces": []})
+        self.parts.append({"heading": harmless(text), "pieces": []})
 
     def line(self, text: str, *, wrap: bool = True) -> None:
         if self.parts and text:
-            self.parts[-1]["pieces"].append({"words": escaped(text), "rows": None})
+            self.parts[-1]["pieces"].append({"words": harmless(text), "rows": None})
 
     def table(self, rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> None:
-        told = [[escaped(cell) for cell in row] for row in rows]
+        told = [[harmless(cell) for cell in row] for row in rows]
         self.parts[-1]["pieces"].append({"rows": told, "headings": list(headings)})
 
     def gap(self) -> None:

@@ -123,7 +123,7 @@
   };
 
   const answers = {
-    search: (one) => [one.question, one.reference, one.found, ...one.completions],
+    search: (one) => [one.question, one.reference, one.found, one.printed, one.stderr, ...one.completions],
     what: (one) => one.verdict,
     first: (one) => one.question,
     about: (one) => `${one.task} · found ${one.found ?? "nothing"} · right is ${one.reference}`,
@@ -144,7 +144,9 @@
         one.completions.length > 1 ? `completion ${i + 1} of ${one.completions.length}` : "completion", text, "learned"));
       if (one.program !== null) {
         piece(box, "program that ran", one.program);
-        piece(box, "what came of it", one.failed ?? `printed an answer: ${one.found}`);
+        piece(box, "what it printed", one.printed || "(nothing)");
+        if (one.stderr) piece(box, "its standard error", one.stderr);
+        if (one.failed) piece(box, "why it gave no answer", one.failed);
       }
     },
   };

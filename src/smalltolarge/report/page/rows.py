@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from smalltolarge import examples as reading
-from smalltolarge.errors import S2LError, printable
+from smalltolarge.errors import S2LError, harmless, printable
 from smalltolarge.examples.layout import Shapes
 from smalltolarge.examples.originals import changed
-from smalltolarge.examples.shown import escaped
 from smalltolarge.examples.sources import resolve
 from smalltolarge.examples.table import Message
 from smalltolarge.progress import Watch
@@ -22,7 +21,7 @@ from smalltolarge.settings import ReadingSettings
 
 log = logging.getLogger("smalltolarge")
 
-MOST = 3000
+MOST = 5000
 """Rows that a page holds."""
 _CHARACTERS = 3_000_000
 """Of all texts of a page together; longer ones are cut alike."""
@@ -65,8 +64,8 @@ def told(chosen: Chosen, rows: np.ndarray, texts: dict[tuple[str, int], Any]) ->
         found.append(
             [
                 columns["id"][number][:12],
-                f"{escaped(where[0])}, row {where[1]:,}",
-                None if columns["source"][number] is None else escaped(columns["source"][number]),
+                f"{harmless(where[0])}, row {where[1]:,}",
+                None if columns["source"][number] is None else harmless(columns["source"][number]),
                 None if labels is None else int(labels[row]),
                 int(chosen.selected[row]),
                 int(place[row]),
@@ -113,7 +112,7 @@ def _cut(turns: list[tuple[str, str, bool]], most: int) -> list[list[Any]]:
         if most <= 0:
             break
         missing = len(text) - most
-        kept.append([role, escaped(text[:most]), int(learned), max(missing, 0)])
+        kept.append([role, harmless(text[:most]), int(learned), max(missing, 0)])
         most -= len(text)
     return kept
 

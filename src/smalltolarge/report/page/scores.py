@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smalltolarge.errors import IntegrityError, MissingArtifact, printable
+from smalltolarge.errors import IntegrityError, MissingArtifact, harmless, printable
 from smalltolarge.evaluation import Score
 from smalltolarge.evaluation.completions import program_of
-from smalltolarge.examples.shown import escaped
 from smalltolarge.report import comparison, evaluation
 from smalltolarge.report.page import charts
 from smalltolarge.report.page.build import Both, Share, Table, render
@@ -21,6 +20,7 @@ from smalltolarge.runs import outcomes
 from smalltolarge.runs.outcomes import Estimate, Row, wilson
 from smalltolarge.runs.recipe import EvaluateRecipe
 from smalltolarge.runs.results import Run
+from smalltolarge.runs.shapes import ANSWER
 
 _CHARACTERS = 4_000_000
 """Of all answers in a page."""
@@ -243,12 +243,7 @@ def read_answers(run: Run, scores: Sequence[Score]) -> list[dict[str, Any]]:
     """Read the answers to all tasks, as they were written."""
     found = []
     for score in scores:
-        file = run.path / f"answers-{score.task}.jsonl"
-        try:
-            content = file.read_bytes().decode("utf-8", "surrogatepass")
-            found += [json.loads(line) for line in content.split("\n") if line]
-        except (OSError, ValueError) as error:
-            raise IntegrityError(f"{file} cannot be read: {error}") from error
+        found += run.json_lines(f"answers-{score.task}.jsonl", ANSWER)
     return found
 
 
@@ -395,30 +390,32 @@ def _failures(scores: Sequence[Score]) -> Table | None:
 def _shown(answers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Give the answers that a page holds: all, or of too many every so many-th."""
     total = sum(
-        min(len(answer["question"]), _LONGEST)
-        + sum(min(len(text), _LONGEST) for text in answer["completions"])
+        min(len(text), _LONGEST)
         for answer in answers
+        for text in (answer["question"], *answer["completions"], answer["printed"] or "")
     )
     every = max(1, math.ceil(total / _CHARACTERS))
     return list(answers[::every])
 
 
-_ANSWER = ("task", "question", "reference", "completions", "program", "failed", "found", "score",
-           "truncated", "verdict")  # fmt: skip
+_ANSWER = ("task", "question", "reference", "completions", "program", "printed", "stderr", "failed",
+           "found", "score", "truncated", "verdict")  # fmt: skip
 
 
 def _answer(answer: Mapping[str, Any]) -> list[Any]:
     """Tell an answer in the order of ``_ANSWER``; the first completion is the program's, if any."""
     completions = answer["completions"]
-    ran = answer["form"] == "pot" or answer["failed_program"] is not None
+    ran = answer["printed"] is not None
     return [
         printable(answer["task"], 60),
         _text(answer["question"]),
         _text(answer["reference"]),
         [_text(text) for text in completions],
         _text(program_of(completions[0])) if ran and completions else None,
-        None if answer["failed_program"] is None else _text(answer["failed_program"]),
-        None if answer["found"] is None else _text(answer["found"]),
+        *(
+            None if answer[name] is None else _text(answer[name])
+            for name in ("printed", "stderr", "failed_program", "found")
+        ),
         answer["score"],
         int(answer["truncated"]),
         _verdict_of(answer),
@@ -426,6 +423,6 @@ def _answer(answer: Mapping[str, Any]) -> list[Any]:
 
 
 def _text(text: str) -> str:
-    cut = escaped(text[:_LONGEST])
+    cut = harmless(text[:_LONGEST])
     missing = len(text) - _LONGEST
     return cut if missing <= 0 else f"{cut}\n… {missing:,} more characters"
