@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from smalltolarge.runs.outcomes import Arm, ArmResult, Table, tabulate
 from smalltolarge.runs.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.shapes import ARM
+from smalltolarge.runs.stages import joined
 from smalltolarge.selection import Budget, Pool
 from smalltolarge.settings import EvaluationSettings
 
@@ -83,6 +84,28 @@ def find_arms(recipe: CompareRecipe, wanted: Sequence[str | int] | None) -> list
 def missing_arms(run: Run, recipe: CompareRecipe) -> list[Arm]:
     """Give the arms that are not done, in the order in which they are run."""
     return [arm for arm in list_arms(recipe) if arm.stage not in run.stages]
+
+
+class ArmThere(NamedTuple):
+    """An arm of a comparison, its number from 1, and whether it is done."""
+
+    number: int
+    arm: Arm
+    is_done: bool
+
+
+def arms_there(recipe: CompareRecipe, folder: Path) -> list[ArmThere]:
+    """List all arms, in the order in which they are run; ``folder`` need not be there.
+
+    Raises
+    ------
+    StaleArtifact
+        It has a run with other settings.
+    """
+    joined(recipe.resolved(), folder)
+    done = Run(folder).stages
+    arms = find_arms(recipe, None)
+    return [ArmThere(number, arm, arm.stage in done) for number, arm in enumerate(arms, 1)]
 
 
 @dataclass(frozen=True, eq=False)

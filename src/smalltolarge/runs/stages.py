@@ -88,18 +88,18 @@ def hold(recipe: R, folder: Path | None, *, shared: bool = False) -> Iterator[tu
         yield run, recipe
 
 
-def joined(run: RunFolder, recipe: R) -> R:
-    """Give the recipe with what "auto" came to in the process that began a run that is shared.
+def joined(recipe: R, folder: Path) -> R:
+    """Give a recipe with what "auto" came to where the run that is found in a folder began.
 
     Raises
     ------
     StaleArtifact
         It began with other settings.
     """
-    found = recipe_of(run.path)
+    found = recipe_of(folder)
     if found is not None:
         recipe = recipes.continued(recipe, found)
-        refuse_other_recipe(run.path, found, recipes.to_plain(recipe))
+        refuse_other_recipe(folder, found, recipes.to_plain(recipe))
     return recipe
 
 

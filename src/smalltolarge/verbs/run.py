@@ -48,15 +48,24 @@ def run(
     recipe: Mapping[str, Any] | str | PathLike[str],
     *,
     out: str | PathLike[str],
+    arms: Sequence[str | int] | None = None,
+    jobs: int | None = None,
+    wait: bool = True,
     trust_code: bool = False,
     confirm_run_unsafe_code: bool = False,
     progress: Progress | Watch | None = None,
 ) -> Table:
     """Compare ways of choosing in the run folder ``out``; the same call goes on where it stopped.
 
+    Any number of processes may do so in one folder, each of them what no other does.
+
     Parameters
     ----------
     recipe : a YAML recipe, the name of one that comes with the package, or a mapping of settings
+    arms : those to do, by name or by number from 1. Default: all
+    jobs : do all arms by so many processes of this machine, with a GPU or a part of the threads
+        each
+    wait : for what other processes make; else that ends with ``InUse``
     trust_code : let the recipe name methods and tasks that are code
         (my_package.module:Class)
     confirm_run_unsafe_code : run programs that a model wrote with limits of time and memory only,
@@ -66,17 +75,23 @@ def run(
     ------
     RecipeError, DataError
         A setting, the data or a task does not allow it.
+    InUse
+        Another process makes what is needed, and ``wait`` is not set.
     RefusedForSafety
         The recipe names code, or a task asks for programs and there is no jail for them.
     """
     values = (
         recipe if isinstance(recipe, Mapping) else recipes.read_yaml(recipes.find_recipe(recipe))
     )
-    wanted = read_comparison(values, trust_code)
-    finished = run_comparison(
-        wanted, Path(out), Watch.of(progress), unconfined=confirm_run_unsafe_code
-    )
-    return read_table(finished)
+    wanted, folder, watch = read_comparison(values, trust_code), Path(out), Watch.of(progress)
+    unsafe = {"unconfined": confirm_run_unsafe_code}
+    if jobs is None:
+        return read_table(run_comparison(wanted, folder, watch, arms=arms, wait=wait, **unsafe))
+    from smalltolarge.verbs.workers import run_with_workers
+
+    if arms is not None:
+        raise RecipeError("jobs and arms: give one of the two")
+    return read_table(run_with_workers(wanted, folder, jobs, watch, **unsafe))
 
 
 def read_comparison(values: Mapping[str, Any], trust_code: bool) -> CompareRecipe:
@@ -129,7 +144,7 @@ def run_comparison(
     with waiting(lambda: stages.hold(recipe, folder, shared=True), watch, wait=wait) as held:
         run, recipe = held
         if arms is not None:
-            _require_locks(run)
+            require_locks(run)
         with waiting(lambda: run.claim("sample data"), watch, wait=wait):
             _make_sample_data(recipe)
         exam = Exam(recipe.evaluation)
@@ -149,7 +164,7 @@ def run_comparison(
         facts["overlaps"] = {name: len(ids) for name, ids in overlaps.items()}
         prepared: Prepared | None = None
         with waiting(lambda: run.claim(SHARED), watch, wait=wait):
-            recipe = stages.joined(run, recipe)
+            recipe = stages.joined(recipe, folder)
             if not run.is_done("load"):
                 prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
                 scorer.check_room(prepared)
@@ -165,7 +180,7 @@ def run_comparison(
             else:
                 stages.begin(run, recipe, read, facts)
             features = stages.find_features(run, recipe, read, used, recipe.needs, watch)
-        recipe = stages.joined(run, recipe)
+        recipe = stages.joined(recipe, folder)
         if prepared is None:  # after the claim, so that processes do it at the same time
             prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
         pool = Pool.of(used, trajectories, **features, check=watch.check)
@@ -182,8 +197,8 @@ def run_comparison(
     return Run.open(folder)
 
 
-def tabulate_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> tuple[Run, list[Arm]]:
-    """Write the table of a comparison whose arms are all done; gives those that are not.
+def tabulate_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> None:
+    """Write the table of a comparison, if all of its arms are done.
 
     Raises
     ------
@@ -195,15 +210,14 @@ def tabulate_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> tu
     Run.open(folder)
     recipe = recipe.resolved()
     with waiting(lambda: stages.hold(recipe, folder, shared=True), watch) as (run, recipe):
-        missing = missing_arms(Run(run.path), recipe)
-        run.is_left_open = bool(missing)
-        if not missing:
+        run.is_left_open = True
+        if not missing_arms(Run(run.path), recipe):
             with waiting(lambda: run.claim("table"), watch):
                 _tabulate(run, recipe)
-    return Run.open(folder), missing
 
 
-def _require_locks(run: RunFolder) -> None:
+def require_locks(run: RunFolder) -> None:
+    """Raise ``RecipeError`` where several processes would not notice each other."""
     if not run.is_shared:
         raise RecipeError(
             f"{run.path}: its file system has no locks, so that two processes might do one arm, "
