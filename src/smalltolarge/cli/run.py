@@ -161,8 +161,11 @@ def run(
         words += [word for assignment in assignments or [] for word in ("--set", assignment)]
         words += ["--trust-code"] * trust_code
         words += ["--confirm-run-unsafe-code"] * confirm_run_unsafe_code
-        script = slurm.to_script(words, todo, folder.name, os.getcwd())
-        print(slurm.submit(script) if submit else script, end="")
+        if todo:
+            script = slurm.to_script(words, todo, folder.name, os.getcwd())
+            print(slurm.submit(script) if submit else script, end="")
+        else:
+            streams.console(stderr=True).print("all arms are done", markup=False)
         return
     with watching(no_progress) as (console, watch):
         unsafe = {"unconfined": confirm_run_unsafe_code}

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -34,8 +33,6 @@ from smalltolarge.runs.manifest import (
     read_manifest,
 )
 from smalltolarge.store import Content, changed_outputs, digest
-
-log = logging.getLogger("smalltolarge")
 
 T = TypeVar("T")
 WORKING = ".working"
@@ -294,8 +291,8 @@ def waiting(
         except InUse as error:
             if not wait:
                 raise
-            log.info("waiting: %s", error.args[0].partition(". Wait")[0])
-            with watch.progress.step("waiting", unit=""):
+            with watch.progress.step("waiting", unit="") as step:
+                step.note = error.args[0].partition(". Wait")[0]
                 taken = _take_later(stack, take, watch)
         yield taken
 

@@ -114,7 +114,8 @@ def _divided(recipe: CompareRecipe, jobs: int) -> tuple[CompareRecipe, list[dict
         name: replace(model, threads=model.threads or threads) for name, model in models.items()
     }
     recipe = replace(recipe, **changes)
-    log.info("%d workers, %s threads each, on %d cores", jobs, recipe.target.threads, cores())
+    each = recipe.target.threads
+    log.info("%d workers of %d thread%s on %d cores", jobs, each, "s" * (each != 1), cores())
     return recipe, [{} for _ in range(jobs)]
 
 
@@ -205,7 +206,8 @@ class _Told(ShownProgress):
     def show(self, under_way: Sequence[Step]) -> None:
         """Tell what is done last."""
         for step in under_way[-1:]:
-            self.tell(doing=step.remark() or f"{step.label} {step.amount()}".strip())
+            itself = f"{step.label} {step.amount()}".strip() if step.unit != "arms" else ""
+            self.tell(doing=step.remark() or itself)
 
     def show_end(self, step: Step) -> None:
         """Tell nothing: something else begins."""
