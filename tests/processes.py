@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 SECONDS = 300
@@ -66,8 +67,7 @@ def python(
     """
     with tempfile.TemporaryDirectory() as place:
         files = [Path(place, name) for name in ("stdout", "stderr")]
-        process = forks.Process(target=_run, args=(words, folder, dict(environment), files))
-        process.start()
+        process = start(words, folder, environment, files)
         process.join(SECONDS)
         if process.exitcode is None:
             process.kill()
@@ -76,8 +76,17 @@ def python(
     return subprocess.CompletedProcess(list(words), process.exitcode, *said)
 
 
+def start(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str], files: Sequence[Path]
+) -> BaseProcess:
+    """Begin what ``python`` runs to its end; what it prints goes to two ``files``."""
+    process = forks.Process(target=_run, args=(words, folder, dict(environment), files))
+    process.start()
+    return process
+
+
 def _run(
-    words: Sequence[str], folder: Path, environment: dict[str, str], files: list[Path]
+    words: Sequence[str], folder: Path, environment: dict[str, str], files: Sequence[Path]
 ) -> None:
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)

@@ -6,6 +6,7 @@
     │   └── BudgetError              3   the budget does not fit the data
     ├── MissingArtifact (FileNotFoundError)  4   a file that should be there is not
     ├── StaleArtifact (RuntimeError) 4   a run folder belongs to other data or settings
+    │   └── InUse                    4   another process holds it
     ├── IntegrityError (ValueError)  5   a file is not the one that was written
     ├── OutOfSpace (OSError)         6   the disk or the memory does not suffice
     ├── RefusedForSafety (PermissionError)   7   it would run a stranger's code
@@ -57,6 +58,10 @@ class StaleArtifact(S2LError, RuntimeError):
     """A run folder belongs to other data or other settings, or another run holds it."""
 
     exit_code = 4
+
+
+class InUse(StaleArtifact):
+    """Another process holds a run folder, a part of its work, or the place of a result."""
 
 
 class IntegrityError(S2LError, ValueError):

@@ -22,6 +22,7 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 from smalltolarge.errors import (
     DataError,
     IntegrityError,
+    InUse,
     OutOfSpace,
     RecipeError,
     RefusedForSafety,
@@ -188,7 +190,7 @@ def holding(path: Path, *, wait: bool = False) -> Iterator[Place]:
 
     Raises
     ------
-    StaleArtifact
+    InUse
         Another process holds it, and ``wait`` is not set.
     RefusedForSafety
         It is a link: to write to it is to write elsewhere.
@@ -202,11 +204,11 @@ def holding(path: Path, *, wait: bool = False) -> Iterator[Place]:
         try:
             if (part / _OLD).exists() and not os.path.lexists(path):
                 os.rename(part / _OLD, path)  # a kill came between it and what replaces it
-            _empty(part)
+            empty(part)
             yield place
         finally:
             if not place.is_kept:
-                _empty(part)
+                empty(part)
                 release(part)
 
 
@@ -223,47 +225,74 @@ def _part_of(path: Path) -> Path:
     return path.with_name(f".{name}{PART}")
 
 
-def _empty(part: Path) -> None:
-    for entry in part.iterdir():
+def empty(folder: Path) -> None:
+    """Delete what is in a folder that is held, but its lock."""
+    for entry in folder.iterdir():
         if entry.name != _LOCK:
             remove(entry)
 
 
+@dataclass(frozen=True)
+class Held:
+    """A folder that this process holds, alone or with others that share it."""
+
+    handle: int
+    has_locks: bool
+    """Whether it is held at all: not every file system has locks."""
+
+    def is_left_alone(self) -> bool:
+        """Say, at the end, whether no other process holds it; then none can until it is released.
+
+        Where another does, this process holds it no more.
+        """
+        if self.has_locks:
+            try:
+                fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+
 @contextmanager
-def locked(folder: Path, what: Path, instead: str, *, wait: bool = False) -> Iterator[None]:
+def locked(
+    folder: Path, what: Path | str, instead: str, *, wait: bool = False, shared: bool = False
+) -> Iterator[Held]:
     """Make a folder and hold it by its file ``.lock``, which says who does, and since when.
 
-    A kill frees it. Where the file system has no locks, that is said, and nothing is held.
+    Those that hold it ``shared`` hold it together, and nobody else. A kill frees it. Where the file
+    system has no locks, that is said, and nothing is held.
 
     Raises
     ------
-    StaleArtifact
+    InUse
         Another process holds it, and ``wait`` is not set: ``what`` is in use; says what to choose
         ``instead``.
     """
-    handle = _lock(folder, what, instead, wait)
-    while not _is_in_place(handle, folder):  # its holder has removed it in the meantime
-        os.close(handle)
-        handle = _lock(folder, what, instead, wait)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    kind |= 0 if wait else fcntl.LOCK_NB
+    held = _lock(folder, what, instead, kind)
+    while not _is_in_place(held.handle, folder):  # its holder has removed it in the meantime
+        os.close(held.handle)
+        held = _lock(folder, what, instead, kind)
     try:
         since = time.strftime("%Y-%m-%d %H:%M:%S %z")
         holder = f"process {os.getpid()} on {socket.gethostname()} since {since}"
         with contextlib.suppress(OSError):  # on a read-only or a full disk it is held all the same
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, holder.encode(), 0)
-        yield
+            os.ftruncate(held.handle, 0)
+            os.pwrite(held.handle, holder.encode(), 0)
+        yield held
     finally:
-        os.close(handle)
+        os.close(held.handle)
 
 
-def _lock(folder: Path, what: Path, instead: str, wait: bool) -> int:
+def _lock(folder: Path, what: Path | str, instead: str, kind: int) -> Held:
     handle = _open_lock(folder)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(handle, kind)
     except BlockingIOError as error:
         holder = os.pread(handle, 200, 0) if _is_in_place(handle, folder) else b""
         os.close(handle)
-        raise StaleArtifact(
+        raise InUse(
             f"{printable(what, 200)} is in use by another run "
             f"({printable(holder.decode('utf-8', 'replace'), 200) or 'unknown process'}). Wait for "
             f"it, or choose {instead}."
@@ -277,7 +306,8 @@ def _lock(folder: Path, what: Path, instead: str, wait: bool) -> int:
             printable(what, 200),
             os.strerror(error.errno or 0),
         )
-    return handle
+        return Held(handle, has_locks=False)
+    return Held(handle, has_locks=True)
 
 
 def _open_lock(folder: Path) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,8 +20,11 @@ from smalltolarge.runs.outcomes import Difference, Row, Table
 from smalltolarge.runs.recipe import about, ready_made
 
 if TYPE_CHECKING:
+    from smalltolarge.runs.arms import ArmThere
     from smalltolarge.runs.results import Run
 
+_MOST_NAMED = 8
+"""Arms that are not done and are named; of more, the number is told."""
 _HOW = {
     "epochs": "Equal epochs: a subset takes fewer steps than full.",
     "steps": "Equal steps: a subset is gone through more often than full.",
@@ -90,8 +95,29 @@ def _in_full(table: Table, row: Row) -> list[tuple[str, object]]:
     return cells
 
 
-def show_comparison(run: Run, table: Table, console: Console) -> None:
-    """Print the table, and where the rest is."""
+def show_arms(arms: Sequence[ArmThere], console: Console, *, as_json: bool = False) -> None:
+    """Print the arms, a line each, or as JSON."""
+    if as_json:
+        plain = [
+            {"number": one.number, "name": one.arm.name, **asdict(one.arm), "done": one.is_done}
+            for one in arms
+        ]
+        print(json.dumps(plain, indent=2))
+        return
+    for one in arms:
+        console.print(Text(f"{one.number:>4}  {one.arm.name}{'  done' * one.is_done}"))
+
+
+def show_missing(names: Sequence[str], console: Console) -> None:
+    """Name the arms that are not done, a few of many."""
+    shown = ", ".join(map(printable, names[:_MOST_NAMED]))
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    count = "1 arm is" if len(names) == 1 else f"{len(names):,} arms are"
+    console.print(Text(f"{count} not done: {shown}{more}"))
+
+
+def show_comparison(run: Run, table: Table, console: Console, missing: Sequence[str] = ()) -> None:
+    """Print the table, the names of the arms ``missing`` from it, and where the rest is."""
     for equal, budget, rows in _parts(table):
         console.print(Text(f"{_title(budget, rows)}. {_HOW[equal]}", style="bold"))
         styles = [_STYLES.get(row.verdict, "") for row in rows]
@@ -99,7 +125,10 @@ def show_comparison(run: Run, table: Table, console: Console) -> None:
     for line in notes(table):
         console.print(Text(line))
     console.print()
-    console.print(Text(f"Table  {run.path}/table.md (with every task), table.csv, table.json"))
+    if missing:
+        show_missing(missing, console)
+    else:
+        console.print(Text(f"Table  {run.path}/table.md (with every task), table.csv, table.json"))
     console.print(Text(f"Arms   {run.path}/arm-NAME.json, and all answers in answers-NAME.jsonl"))
 
 
@@ -154,9 +183,10 @@ def _parts(table: Table) -> list[tuple[str, str, list[Row]]]:
     found = []
     for equal in dict.fromkeys(row.equal for row in table.rows):
         of_kind = [row for row in table.rows if row.equal == equal]
-        whole = [row for row in of_kind if row.to_full is None]
-        for budget in dict.fromkeys(row.budget for row in of_kind if row.to_full is not None):
-            rows = [row for row in of_kind if row.budget == budget and row.to_full is not None]
+        whole = [row for row in of_kind if row.to_full is None and row.budget == "100%"]
+        others = [row for row in of_kind if row not in whole]
+        for budget in dict.fromkeys(row.budget for row in others or whole):
+            rows = [row for row in others if row.budget == budget]
             sign = -1 if table.measure == "accuracy" else 1
             rows.sort(key=lambda row: sign * row.main.mean)
             found.append((equal, budget, [*whole, *rows]))
@@ -164,7 +194,7 @@ def _parts(table: Table) -> list[tuple[str, str, list[Row]]]:
 
 
 def _title(budget: str, rows: Sequence[Row]) -> str:
-    count = next(row.rows for row in rows if row.to_full is not None)
+    count = next(row.rows for row in rows if row.budget == budget)
     return f"Budget {printable(budget)} ({count:,.0f} rows)"
 
 

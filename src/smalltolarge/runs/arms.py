@@ -8,28 +8,30 @@ and ``answers-NAME.jsonl``, what a target cost, scored and answered; ``table.md`
 
 from __future__ import annotations
 
+import difflib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from smalltolarge import examples as reading
 from smalltolarge import store
-from smalltolarge.errors import IntegrityError, MissingArtifact, RecipeError, printable
+from smalltolarge.errors import IntegrityError, InUse, MissingArtifact, RecipeError, printable
 from smalltolarge.evaluation import Answer, Exam, Score
 from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import Questions, questions_of
-from smalltolarge.progress import NotedProgress, Watch
-from smalltolarge.runs.folder import RunFolder
+from smalltolarge.progress import NotedProgress, Step, Watch
+from smalltolarge.runs.folder import PAUSE, RunFolder, waiting
 from smalltolarge.runs.outcomes import Arm, ArmResult, Table, tabulate
 from smalltolarge.runs.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.shapes import ARM
+from smalltolarge.runs.stages import joined
 from smalltolarge.selection import Budget, Pool
 from smalltolarge.settings import EvaluationSettings
 
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from smalltolarge.lm import Prepared, Target
 
 log = logging.getLogger("smalltolarge")
+
+_LONGEST_PAUSE = 5.0
+"""Seconds between two looks at the arms that other processes do."""
 
 
 def list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
@@ -52,6 +57,57 @@ def list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
                         yield Arm(choice.label, budget, seed, equal)
 
 
+def find_arms(recipe: CompareRecipe, wanted: Sequence[str | int] | None) -> list[Arm]:
+    """Give the arms that are named, or numbered from 1 as ``list_arms`` gives them; None: all.
+
+    Raises
+    ------
+    RecipeError
+        There is no such arm.
+    """
+    arms = list(list_arms(recipe))
+    if wanted is None:
+        return arms
+    known = {arm.name: arm for arm in arms}
+    known |= {str(number): arm for number, arm in enumerate(arms, 1)}
+    for name in wanted:
+        if str(name) not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise RecipeError(
+                f"there is no arm {printable(name)!r}; {hint}--list-arms lists them: 1 to "
+                f"{len(arms):,}, and their names"
+            )
+    return [known[str(name)] for name in wanted]
+
+
+def missing_arms(run: Run, recipe: CompareRecipe) -> list[Arm]:
+    """Give the arms that are not done, in the order in which they are run."""
+    return [arm for arm in list_arms(recipe) if arm.stage not in run.stages]
+
+
+class ArmThere(NamedTuple):
+    """An arm of a comparison, its number from 1, and whether it is done."""
+
+    number: int
+    arm: Arm
+    is_done: bool
+
+
+def arms_there(recipe: CompareRecipe, folder: Path) -> list[ArmThere]:
+    """List all arms, in the order in which they are run; ``folder`` need not be there.
+
+    Raises
+    ------
+    StaleArtifact
+        It has a run with other settings.
+    """
+    joined(recipe.resolved(), folder)
+    done = Run(folder).stages
+    arms = find_arms(recipe, None)
+    return [ArmThere(number, arm, arm.stage in done) for number, arm in enumerate(arms, 1)]
+
+
 @dataclass(frozen=True, eq=False)
 class _Ranked:
     """All rows of a pool as a method and a seed want them."""
@@ -62,7 +118,7 @@ class _Ranked:
 
 
 class Arms:
-    """The arms of a comparison, done one after the other."""
+    """The arms of a comparison, done one after the other, by one process or several."""
 
     def __init__(
         self,
@@ -73,9 +129,11 @@ class Arms:
         scorer: Scorer,
         overlaps: Mapping[str, np.ndarray],
         watch: Watch,
+        *,
+        wait: bool = True,
     ) -> None:
         self.run, self.recipe, self.pool = run, recipe, pool
-        self.scorer, self.overlaps, self.watch = scorer, overlaps, watch
+        self.scorer, self.overlaps, self.watch, self.wait = scorer, overlaps, watch, wait
         self.all = list(list_arms(recipe))
         self._choices = {choice.label: choice for choice in recipe.choices}
         self._ranked: dict[tuple[str, int], _Ranked] = {}
@@ -86,8 +144,38 @@ class Arms:
         if lost:
             log.warning("%d rows are too long for the target and take no part", lost)
 
-    def do(self, arm: Arm, progress: NotedProgress) -> None:
-        """Rank, train, score, and keep what came of it."""
+    def do(self, arms: Sequence[Arm]) -> None:
+        """Do those of the arms that no other process does, then those that others gave up.
+
+        Raises
+        ------
+        InUse
+            Another process does one, and there is to be no waiting.
+        """
+        left = [arm for arm in arms if self.run.facts(arm.stage) is None]
+        done = len(arms) - len(left)
+        with self.watch.progress.step("arms", len(arms), "arms", done=done) as bar:
+            while left:
+                left = [arm for arm in left if not self._is_done_now(arm, bar)]
+                if left:
+                    self.watch.check()
+                    time.sleep(min(PAUSE * len(left), _LONGEST_PAUSE))
+
+    def _is_done_now(self, arm: Arm, bar: Step) -> bool:
+        """Do an arm, unless it is done; False where another process does it."""
+        try:
+            with self.run.claim(arm.stage) as place:
+                if not self.run.is_done(arm.stage):
+                    self._do(arm, NotedProgress(bar, arm.name), place)
+        except InUse:
+            if not self.wait:
+                raise
+            return False
+        bar.advance(1)
+        return True
+
+    def _do(self, arm: Arm, progress: NotedProgress, place: Path) -> None:
+        """Rank, train, score, and keep what came of it; what is temporary is in ``place``."""
         from smalltolarge import lm
 
         ranked = self._rank(self._choices[arm.method], arm.seed)
@@ -98,11 +186,11 @@ class Arms:
             steps = self.recipe.target.steps or whole.steps
         sequence = None if ranked.sequence is None else ranked.sequence[chosen]
         prepared = self.prepared.take(chosen, seed=arm.seed, steps=steps, sequence=sequence)
-        training = self.run.working / "target"
-        target = lm.train(prepared, folder=training, progress=progress, check=self.watch.check)
+        target = lm.train(
+            prepared, folder=place / "target", progress=progress, check=self.watch.check
+        )
         began = time.monotonic()
-        kept = self.run.working / "answering" / arm.name
-        results, losses = self.scorer.score(target, progress, kept)
+        results, losses = self.scorer.score(target, progress, place / "answering")
         facts = target.facts
         result = ArmResult(
             arm=arm,
@@ -131,14 +219,11 @@ class Arms:
             target,
             {"overlaps": shared},
         )
-        store.remove(training)
-        store.remove(kept.parent)
 
-    def keep_rankings(self) -> None:
-        """Make the rankings again that are lost, of arms that are done."""
+    def keep_rankings(self, *, lost: bool = False) -> None:
+        """Make all rankings, or those ``lost`` of arms that are done."""
         for arm in self.all:
-            done = self.run.facts(f"arm {arm.name}") is not None
-            if done and not self.run.is_done(f"ranking {arm.method}-{arm.seed}"):
+            if not lost or self.run.facts(arm.stage) is not None:
                 self._rank(self._choices[arm.method], arm.seed)
 
     def _keep(
@@ -156,7 +241,7 @@ class Arms:
             files[f"answers-{arm.name}.jsonl"] = store.json_lines(map(asdict, answers))
         if self.recipe.keep_targets:
             files[f"targets/{arm.name}"] = target.save
-        self.run.commit(f"arm {arm.name}", files, {**facts, **seconds})
+        self.run.commit(arm.stage, files, {**facts, **seconds})
 
     def _chosen(self, arm: Arm, ranked: _Ranked) -> np.ndarray:
         """Give the rows of an arm among those prepared, int64 (b,), increasing."""
@@ -166,27 +251,28 @@ class Arms:
         return np.flatnonzero(chosen[self.usable])
 
     def _rank(self, choice: Method, seed: int) -> _Ranked:
-        """Order all rows, once for a method and a seed, and keep the order."""
+        """Order all rows as a method and a seed want them; it is made once, and kept."""
         key = (choice.label, seed)
         if key not in self._ranked:
-            began = time.monotonic()
-            n = len(self.pool)
             selector = choice.selector()
             if selector is None:
-                self._ranked[key] = _Ranked(np.arange(n), None, 0.0)
+                self._ranked[key] = _Ranked(np.arange(len(self.pool)), None, 0.0)
                 return self._ranked[key]
-            selection = selector.select(self.pool, n, seed)
-            sequence = selection.sequence
-            seconds = round(time.monotonic() - began, 3)
-            name = f"ranking {choice.label}-{seed}"
-            file = f"ranking-{choice.label}-{seed}.parquet"
-            if not self.run.is_done(name):
-                write = partial(store.write_parquet, table=ranking_table(self.pool, selection))
-                self.run.commit(name, {file: write}, {"seconds": seconds})
-            seconds = (self.run.facts(name) or {}).get("seconds", seconds)
+            stage, file = f"ranking {choice.label}-{seed}", f"ranking-{choice.label}-{seed}.parquet"
+            if not self.run.is_done(stage):
+                with waiting(lambda: self.run.claim(stage), self.watch, wait=self.wait):
+                    if not self.run.is_done(stage):
+                        began = time.monotonic()
+                        selection = selector.select(self.pool, len(self.pool), seed)
+                        seconds = round(time.monotonic() - began, 3)
+                        table = ranking_table(self.pool, selection)
+                        write = partial(store.write_parquet, table=table)
+                        self.run.commit(stage, {file: write}, {"seconds": seconds})
+            order, sequence = read_ranking(self.run.path / file, self.pool.ids)
             if sequence is not None:
                 sequence = sequence[self.usable]
-            self._ranked[key] = _Ranked(selection.order, sequence, seconds)
+            seconds = (self.run.facts(stage) or {}).get("seconds", 0.0)
+            self._ranked[key] = _Ranked(order, sequence, seconds)
         return self._ranked[key]
 
 
@@ -204,6 +290,29 @@ def ranking_table(pool: Pool, selection: Any) -> Any:
     if selection.sequence is not None:
         columns["sequence"] = selection.sequence
     return pa.table(columns)
+
+
+def read_ranking(file: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read what ``ranking_table`` made of the pool ``ids`` (n,): rows in order, and the sequence.
+
+    Raises
+    ------
+    IntegrityError
+        It ranks other rows, or not each of them once.
+    """
+    table = store.read_parquet(file)
+    columns = {
+        name: table[name].to_numpy()
+        for name in ("rank", "sequence")
+        if name in table.column_names
+        and str(table[name].type) == "int64"
+        and table[name].null_count == 0
+    }
+    found = table["id"].to_pylist() if "id" in table.column_names else []
+    whole = [name.decode() for name in ids.tolist()] == found
+    if not whole or not np.array_equal(np.sort(columns.get("rank", [])), np.arange(len(ids))):
+        raise IntegrityError(f"{file} is no ranking of the rows of this run")
+    return np.argsort(columns["rank"]), columns.get("sequence")
 
 
 class Scorer:
@@ -293,11 +402,9 @@ def read_results(run: Run) -> list[ArmResult]:
     assert isinstance(recipe, CompareRecipe)
     stages = run.stages
     return [
-        ArmResult.from_plain(
-            run.json(f"arm-{arm.name}.json", ARM) | stages[f"arm {arm.name}"]["measured"]
-        )
+        ArmResult.from_plain(run.json(f"arm-{arm.name}.json", ARM) | stages[arm.stage]["measured"])
         for arm in list_arms(recipe)
-        if f"arm {arm.name}" in stages
+        if arm.stage in stages
     ]
 
 

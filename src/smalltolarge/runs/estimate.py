@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -51,7 +52,7 @@ def require_room(needs: Mapping[Path, int]) -> None:
     together: dict[int, int] = defaultdict(int)
     for path, amount in needs.items():
         place = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
-        here = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        here = _bytes_in(path)
         disk = os.stat(place).st_dev
         together[disk] += max(amount - here, 0)
         free = shutil.disk_usage(place).free
@@ -63,3 +64,13 @@ def require_room(needs: Mapping[Path, int]) -> None:
             raise OutOfSpace(f"{said}. Free some space, or choose another disk.")
         if together[disk] * _WORTH_SAYING > free:
             log.info("%s", said)
+
+
+def _bytes_in(path: Path) -> int:
+    """Add up a folder in which other processes may be at work."""
+    total = 0
+    for place, _, files in os.walk(path):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(place, name)).st_size
+    return total

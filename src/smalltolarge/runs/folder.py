@@ -1,22 +1,28 @@
-"""A run's folder, held by one process at a time, in which a stage is done whole or not at all."""
+"""A run's folder, in which a stage is done whole or not at all: of one process, or of several that
+share the work.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from smalltolarge import store
 from smalltolarge.errors import (
     Interrupted,
+    InUse,
     RecipeError,
     RefusedForSafety,
     StaleArtifact,
     printable,
 )
+from smalltolarge.progress import Watch
 from smalltolarge.runs.manifest import (
     ANOTHER,
     NAME,
@@ -26,46 +32,66 @@ from smalltolarge.runs.manifest import (
     kept_losses,
     read_manifest,
 )
-from smalltolarge.store import Content, digest
+from smalltolarge.store import Content, changed_outputs, digest
 
+T = TypeVar("T")
 WORKING = ".working"
 """The folder of all that is temporary in a run folder."""
+PAUSE = 0.2
+"""Seconds after which a process that waits for others looks again."""
 
 
 class RunFolder:
-    """One run's folder, held by one process at a time.
+    """One run's folder, held by one process, or shared by several.
 
     A folder holds one recipe (plain data) for good. Stages are committed one after the other; a
     committed stage whose files have changed is set aside, said aloud, and counts as not done. All
     that is temporary is in its folder ``working``.
+
+    Processes that share it each ``claim`` what they make, by a lock of its own, and change the
+    manifest one after the other, by another; a process that is killed loses its locks.
     """
 
     is_temporary = False
     """Whether nobody can go on with it: there is no need to keep what is half done."""
+    is_left_open = False
+    """Whether what is temporary stays when the block ends: others will go on with it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, held: store.Held, *, shared: bool = False) -> None:
         self.path = path
         self.working = path / WORKING
+        self.is_shared = shared and held.has_locks
+        """Whether other processes may work in it at the same time."""
+        self._held = held
+        self._making = self.working / "making"
         self._intact: set[str] = set()
         """Stages whose files are as written: who holds the folder need not digest them again."""
 
     @classmethod
     @contextmanager
     def hold(
-        cls, path: Path, recipe: Mapping[str, Any], old: Mapping[str, Any] | None
+        cls,
+        path: Path,
+        recipe: Mapping[str, Any],
+        old: Mapping[str, Any] | None,
+        *,
+        shared: bool = False,
     ) -> Iterator[RunFolder]:
         """Make or reopen the folder for ``recipe`` and hold it until the block ends.
 
         ``old`` is the recipe found there by the caller, None when there was none. What is
         temporary in it goes when the block is done, and stays when it is stopped, to go on from. A
-        folder made here in which nothing was written is removed again.
+        folder made here in which nothing was written is removed again. Of processes that hold it
+        ``shared``, the last to leave it clears it up.
 
         Raises
         ------
         RecipeError
             The folder's name is not a plain name, or it cannot be made.
         StaleArtifact
-            The folder is of another recipe, holds files that no run wrote, or is in use.
+            The folder is of another recipe, or holds files that no run wrote.
+        InUse
+            It is in use, by a process that does not share it.
         RefusedForSafety
             The folder holds links: writing to one would write elsewhere.
         """
@@ -75,46 +101,49 @@ class RunFolder:
                 "'-', beginning with a letter or digit"
             )
         made = not path.exists()
-        with cls.open(path) as folder:
+        with cls.open(path, shared=shared) as folder:
             keep = False
             try:
                 if old is not None:
                     refuse_other_recipe(path, old, recipe)
-                elif folder.facts("load") is not None:
+                elif not folder.is_shared and folder.facts("load") is not None:
                     raise StaleArtifact(
                         f"{path} was begun by another run just now. Give the command again."
                     )
                 yield folder
+                keep = folder.is_left_open
             except BaseException as error:
                 keep = isinstance(error, Interrupted) or folder.is_begun
                 raise
             finally:
-                if not keep:
-                    store.remove(folder.working)
-                if made:
-                    store.release(path)
-                elif path_is_fresh(path):
-                    store.remove(path / ".lock")
+                if not folder.is_shared or folder._held.is_left_alone():
+                    if not keep:
+                        store.remove(folder.working)
+                    if made:
+                        store.release(path)
+                    elif path_is_fresh(path):
+                        store.remove(path / ".lock")
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path) -> Iterator[RunFolder]:
+    def open(cls, path: Path, *, shared: bool = False) -> Iterator[RunFolder]:
         """Hold a folder to write to, whatever its recipe. Raises as ``hold``."""
         with store.naming_space(path, at_start=True):
             store.make_folder(path)
-        folder = cls(path)
-        if not path_is_fresh(path) and not folder.is_begun:
+        if not path_is_fresh(path) and not is_begun(path):
             raise StaleArtifact(
                 f"{path} holds files but no manifest.json: it is not a run folder. Choose "
                 f"{ANOTHER}."
             )
         with ExitStack() as stack:
             with store.naming_space(path, at_start=True):
-                stack.enter_context(store.locked(path, path, ANOTHER))
-            for entry in path.rglob("*"):
-                if entry.is_symlink():
-                    shown = printable(entry, 200)
-                    raise RefusedForSafety(f"{shown} is a link; a run holds none")
+                held = stack.enter_context(store.locked(path, path, ANOTHER, shared=shared))
+            for place, folders, files in os.walk(path):
+                for entry in (Path(place, name) for name in (*folders, *files)):
+                    if entry.is_symlink():
+                        shown = printable(entry, 200)
+                        raise RefusedForSafety(f"{shown} is a link; a run holds none")
+            folder = cls(path, held, shared=shared)
             if not folder.working.is_dir():  # what has a name of ours is ours
                 store.remove(folder.working)
             yield folder
@@ -122,7 +151,7 @@ class RunFolder:
     @property
     def is_begun(self) -> bool:
         """Whether a run has written to it."""
-        return any(self.path.glob("manifest.json*"))  # one set aside, too
+        return is_begun(self.path)
 
     def facts(self, name: str) -> dict[str, Any] | None:
         """Give what a committed stage found and measured, whatever has become of its files."""
@@ -137,18 +166,48 @@ class RunFolder:
         stages = read_manifest(self.path)["stages"]
         if name not in stages:
             return False
-        if name in self._intact:
-            return True
-        if drop_damaged(self.path, stages, name):
-            self._intact.add(name)
-            return True
-        self._write_manifest(stages)
-        return False
+        if name not in self._intact and changed_outputs(self.path, stages[name]):
+            with self._changing() as stages:
+                if name not in stages:
+                    return False
+                if not drop_damaged(self.path, stages, name):
+                    self._write_manifest(stages)
+                    return False
+        self._intact.add(name)
+        return True
 
     def check_all(self) -> set[str]:
         """Look at every committed stage as ``is_done`` does; give those that are done."""
         done = {name for name in read_manifest(self.path)["stages"] if self.is_done(name)}
         return done.intersection(read_manifest(self.path)["stages"])
+
+    @contextmanager
+    def claim(self, what: str) -> Iterator[Path]:
+        """Hold a part of the work alone until the block ends; gives a folder for what is temporary
+        of it, which goes when the block is done and stays when it is stopped.
+
+        Raises
+        ------
+        InUse
+            Another process that shares the folder holds it.
+        """
+        place = self.working / what.replace(" ", "-")
+        with ExitStack() as stack:
+            if self.is_shared:
+                if not place.is_dir():  # what has a name of ours is ours
+                    store.remove(place)
+                with store.naming_space(self.path):
+                    stack.enter_context(store.locked(place, f"{self.path}: {what}", ANOTHER))
+            before, self._making = self._making, place / "making"
+            try:
+                yield place
+            finally:
+                self._making = before
+            if self.is_shared:
+                store.empty(place)
+                store.release(place)
+            else:
+                store.remove(place)
 
     def commit(
         self,
@@ -162,35 +221,88 @@ class RunFolder:
         ``files`` are by name. What was measured (seconds) stands apart from the facts, as it
         differs from run to run. ``replaces`` is a stage that counts no more.
         """
-        manifest = read_manifest(self.path)
         if not self.is_begun:
-            self._write_manifest(manifest["stages"])  # from here on the folder is a run's
-        self.write(files)
-        manifest["stages"].pop(replaces, None)
-        manifest["stages"][name] = {
+            with self._changing() as stages:
+                self._write_manifest(stages)  # from here on the folder is a run's
+        making = self._making
+        store.remove(making)
+        for file, content in files.items():
+            store.fill(making / file, content)
+        entry = {
             "facts": {key: value for key, value in facts.items() if not _is_measured(key)},
             "measured": {key: value for key, value in facts.items() if _is_measured(key)},
             "outputs": {
-                file: {"sha256": digest(self.path / file), "bytes": store.size(self.path / file)}
+                file: {"sha256": digest(making / file), "bytes": store.size(making / file)}
                 for file in files
             },
         }
-        self._write_manifest(manifest["stages"])
+        with self._changing() as stages:
+            for file in files:
+                store.move(making / file, self.path / file)
+            store.remove(making)
+            stages.pop(replaces, None)
+            stages[name] = entry
+            self._write_manifest(stages)
 
-    def write(self, files: Mapping[str, Content]) -> None:
-        """Write files and folders, by name; each is there whole or not at all."""
-        making = self.working / "making"
-        store.remove(making)
-        for name, content in files.items():
-            store.fill(making / name, content)
-        for name in files:
-            store.move(making / name, self.path / name)
-        store.remove(making)
-        with contextlib.suppress(OSError):
-            self.working.rmdir()
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Any]]:
+        """Give the stages of the manifest, which no other process changes until the block ends."""
+        with ExitStack() as stack:
+            if self.is_shared:
+                place, what = self.working / "manifest", f"{self.path}/manifest.json"
+                if not place.is_dir():
+                    store.remove(place)
+                with store.naming_space(self.path):
+                    stack.enter_context(store.locked(place, what, ANOTHER, wait=True))
+            yield read_manifest(self.path)["stages"]
 
     def _write_manifest(self, stages: Mapping[str, Any]) -> None:
-        self.write({"manifest.json": as_bytes(stages)})
+        making = self.working / "manifest" / "manifest.json"
+        if not making.parent.is_dir():
+            store.remove(making.parent)
+        store.write_bytes(making, as_bytes(stages))
+        store.move(making, self.path / "manifest.json")
+        with contextlib.suppress(OSError):  # where it is not shared, and nothing else goes on
+            making.parent.rmdir()
+            self.working.rmdir()
+
+
+def is_begun(path: Path) -> bool:
+    """Say whether a run has written to a folder."""
+    return any(path.glob("manifest.json*"))  # one set aside, too
+
+
+@contextmanager
+def waiting(
+    take: Callable[[], AbstractContextManager[T]], watch: Watch, *, wait: bool = True
+) -> Iterator[T]:
+    """Hold what ``take`` holds, as soon as no other process does.
+
+    Raises
+    ------
+    InUse
+        Another process holds it, and ``wait`` is not set.
+    Interrupted
+        Raised by ``watch.check`` meanwhile.
+    """
+    with ExitStack() as stack:
+        try:
+            taken = stack.enter_context(take())
+        except InUse as error:
+            if not wait:
+                raise
+            with watch.progress.step("waiting", unit="") as step:
+                step.note = error.args[0].partition(". Wait")[0]
+                taken = _take_later(stack, take, watch)
+        yield taken
+
+
+def _take_later(stack: ExitStack, take: Callable[[], AbstractContextManager[T]], watch: Watch) -> T:
+    while True:
+        watch.check()
+        time.sleep(PAUSE)
+        with contextlib.suppress(InUse):
+            return stack.enter_context(take())
 
 
 def _is_measured(fact: str) -> bool:

@@ -41,6 +41,11 @@ class Arm:
         budget = re.sub(r"[^A-Za-z0-9.]", "", self.budget.replace("%", "pct"))
         return f"{self.method}-{budget}-{self.equal}-{self.seed}"
 
+    @property
+    def stage(self) -> str:
+        """The stage of a run in which it is done."""
+        return f"arm {self.name}"
+
 
 @dataclass(frozen=True)
 class ArmResult:

@@ -35,7 +35,7 @@ from smalltolarge.features import COLUMNS, EMBEDDING, read_features, write_featu
 from smalltolarge.progress import Watch
 from smalltolarge.runs import estimate
 from smalltolarge.runs import recipe as recipes
-from smalltolarge.runs.folder import RunFolder
+from smalltolarge.runs.folder import RunFolder, refuse_other_recipe
 from smalltolarge.runs.manifest import ANOTHER, begin_again, kept_losses, recipe_of
 from smalltolarge.runs.recipe import (
     CompareRecipe,
@@ -62,11 +62,12 @@ _VARIABLES = ("CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "OMP_NUM_THREADS")
 
 
 @contextmanager
-def hold(recipe: R, folder: Path | None) -> Iterator[tuple[RunFolder, R]]:
+def hold(recipe: R, folder: Path | None, *, shared: bool = False) -> Iterator[tuple[RunFolder, R]]:
     """Hold the run folder of a recipe, whose settings must be those found there.
 
     Gives the recipe, too, with what "auto" came to when the run began. Without a folder the run is
-    in a temporary one, which goes with the block.
+    in a temporary one, which goes with the block. Of a ``shared`` one another process may begin the
+    run in the meantime: see ``joined``.
     """
     if folder is None:
         with (
@@ -83,8 +84,23 @@ def hold(recipe: R, folder: Path | None) -> Iterator[tuple[RunFolder, R]]:
             begin_again(folder, error)
         found = None
     recipe = recipes.continued(recipe, found)
-    with RunFolder.hold(folder, recipes.to_plain(recipe), found) as run:
+    with RunFolder.hold(folder, recipes.to_plain(recipe), found, shared=shared) as run:
         yield run, recipe
+
+
+def joined(recipe: R, folder: Path) -> R:
+    """Give a recipe with what "auto" came to where the run that is found in a folder began.
+
+    Raises
+    ------
+    StaleArtifact
+        It began with other settings.
+    """
+    found = recipe_of(folder)
+    if found is not None:
+        recipe = recipes.continued(recipe, found)
+        refuse_other_recipe(folder, found, recipes.to_plain(recipe))
+    return recipe
 
 
 def _environment() -> dict[str, Any]:
@@ -158,7 +174,8 @@ def inputs_here(given: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]
 
 def begin(run: RunFolder, recipe: Recipe, examples: Examples, facts: Mapping[str, Any]) -> None:
     """Lay down what the run is, now that its data and its budget are known to be good; once."""
-    if "load" in run.check_all():
+    # Of a shared run, others may be at work on all but this.
+    if run.is_done("load") if run.is_shared else "load" in run.check_all():
         return
     excluded = store.json_lines(examples.excluded.to_pylist())
     lay_down(run, recipe, facts, {"excluded.jsonl": excluded})

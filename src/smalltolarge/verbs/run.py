@@ -3,46 +3,69 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smalltolarge import store
-from smalltolarge.errors import RefusedForSafety, printable
+from smalltolarge.errors import RecipeError, RefusedForSafety, printable
 from smalltolarge.evaluation import Exam
 from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import overlaps_by_name
-from smalltolarge.progress import NotedProgress, Progress, Watch
+from smalltolarge.progress import Progress, Watch
 from smalltolarge.report.comparison import to_csv, to_markdown
 from smalltolarge.runs import estimate, stages
 from smalltolarge.runs import recipe as recipes
-from smalltolarge.runs.arms import Arms, Scorer, list_arms, make_table, read_results, read_table
-from smalltolarge.runs.folder import RunFolder
+from smalltolarge.runs.arms import (
+    Arms,
+    Scorer,
+    find_arms,
+    make_table,
+    missing_arms,
+    read_results,
+    read_table,
+)
+from smalltolarge.runs.folder import RunFolder, waiting
 from smalltolarge.runs.outcomes import Arm, Table
 from smalltolarge.runs.recipe import CompareRecipe
 from smalltolarge.runs.results import Run
 from smalltolarge.selection import Budget, Pool
 from smalltolarge.wordproblems.files import write_sample_data
 
+if TYPE_CHECKING:
+    from smalltolarge.lm import Prepared
+
 log = logging.getLogger("smalltolarge")
+
+SHARED = "shared stages"
+"""What all arms need, made once: the recording and what else the proxy gives."""
 
 
 def run(
     recipe: Mapping[str, Any] | str | PathLike[str],
     *,
     out: str | PathLike[str],
+    arms: Sequence[str | int] | None = None,
+    jobs: int | None = None,
+    wait: bool = True,
     trust_code: bool = False,
     confirm_run_unsafe_code: bool = False,
     progress: Progress | Watch | None = None,
 ) -> Table:
     """Compare ways of choosing in the run folder ``out``; the same call goes on where it stopped.
 
+    Any number of processes may do so in one folder, each of them what no other does.
+
     Parameters
     ----------
     recipe : a YAML recipe, the name of one that comes with the package, or a mapping of settings
+    arms : those to do, by name or by number from 1. Default: all
+    jobs : do all arms by so many processes of this machine, with a GPU or a part of the threads
+        each
+    wait : for what other processes make; else that ends with ``InUse``
     trust_code : let the recipe name methods and tasks that are code
         (my_package.module:Class)
     confirm_run_unsafe_code : run programs that a model wrote with limits of time and memory only,
@@ -52,17 +75,23 @@ def run(
     ------
     RecipeError, DataError
         A setting, the data or a task does not allow it.
+    InUse
+        Another process makes what is needed, and ``wait`` is not set.
     RefusedForSafety
         The recipe names code, or a task asks for programs and there is no jail for them.
     """
     values = (
         recipe if isinstance(recipe, Mapping) else recipes.read_yaml(recipes.find_recipe(recipe))
     )
-    wanted = read_comparison(values, trust_code)
-    finished = run_comparison(
-        wanted, Path(out), Watch.of(progress), unconfined=confirm_run_unsafe_code
-    )
-    return read_table(finished)
+    wanted, folder, watch = read_comparison(values, trust_code), Path(out), Watch.of(progress)
+    unsafe = {"unconfined": confirm_run_unsafe_code}
+    if jobs is None:
+        return read_table(run_comparison(wanted, folder, watch, arms=arms, wait=wait, **unsafe))
+    from smalltolarge.verbs.workers import run_with_workers
+
+    if arms is not None:
+        raise RecipeError("jobs and arms: give one of the two")
+    return read_table(run_with_workers(wanted, folder, jobs, watch, **unsafe))
 
 
 def read_comparison(values: Mapping[str, Any], trust_code: bool) -> CompareRecipe:
@@ -79,9 +108,23 @@ def read_comparison(values: Mapping[str, Any], trust_code: bool) -> CompareRecip
 
 
 def run_comparison(
-    recipe: CompareRecipe, folder: Path, watch: Watch, *, unconfined: bool = False
+    recipe: CompareRecipe,
+    folder: Path,
+    watch: Watch,
+    *,
+    arms: Sequence[str | int] | None = None,
+    wait: bool = True,
+    unconfined: bool = False,
 ) -> Run:
     """Record once, then rank, train and score arm by arm; what is done is not done again.
+
+    Any number of processes may do so in one folder, each of them what no other does. Who finds all
+    arms done writes the table.
+
+    Parameters
+    ----------
+    arms : those to do, by name or by number from 1; none: make what all of them share. Default: all
+    wait : for what other processes make; else that ends with ``InUse``
 
     Raises
     ------
@@ -89,54 +132,110 @@ def run_comparison(
         The settings, the data or a task do not allow it; nothing has been trained then.
     StaleArtifact
         ``folder`` belongs to something else.
+    InUse
+        Another process makes what is needed, and ``wait`` is not set.
     RefusedForSafety
         A task asks for programs, this machine has no jail for them, and ``unconfined`` is not set.
     Interrupted
         Raised by ``watch.check``; the same call goes on.
     """
     recipe = recipe.resolved()
-    with stages.hold(recipe, folder) as (run, recipe):
-        _make_sample_data(recipe)
+    wanted = find_arms(recipe, arms)
+    with waiting(lambda: stages.hold(recipe, folder, shared=True), watch, wait=wait) as held:
+        run, recipe = held
+        if arms is not None:
+            require_locks(run)
+        with waiting(lambda: run.claim("sample data"), watch, wait=wait):
+            _make_sample_data(recipe)
         exam = Exam(recipe.evaluation)
         held_out = [("held out", name) for name in recipe.evaluation.held_out]
         besides = [*exam.inputs(), *stages.inputs_here(held_out)]
         read, facts = stages.load_once(run, recipe, watch, besides=besides)
         for budget in recipe.budgets:
             Budget.parse(budget).least_rows(len(read))
-        names = ["table", *(f"arm {arm.name}" for arm in list_arms(recipe))]
-        committed = Run(run.path).stages.keys()
-        if {*names, *committed} == run.check_all():
+        if _is_done(run, recipe, wanted, arms):
             log.info("%s is done: there is nothing to do", run.path)
+            run.is_left_open = bool(missing_arms(Run(run.path), recipe))
             return Run.open(folder)
         exam.confine(unconfined=unconfined)
         _require_models(run, recipe)
         scorer = Scorer(recipe.evaluation, exam, watch)
         overlaps = _find_overlaps(read, scorer, recipe.reading.overlap_words, watch)
         facts["overlaps"] = {name: len(ids) for name, ids in overlaps.items()}
-        prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
-        scorer.check_room(prepared)
-        if recipe.keep_targets:
-            kept = estimate.of_model(prepared.plan) * len(list(list_arms(recipe)))
-            estimate.require_room({run.path / "targets": kept})
-        recipe = recipes.settled(recipe, prepared.settings)
-        used, trajectories = read, None
-        if recipe.proxy is not None:
-            recorded = stages.record_once(run, recipe, read, facts, watch, Budget.parse("100%"))
-            used, trajectories = stages.join(read, recorded)
-        else:
-            stages.begin(run, recipe, read, facts)
-        features = stages.find_features(run, recipe, read, used, recipe.needs, watch)
+        prepared: Prepared | None = None
+        with waiting(lambda: run.claim(SHARED), watch, wait=wait):
+            recipe = stages.joined(recipe, folder)
+            if not run.is_done("load"):
+                prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
+                scorer.check_room(prepared)
+                if recipe.keep_targets:
+                    kept = estimate.of_model(prepared.plan) * len(find_arms(recipe, None))
+                    estimate.require_room({run.path / "targets": kept})
+                recipe = recipes.settled(recipe, prepared.settings)
+            used, trajectories = read, None
+            if recipe.proxy is not None:
+                whole = Budget.parse("100%")
+                recorded = stages.record_once(run, recipe, read, facts, watch, whole)
+                used, trajectories = stages.join(read, recorded)
+            else:
+                stages.begin(run, recipe, read, facts)
+            features = stages.find_features(run, recipe, read, used, recipe.needs, watch)
+        recipe = stages.joined(recipe, folder)
+        if prepared is None:  # after the claim, so that processes do it at the same time
+            prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
         pool = Pool.of(used, trajectories, **features, check=watch.check)
-        arms = Arms(run, recipe, pool, prepared, scorer, overlaps, watch)
-        todo = [arm for arm in arms.all if not run.is_done(f"arm {arm.name}")]
-        arms.keep_rankings()
-        done = len(arms.all) - len(todo)
-        with watch.progress.step("arms", len(arms.all), "arms", done=done) as bar:
-            for arm in todo:
-                arms.do(arm, NotedProgress(bar, arm.name))
-                bar.advance(1)
-        _tabulate(run, recipe)
+        todo = Arms(run, recipe, pool, prepared, scorer, overlaps, watch, wait=wait)
+        if arms is None or not wanted:
+            todo.keep_rankings(lost=arms is None)
+        if wanted:
+            todo.do(wanted)
+        if missing_arms(Run(run.path), recipe):
+            run.is_left_open = True
+        else:
+            with waiting(lambda: run.claim("table"), watch):
+                _tabulate(run, recipe)
     return Run.open(folder)
+
+
+def tabulate_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> None:
+    """Write the table of a comparison, if all of its arms are done.
+
+    Raises
+    ------
+    MissingArtifact
+        There is no run.
+    StaleArtifact
+        It has other settings.
+    """
+    Run.open(folder)
+    recipe = recipe.resolved()
+    with waiting(lambda: stages.hold(recipe, folder, shared=True), watch) as (run, recipe):
+        run.is_left_open = True
+        if not missing_arms(Run(run.path), recipe):
+            with waiting(lambda: run.claim("table"), watch):
+                _tabulate(run, recipe)
+
+
+def require_locks(run: RunFolder) -> None:
+    """Raise ``RecipeError`` where several processes would not notice each other."""
+    if not run.is_shared:
+        raise RecipeError(
+            f"{run.path}: its file system has no locks, so that two processes might do one arm, "
+            "and one the other's work away. Take a folder on another disk, or do all arms in one "
+            "process, without --arm and --jobs."
+        )
+
+
+def _is_done(
+    run: RunFolder, recipe: CompareRecipe, wanted: Sequence[Arm], arms: Sequence[str | int] | None
+) -> bool:
+    """Look at the stages that are asked for; those whose files are damaged are not done."""
+    if arms is None:
+        names = {"table", *(arm.stage for arm in wanted), *Run(run.path).stages}
+        return names == run.check_all()
+    done = [run.is_done(arm.stage) for arm in wanted]
+    is_last = run.facts("table") is None and not missing_arms(Run(run.path), recipe)
+    return bool(done) and all(done) and not is_last
 
 
 def plan_comparison(recipe: CompareRecipe, watch: Watch) -> tuple[Examples, list[Arm]]:
@@ -151,7 +250,7 @@ def plan_comparison(recipe: CompareRecipe, watch: Watch) -> tuple[Examples, list
     _find_overlaps(examples, scorer, recipe.reading.overlap_words, watch)
     for budget in recipe.budgets:
         Budget.parse(budget).least_rows(len(examples))
-    return examples, list(list_arms(recipe))
+    return examples, find_arms(recipe, None)
 
 
 def _make_sample_data(recipe: CompareRecipe) -> None:
@@ -191,8 +290,13 @@ def _find_overlaps(
 
 
 def _tabulate(run: RunFolder, recipe: CompareRecipe) -> None:
-    table = make_table(Run(run.path), recipe, read_results(Run(run.path)))
-    run.commit("table", tables(table), {})
+    """Write the table, unless it is there with these numbers."""
+    done = Run(run.path)
+    made = tables(make_table(done, recipe, read_results(done)))
+    if not run.is_done("table") or any(
+        (run.path / name).read_bytes() != content for name, content in made.items()
+    ):
+        run.commit("table", made, {})
 
 
 def tables(table: Table) -> dict[str, bytes]:
