@@ -31,7 +31,7 @@ from smalltolarge.lm.shelf import differences
 
 _PATIENCE = timedelta(days=1)
 """For what processes do each in its own time, as reading; one that ends is noticed at once."""
-_LOOKING = 10.0
+_LOOKING = 5.0
 """Seconds in which those that are there answer, when one is gone."""
 _CHUNK = 2**24
 """Numbers of the gradients that are exchanged at once: 64 MB, held twice."""
