@@ -360,7 +360,7 @@ def test_nothing_pickled_is_written(tmp_path: Path) -> None:
     for path in (tmp_path / "state").iterdir():
         content = path.read_bytes()
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        assert json.loads(header["__metadata__"]["fingerprint"])["schema"] == 2
+        assert json.loads(header["__metadata__"]["fingerprint"])["schema"] == 3
 
 
 def test_a_checkpoint_with_losses_that_are_no_numbers_is_refused(

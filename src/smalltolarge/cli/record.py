@@ -18,6 +18,7 @@ from smalltolarge.cli.options import (
     Seed,
     with_settings,
 )
+from smalltolarge.cli.processes import Devices, Processes, RankTimeout, share
 from smalltolarge.cli.session import watching
 from smalltolarge.settings import ProxySettings, ReadingSettings
 
@@ -33,6 +34,9 @@ def record(
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     no_progress: NoProgress = False,
+    processes: Processes = None,
+    devices: Devices = None,
+    rank_timeout: RankTimeout = 300,
     *,
     settings: dict[str, Any],
 ) -> None:
@@ -52,12 +56,17 @@ def record(
     from smalltolarge.verbs.select import plan
 
     wanted = read_recipe(RecordRecipe, data, recipe, {"seed": seed}, settings, assignments)
+    mine = share(wanted.proxy, processes, devices, rank_timeout, dry_run=dry_run)
+    if mine.rank:
+        mine.follow(wanted)
+        return
     with watching(no_progress, first_row=True) as (console, watch):
         if dry_run:
             examples, prepared = plan(wanted, out, watch)
         else:
             folder = run or default_folder(out)
-            run_record(wanted, out, folder, watch, overwrite=overwrite)
+            with mine.world() as world:
+                run_record(wanted, out, folder, watch, overwrite=overwrite, world=world)
     if dry_run:
         terminal.show_plan(examples, prepared.plan if prepared else None, console)
     else:

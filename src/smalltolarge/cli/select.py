@@ -19,6 +19,7 @@ from smalltolarge.cli.options import (
     Seed,
     with_settings,
 )
+from smalltolarge.cli.processes import Devices, Processes, RankTimeout, share
 from smalltolarge.cli.session import watching
 from smalltolarge.selection.s2l import S2L
 from smalltolarge.settings import ProxySettings, ReadingSettings
@@ -71,6 +72,9 @@ def select(
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     no_progress: NoProgress = False,
+    processes: Processes = None,
+    devices: Devices = None,
+    rank_timeout: RankTimeout = 300,
     *,
     settings: dict[str, Any],
 ) -> None:
@@ -102,12 +106,17 @@ def select(
         "seed": seed,
     }
     wanted = read_recipe(SelectRecipe, data, recipe, given, settings, assignments)
+    mine = share(wanted.proxy, processes, devices, rank_timeout, dry_run=dry_run)
+    if mine.rank:
+        mine.follow(wanted)
+        return
     with watching(no_progress, first_row=dry_run) as (console, watch):
         if dry_run:
             examples, prepared = plan(wanted, out, watch)
         else:
             folder = run or default_folder(out or Path("subset"))
-            run_select(wanted, out, folder, watch, overwrite=overwrite)
+            with mine.world() as world:
+                run_select(wanted, out, folder, watch, overwrite=overwrite, world=world)
     if dry_run:
         terminal.show_plan(examples, prepared.plan if prepared else None, console)
     else:

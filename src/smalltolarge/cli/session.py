@@ -20,29 +20,34 @@ _SILENT = 20.0
 
 @contextmanager
 def watching(
-    lines: bool, *, first_row: bool = False, stops: bool = True
+    lines: bool, *, first_row: bool = False, stops: bool = True, silent: bool = False
 ) -> Iterator[tuple[Console, Watch]]:
     """Show progress and notices on stderr, and turn the first signal into a clean stop.
 
     With ``first_row`` the first row is shown as the model sees it. Without ``stops`` the first
-    signal ends the command at once, for it keeps nothing until all of it is done.
+    signal ends the command at once, for it keeps nothing until all of it is done. One of several
+    processes is ``silent``: another speaks.
     """
     from smalltolarge.report.rows import show_row
 
     errors = streams.console(stderr=True, soft_wrap=False)
     progress: Progress
-    if lines:
+    if silent:
+        progress = Progress()
+    elif lines:
         progress = LineProgress()
     elif errors.is_terminal:
         progress = BarProgress(errors)
     else:
         progress = LineProgress(every=_SILENT, least=_SILENT)
     handler = logging.Handler()
-    handler.emit = lambda record: errors.print(  # type: ignore[method-assign]
-        f"{'note: ' if record.levelno >= logging.WARNING else ''}{record.getMessage()}",
-        markup=False,
-        soft_wrap=True,
-    )
+
+    def tell(record: logging.LogRecord) -> None:
+        if not silent:
+            note = "note: " if record.levelno >= logging.WARNING else ""
+            errors.print(f"{note}{record.getMessage()}", markup=False, soft_wrap=True)
+
+    handler.emit = tell  # type: ignore[method-assign]
     logger = logging.getLogger("smalltolarge")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)

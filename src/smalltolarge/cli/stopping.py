@@ -20,6 +20,8 @@ from smalltolarge.errors import Interrupted, printable
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 _SLOW = {"datasets", "lm_eval", "peft", "torch", "transformers", "trl"}
+LAUNCHER = "S2L_LAUNCHER"
+"""Variable that names the process of ours that began this one among others, and speaks for all."""
 _AFTER_BARS = "\x1b[?25h\n"
 """Shows the cursor, which they hide, and begins a line."""
 
@@ -71,6 +73,11 @@ def working(stops: bool) -> Iterator[Callable[[], None]]:
         _is_at_work = False
 
 
+def came() -> int:
+    """Give the first signal that came while work was under way; 0 for none."""
+    return _first
+
+
 def stopped(how: str, number: int) -> Interrupted:
     """Say what stopped the command, and how it goes on."""
     name = signal.Signals(number).name
@@ -120,6 +127,8 @@ def _hear(pipe: int) -> None:
 
 def _say(line: str) -> None:
     """Write a line, but do not wait for who reads it."""
+    if LAUNCHER in os.environ:
+        return
     writing = threading.Thread(target=_notices.write, args=(line,), daemon=True)
     writing.start()
     writing.join(0.1)

@@ -8,6 +8,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 from smalltolarge.lm.features import embed, score_alone
 from smalltolarge.lm.generation import Answerer, Completion
+from smalltolarge.lm.launching import launch, visible_gpus
 from smalltolarge.lm.models import SCRATCH
 from smalltolarge.lm.plan import Plan
 from smalltolarge.lm.recording import Recording, record
@@ -15,6 +16,7 @@ from smalltolarge.lm.shelf import read_weights, write_weights
 from smalltolarge.lm.showing import show, show_first
 from smalltolarge.lm.targets import Target, train
 from smalltolarge.lm.tokens import Prepared, prepare
+from smalltolarge.lm.world import World, joined
 
 __all__ = [
     "SCRATCH",
@@ -24,7 +26,10 @@ __all__ = [
     "Prepared",
     "Recording",
     "Target",
+    "World",
     "embed",
+    "joined",
+    "launch",
     "prepare",
     "read_weights",
     "record",
@@ -32,5 +37,6 @@ __all__ = [
     "show",
     "show_first",
     "train",
+    "visible_gpus",
     "write_weights",
 ]

@@ -70,7 +70,7 @@ def settled(settings: T, shape: Shape) -> T:
     return replace(
         settings,
         device=str(find_device(settings.device)),
-        threads=settings.threads or cores(),
+        threads=settings.threads or usual_threads(),
         precision=settled_precision(settings, shape),
         unit_tokens=unit_tokens(settings),
     )
@@ -85,7 +85,7 @@ def settled_precision(settings: TrainingSettings, shape: Shape) -> Literal["floa
         return "bfloat16" if uses_bfloat16("auto", device) else "float32"
     if shape.matrix_weights < _WORTH_ROUNDING:
         return "float32"
-    gain = bfloat16_gain(shape.matrices, settings.threads or cores())
+    gain = bfloat16_gain(shape.matrices, settings.threads or usual_threads())
     if gain < _CLEARLY:
         return "float32"
     log.info(
@@ -103,6 +103,11 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     return precision == "bfloat16"
 
 
+def usual_threads() -> int:
+    """Give the threads of a process: its share of the cores, if others were begun beside it."""
+    return max(cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+
+
 @dataclass(frozen=True)
 class Machine:
     """What settings come to here: where a model runs, and in what arithmetic."""
@@ -116,7 +121,7 @@ class Machine:
         """Find the device; raises as ``find_device``."""
         device = find_device(settings.device)
         bfloat16 = uses_bfloat16(settings.precision, device)
-        return cls(device, bfloat16, settings.threads or cores())
+        return cls(device, bfloat16, settings.threads or usual_threads())
 
     def fixed(self) -> AbstractContextManager[None]:
         """Fix what results depend on; see ``fixed``."""

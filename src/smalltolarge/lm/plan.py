@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from smalltolarge.settings import ProxySettings, TrainingSettings
+
+T = TypeVar("T")
+
+SHARDS = 8
+"""Into how many sums the gradients of a batch go before these are added to each other."""
 
 
 def keyed_hashes(key: str, ids: Iterable[bytes]) -> np.ndarray:
@@ -42,6 +47,11 @@ def cut_into_units(rows: np.ndarray, lengths: np.ndarray, unit_tokens: int) -> l
             start = place
     units.append(rows[start:])
     return units
+
+
+def dealt(units: Sequence[T], number: int, of: int) -> Sequence[T]:
+    """Give the units of one of so many, in order: every unit is dealt once."""
+    return units[number::of]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +149,13 @@ class Order:
     def scoring_units(self) -> list[np.ndarray]:
         """Give the units in which all examples are scored, longest first."""
         return self.longest_first(np.arange(len(self.ids)))
+
+    def units_of_a_batch(self) -> float:
+        """Count the units of an optimiser step, on average over the first epoch."""
+        rows = self.epoch(0)
+        size = self.batch_size
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return sum(len(self.longest_first(batch)) for batch in batches) / len(batches)
 
     def over_training(self, amounts: np.ndarray) -> float:
         """Sum a per-example amount over everything the training sees."""

@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from smalltolarge.lm.scoring import Collected, score
 from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import ByUnit, Training
+from smalltolarge.lm.world import World
 from smalltolarge.progress import LOADING, Progress
 from smalltolarge.settings import ProxySettings, versions
 from smalltolarge.trajectories import Trajectories
@@ -55,6 +56,7 @@ def record(
     folder: Path | None = None,
     progress: Progress | None = None,
     check: Callable[[], None] = lambda: None,
+    world: World | None = None,
 ) -> Recording:
     """Fine-tune the proxy on all examples; score all of them at every checkpoint.
 
@@ -63,21 +65,34 @@ def record(
     the same bytes. ``check`` is called between units of work; when it raises ``Interrupted``,
     the state is written first.
 
+    All processes of a ``world`` call it with the same ``prepared``, rank 0 alone with a folder,
+    and get the same trajectories. Which number of processes goes on is all one.
+
     Raises
     ------
     DataError
-        A loss is not finite.
+        A loss is not finite, or another process has other data, settings or versions.
     OutOfSpace
         The memory or the disk does not suffice.
+    IntegrityError
+        Another process computes otherwise than rank 0.
     Interrupted
-        Raised by ``check``; the same call goes on.
+        Raised by ``check``, or a process is gone; the same call goes on.
     """
+    world = world or World()
     prepared = prepared.keep_tokens(folder)
     settings = prepared.settings
+    by_machine = world.tell([settings.precision, settings.threads])
+    settings = replace(settings, precision=by_machine[0], threads=by_machine[1])
+    prepared = replace(prepared, settings=settings)
     assert isinstance(settings, ProxySettings)
     machine = Machine.of(settings)
     device = machine.device
     progress = progress or Progress()
+    world.compare(fingerprint(prepared, machine))
+    if world.size > 1:
+        for line in world.describe(prepared.order.units_of_a_batch()):
+            log.info("%s", line)
     with machine.fixed():
         with progress.step(LOADING, unit=""):
             model = models.load(prepared.model, prepared.seed).to(device)
@@ -85,7 +100,7 @@ def record(
             losses = find_losses(prepared, model, device, machine.bfloat16)
         run = _Run(
             prepared,
-            Training(prepared, losses, device),
+            Training(prepared, losses, device, world),
             Shelf(folder, fingerprint(prepared, machine)),
             progress,
             check,
@@ -129,7 +144,7 @@ class _Run:
         check: Callable[[], None],
     ) -> None:
         self.prepared, self.training, self.shelf = prepared, training, shelf
-        self.progress, self.check = progress, check
+        self.progress, self.check, self.world = progress, check, training.world
         self.seconds = {"training": 0.0, "scoring": 0.0}
         self.saved = 0
         self.freed = Freed()
@@ -140,9 +155,17 @@ class _Run:
 
     def run(self) -> np.ndarray:
         """Give the losses, float32 (n, t)."""
+        try:
+            return self._go_on()
+        except Interrupted:
+            self._save()
+            if self.world.is_whole:
+                self.world.gather(None)  # until rank 0 has written
+            raise
+
+    def _go_on(self) -> np.ndarray:
         checkpoints = self.prepared.plan.checkpoints
-        kept = {k: self.shelf.losses(k, step) for k, step in enumerate(checkpoints)}
-        columns = {k: losses for k, losses in kept.items() if losses is not None}
+        columns = self._kept()
         self._continue()
         if len(columns) < len(checkpoints) or self.training.step < checkpoints[-1]:
             for k, step in enumerate(checkpoints):
@@ -155,11 +178,21 @@ class _Run:
                     columns[k] = self._checkpoint(k)
         return np.stack([columns[k] for k in range(len(checkpoints))], axis=1)
 
+    def _kept(self) -> dict[int, np.ndarray]:
+        """Give the losses of the checkpoints that are done, by number."""
+        kept = {}
+        for k, step in enumerate(self.prepared.plan.checkpoints):
+            if (losses := self.shelf.losses(k, step)) is not None:
+                kept[str(k)] = torch.from_numpy(losses)
+        spread = self.world.spread(kept) or {}
+        return {int(k): losses.numpy() for k, losses in spread.items()}
+
     def _continue(self) -> None:
         saved = self.shelf.state()
-        if saved is None:
+        tensors = self.world.spread(saved and saved[0])
+        facts = self.world.tell(saved and saved[1])
+        if tensors is None:
             return
-        tensors, facts = saved
         if self.free:
             self.collected.losses[:] = tensors.pop(_COLLECTED).numpy()
         self.training.restore(tensors, int(facts["step"]))
@@ -190,11 +223,7 @@ class _Run:
 
     def _check(self) -> None:
         self.freed.give_back()
-        try:
-            self.check()
-        except Interrupted:
-            self._save()
-            raise
+        self.check()
 
     def _train_to(self, last: int) -> None:
         training, steps = self.training, self.prepared.plan.steps
@@ -224,6 +253,7 @@ class _Run:
             self.collected.losses.fill(np.nan)
         else:
             began = time.monotonic()
+            self.world.compare_weights(self.training.weights, self.training.step)
             found = self._score(k)
             self.seconds["scoring"] += time.monotonic() - began
         self._refuse_nonfinite(found, k)
@@ -241,6 +271,7 @@ class _Run:
                 self.training.device,
                 check=self._check,
                 advance=lambda rows: bar.advance(rows, note),
+                world=self.world,
             )
 
     def _refuse_nonfinite(self, found: np.ndarray, k: int) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from smalltolarge.errors import IntegrityError
 from smalltolarge.lm.fast.units import Unit
 from smalltolarge.lm.losses import Losses, mean_per_example, naming_memory
+from smalltolarge.lm.plan import dealt
+from smalltolarge.lm.world import World
 
 if TYPE_CHECKING:
     from smalltolarge.lm.tokens import Prepared
@@ -56,17 +59,45 @@ def score(
     *,
     check: Callable[[], None] = lambda: None,
     advance: Callable[[int], None] = lambda rows: None,
+    world: World | None = None,
 ) -> np.ndarray:
     """Give the mean loss of every example, float32 (m,), with the model in evaluation mode.
 
+    The units are dealt to the processes of ``world``, and their losses joined in all of them.
     ``advance`` is told how many examples more are scored.
+
+    Raises
+    ------
+    IntegrityError
+        An example was not scored exactly once.
     """
+    world = world or World()
     collected = Collected(prepared.n_tokens)
+    units = prepared.order.scoring_units()
     with losses.scoring():
-        for rows in prepared.order.scoring_units():
-            check()
-            with naming_memory(prepared, rows):
-                unit = Unit.of(prepared, rows, device)
-                collected.add([(rows, losses(unit).each)])
-            advance(len(rows))
-        return collected.fetched()
+        for place in range(0, len(units), world.size):
+            world.check(check)
+            together = units[place : place + world.size]
+            for rows in dealt(together, world.rank, world.size):
+                with naming_memory(prepared, rows):
+                    unit = Unit.of(prepared, rows, device)
+                    collected.add([(rows, losses(unit).each)])
+            advance(sum(map(len, together)))
+        found = collected.fetched()
+    return _joined(found, dealt(units, world.rank, world.size), world)
+
+
+def _joined(found: np.ndarray, units: Sequence[np.ndarray], world: World) -> np.ndarray:
+    """Join what the processes scored, each its ``units``, of one order of the examples."""
+    scored, times = np.zeros_like(found), np.zeros(len(found), dtype=np.int32)
+    for rows in units:
+        scored[rows] = found[rows]
+        times[rows] += 1
+    joined: np.ndarray = world.whole(torch.from_numpy(scored)).numpy()
+    times = world.whole(torch.from_numpy(times)).numpy()
+    if (times != 1).any():
+        raise IntegrityError(
+            f"{np.count_nonzero(times != 1):,} of {len(times):,} examples were not scored exactly "
+            "once: please report it with the command"
+        )
+    return joined

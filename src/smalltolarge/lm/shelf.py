@@ -20,7 +20,7 @@ from smalltolarge.errors import IntegrityError, MissingArtifact, printable
 
 log = logging.getLogger("smalltolarge")
 
-_SCHEMA = 2
+_SCHEMA = 3
 _STATE = "state.safetensors"
 
 
@@ -105,7 +105,7 @@ class Shelf:
             log.warning(
                 "%s is of another recording and is ignored: %s",
                 path,
-                _differences(there, json.loads(self.fingerprint)),
+                differences(there, json.loads(self.fingerprint), "was {}, is {}"),
             )
             return None
         return tensors, metadata
@@ -143,14 +143,16 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise IntegrityError(f"{path} is not a file of tensors: {error}") from error
 
 
-def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say in what two fingerprints differ: settings and versions one by one, with both values."""
+def differences(there: Mapping[str, Any], now: Mapping[str, Any], words: str) -> str:
+    """Say in what two fingerprints differ: settings and versions one by one, both values in
+    ``words``.
+    """
     told = []
     for key in sorted(there.keys() | now.keys()):
         old, new = there.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             told += [
-                f"{name} was {old.get(name)}, is {new.get(name)}"
+                f"{name} {words.format(old.get(name), new.get(name))}"
                 for name in sorted(old.keys() | new.keys())
                 if old.get(name) != new.get(name)
             ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,8 @@ import torch
 from smalltolarge.errors import DataError, IntegrityError
 from smalltolarge.lm.fast.units import Unit
 from smalltolarge.lm.losses import Losses, naming_memory
-from smalltolarge.lm.plan import keyed_number
+from smalltolarge.lm.plan import SHARDS, dealt, keyed_number
+from smalltolarge.lm.world import World
 from smalltolarge.progress import Step
 
 if TYPE_CHECKING:
@@ -41,10 +42,19 @@ _SAY_EVERY = 10.0
 
 
 class Training:
-    """A model being trained: AdamW over the batches that ``prepared`` orders."""
+    """A model being trained: AdamW over the batches that ``prepared`` orders, in every process of
+    ``world`` alike.
+    """
 
-    def __init__(self, prepared: Prepared, losses: Losses, device: torch.device) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        losses: Losses,
+        device: torch.device,
+        world: World | None = None,
+    ) -> None:
         self.prepared, self.losses, self.device = prepared, losses, device
+        self.world = world or World()
         self.model = losses.model
         self.step = 0
         self.train_loss = math.nan
@@ -117,10 +127,12 @@ class Training:
         Gives the mean loss of its batch, and for each of its units the rows and the losses of
         their completion tokens before the step; all losses on the device.
 
-        The loss is the sum over the batch's completion tokens over their number; the gradients of
-        its units are added in order. Random numbers (dropout) follow from the seed and the step.
+        The loss is the sum over the batch's completion tokens over their number. The units are
+        dealt to ``SHARDS`` shards: inside a shard their gradients are added in order, and the
+        shards by a tree, so that 1, 2, 4 and 8 processes give the same bits (``_add_up``). Random
+        numbers (dropout) follow from the seed, the step and the unit.
         """
-        prepared, settings = self.prepared, self.prepared.settings
+        prepared, settings, world = self.prepared, self.prepared.settings, self.world
         rows = self.batch(self.step)
         n_tokens = int(prepared.n_tokens[rows].sum())
         assert settings.learning_rate is not None
@@ -129,24 +141,63 @@ class Training:
         )
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        torch.manual_seed(keyed_number(f"step {prepared.seed} {self.step}"))
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
-        by_unit = []
         part = part or Step()
-        for unit in prepared.order.longest_first(rows):
-            check()
+        units = prepared.order.longest_first(rows)
+        lengths = [int(prepared.n_tokens[unit].sum()) for unit in units]
+        found = torch.zeros(len(units) + n_tokens, device=self.device)
+        totals, *each = found.split([len(units), *lengths])
+
+        def learn(number: int) -> None:
+            world.check(check)
+            torch.manual_seed(keyed_number(f"unit {prepared.seed} {self.step} {number}"))
+            unit = units[number]
             with naming_memory(prepared, unit):
                 losses = self.losses(Unit.of(prepared, unit, self.device))
                 (losses.total / n_tokens).backward()
-            total += losses.total.detach()
-            by_unit.append((unit, losses.each))
+            totals[number] = losses.total.detach()
+            each[number].copy_(losses.each)
             part.advance(len(unit))
+
+        numbers = dealt(range(len(units)), world.rank, world.size)
+        shards = SHARDS // world.size if world.is_exact else 1
+        self._add_up([dealt(numbers, shard, shards) for shard in range(shards)], learn)
+        for _ in range(len(numbers), len(dealt(range(len(units)), 0, world.size))):
+            world.check(check)  # as often as the others
+        world.add_gradients(self.weights)
+        world.whole(found)
         torch.nn.utils.clip_grad_norm_(self.weights, settings.max_grad_norm)
         self.optimiser.step()
         self.step += 1
-        return total / n_tokens, by_unit
+        total = torch.zeros((), device=self.device)
+        for loss in totals:
+            total += loss
+        return total / n_tokens, list(zip(units, each, strict=True))
+
+    def _add_up(self, shards: Sequence[Sequence[int]], learn: Callable[[int], None]) -> None:
+        """Leave the sum of the gradients of units, by number in shards, in the weights.
+
+        The even shards are added up, the odd ones likewise, and then the two. ``learn`` adds the
+        gradient of a unit to what is there, so nothing is held beside it where one is left to add.
+        """
+        if len(shards) == 1:
+            for number in shards[0]:
+                learn(number)
+            return
+        self._add_up(shards[::2], learn)
+        odd = shards[1::2]
+        if sum(map(len, odd)) <= 1:
+            for shard in odd:
+                for number in shard:
+                    learn(number)
+            return
+        even = [weight.grad for weight in self.weights]
+        self.optimiser.zero_grad(set_to_none=True)
+        self._add_up(odd, learn)
+        for weight, gradient in zip(self.weights, even, strict=True):
+            if gradient is not None:
+                weight.grad = gradient if weight.grad is None else gradient.add_(weight.grad)
 
     def weights_now(self) -> dict[str, torch.Tensor]:
         """Give the weights as tensors on the CPU; tied weights once, by their first name."""

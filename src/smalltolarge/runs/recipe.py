@@ -317,6 +317,11 @@ def continued(recipe: R, found: Mapping[str, Any] | None) -> R:
     return recipe
 
 
+def by_machine(model: ModelSettings) -> dict[str, Any]:
+    """Give the settings of a model that are found out when it is prepared, as far as they are."""
+    return {name: getattr(model, name) for name in _BY_MACHINE if hasattr(model, name)}
+
+
 def place(flat: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:
     """Sort settings given by bare name (epochs=1, clusters=50) into the sections of a recipe.
 

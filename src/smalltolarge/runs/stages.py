@@ -51,7 +51,7 @@ from smalltolarge.settings import TrainingSettings, cores, versions
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
-    from smalltolarge.lm import Prepared
+    from smalltolarge.lm import Prepared, World
 
 R = TypeVar("R", bound=Recipe)
 
@@ -293,10 +293,12 @@ def record_once(
     read_facts: Mapping[str, Any],
     watch: Watch,
     budget: Budget,
+    world: World | None = None,
 ) -> Trajectories:
     """Train the proxy of a recipe and keep its losses, or read those kept earlier.
 
-    The trajectories remember which examples were left out, and why.
+    The trajectories remember which examples were left out, and why. The other processes of
+    ``world`` were called by ``call``.
     """
     file = run.path / "trajectories.parquet"
     if run.is_done("record"):
@@ -313,7 +315,9 @@ def record_once(
         preparing = time.monotonic() - began
         from smalltolarge import lm
 
-        found = lm.record(prepared, folder=kept, progress=watch.progress, check=watch.check)
+        found = lm.record(
+            prepared, folder=kept, progress=watch.progress, check=watch.check, world=world
+        )
         left_out = {examples.ids[row].decode(): reason for row, reason in prepared.left_out}
         origin = {**found.trajectories.origin, "left_out": left_out}
         files: dict[str, store.Content] = {
@@ -332,6 +336,27 @@ def record_once(
         run.commit("record", files, facts)
     store.remove(run.working / "proxy")
     return Trajectories.from_parquet(file)
+
+
+def call(run: RunFolder, recipe: RecordRecipe, world: World | None) -> None:
+    """Call the other processes of ``world`` to the recording of a run, unless it is done."""
+    if world is not None and recipe.proxy is not None:
+        world.tell(None if run.is_done("record") else recipes.by_machine(recipe.proxy))
+
+
+def follow(recipe: RecordRecipe, watch: Watch, world: World) -> None:
+    """Take part in the recording that rank 0 of ``world`` keeps, when it calls."""
+    called = world.tell(None)
+    if called is None:
+        return
+    assert recipe.proxy is not None
+    examples = load(recipe, watch)
+    proxy = replace(recipe.proxy, **called)
+    prepared = prepare(examples, proxy, recipe.seed, watch)
+    del examples
+    from smalltolarge import lm
+
+    lm.record(prepared, check=watch.check, world=world)
 
 
 def find_features(

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import SupportsIndex, Unpack
+from typing import TYPE_CHECKING, SupportsIndex, Unpack
 
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
@@ -18,6 +18,9 @@ from smalltolarge.trajectories import Trajectories
 from smalltolarge.verbs import given
 from smalltolarge.verbs.given import Data
 from smalltolarge.verbs.keywords import Recording
+
+if TYPE_CHECKING:
+    from smalltolarge.lm import World
 
 
 def record(
@@ -62,15 +65,18 @@ def run_record(
     *,
     overwrite: bool = False,
     examples: Examples | None = None,
+    world: World | None = None,
 ) -> Trajectories:
     """Read and record, each once, and write the trajectories to ``out``.
 
     ``examples`` are the data of a recipe that names none. Without ``folder`` nothing is kept.
+    This is rank 0 of ``world``; the others ``follow``.
     """
     recipe = recipe.resolved()
     if out is not None:
         outputs.require_parquet(out)
     with stages.hold(recipe, folder) as (run, recipe), ExitStack() as stack:
+        stages.call(run, recipe, world)
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
         recorded = run.path / "trajectories.parquet"
         in_place = out is not None and out.resolve() == recorded.resolve()
@@ -78,7 +84,13 @@ def run_record(
         if out is not None and not in_place:
             claim = outputs.claim(run, recipe, facts, out, overwrite=overwrite)
             output = stack.enter_context(claim)
-        found = stages.record_once(run, recipe, read, facts, watch, Budget.parse("100%"))
+        budget = Budget.parse("100%")
+        found = stages.record_once(run, recipe, read, facts, watch, budget, world)
         if output is not None:
             output.write(partial(shutil.copyfile, recorded), {"rows": len(found)})
     return found
+
+
+def follow(recipe: RecordRecipe, watch: Watch, world: World) -> None:
+    """Take part in what rank 0 of ``world`` records, for ``run_record`` or ``run_select``."""
+    stages.follow(recipe.resolved(), watch, world)

@@ -23,7 +23,7 @@ from smalltolarge.verbs.given import Data
 from smalltolarge.verbs.keywords import Selecting
 
 if TYPE_CHECKING:
-    from smalltolarge.lm import Prepared
+    from smalltolarge.lm import Prepared, World
 
 
 def select(
@@ -112,6 +112,7 @@ def run_select(
     overwrite: bool = False,
     examples: Examples | None = None,
     evidence: Mapping[Evidence, Any] | None = None,
+    world: World | None = None,
 ) -> Selection:
     """Read, record, select and write, each stage once; what is done is not done again.
 
@@ -121,6 +122,7 @@ def run_select(
     folder : None keeps nothing
     examples : the data of a recipe that names none
     evidence : trajectories and embeddings of a recipe that names no files of them
+    world : the processes that share a recording; this is rank 0, and the others ``record.follow``
 
     Raises
     ------
@@ -134,6 +136,7 @@ def run_select(
     budget = Budget.parse(recipe.budget)
     output: outputs.Output | None = None
     with stages.hold(recipe, folder) as (run, recipe), ExitStack() as stack:
+        stages.call(run, recipe, world)
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
         budget.least_rows(len(read))
         if folder is not None or out is not None:
@@ -143,7 +146,7 @@ def run_select(
             output = stack.enter_context(claim)
         used, trajectories = read, None
         if recipe.proxy is not None:
-            recorded = stages.record_once(run, recipe, read, facts, watch, budget)
+            recorded = stages.record_once(run, recipe, read, facts, watch, budget, world)
             used, trajectories = stages.join(read, recorded)
         else:
             if recipe.trajectories is not None:

@@ -1,0 +1,350 @@
+"""The processes of one recording: what they tell each other, and what happens when one is gone.
+
+One process alone is a world of 1, which exchanges nothing, so that one engine serves any number.
+Every process reads and tokenises the data and holds the same weights; rank 0 alone writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from smalltolarge.errors import (
+    DataError,
+    IntegrityError,
+    Interrupted,
+    RecipeError,
+    S2LError,
+    printable,
+)
+from smalltolarge.lm.plan import SHARDS
+from smalltolarge.lm.shelf import differences
+
+_PATIENCE = timedelta(days=1)
+"""For what processes do each in its own time, as reading; one that ends is noticed at once."""
+_LOOKING = 5.0
+"""Seconds in which those that are there answer, when one is gone."""
+_CHUNK = 2**24
+"""Numbers of the gradients that are exchanged at once: 64 MB, held twice."""
+
+
+class World:
+    """The processes of one recording, as one of them sees them."""
+
+    def __init__(self, rank: int = 0, size: int = 1, seconds: float = 300.0) -> None:
+        self.rank, self.size, self.seconds = rank, size, seconds
+        self.speaker = 0
+        """The rank that says what went wrong: 0, or the next that is there."""
+        self.is_whole = True
+        """Whether none is known to be gone."""
+        self.has_agreed = False
+        """Whether all were stopped together."""
+        self._hosts = [""] * size
+        self._store: Any = None
+        self._patient: Any = None
+        self._prompt: Any = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether gradients have the bits of one process: in worlds of 1, 2, 4 and 8."""
+        return SHARDS % self.size == 0
+
+    def describe(self, units: float) -> list[str]:
+        """Say how the work is shared where a batch has so many ``units`` on average."""
+        told = [f"{self.size} processes on {', '.join(dict.fromkeys(self._hosts))}"]
+        if not self.is_exact:
+            told.append(
+                f"{self.size} processes add gradients by an all-reduce: losses differ by rounding "
+                "from those of one process. 2, 4 and 8 processes give the same bits."
+            )
+        if units < self.size:
+            told.append(
+                f"a batch has {units:.1f} units of work on average, and no more processes than "
+                "that are busy in training. A lower --unit-tokens cuts it into more."
+            )
+        return told
+
+    def gather(self, value: Any) -> list[Any]:
+        """Give what every process says, plain data, by rank; waits for the last."""
+        if self.size == 1:
+            return [value]
+        said = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        with self._noticing():
+            lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+            dist.all_gather(lengths, torch.tensor([len(said)]), group=self._patient)
+            longest = max(int(length) for length in lengths)
+            rooms = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+            mine = torch.cat([said, said.new_zeros(longest - len(said))])
+            dist.all_gather(rooms, mine, group=self._patient)
+        return [
+            json.loads(room[: int(length)].numpy().tobytes())
+            for room, length in zip(rooms, lengths, strict=True)
+        ]
+
+    def tell(self, value: Any) -> Any:
+        """Give what rank 0 says, plain data."""
+        return self.gather(value if self.rank == 0 else None)[0]
+
+    def compare(self, fingerprint: Mapping[str, Any]) -> None:
+        """Raise ``DataError`` where a process has other data, settings or versions than rank 0."""
+        told = self.gather(dict(fingerprint))
+        for rank, other in enumerate(told):
+            if other != told[0]:
+                raise DataError(
+                    f"{self._name(rank)} has not what rank 0 has: "
+                    f"{differences(told[0], other, 'is {} on rank 0, {} there')}. Give all "
+                    "processes the same files, settings and versions."
+                )
+
+    def compare_weights(self, weights: Sequence[torch.Tensor], step: int) -> None:
+        """Raise ``IntegrityError`` unless all processes have the same weights, to the bit."""
+        if self.size == 1:
+            return
+        sums = [weight.detach().view(torch.int32).sum(dtype=torch.int64) for weight in weights]
+        told = self.gather(torch.stack(sums).tolist())
+        for rank, other in enumerate(told):
+            if other != told[0]:
+                raise IntegrityError(
+                    f"{self._name(rank)} has other weights than rank 0 after step {step:,}: its "
+                    "processor or its libraries compute otherwise. Give machines of one kind."
+                )
+
+    def check(self, check: Callable[[], None]) -> None:
+        """Call ``check``; where it raises ``Interrupted`` in one process, all are stopped here."""
+        if self.size == 1:
+            check()
+            return
+        stop: Interrupted | None = None
+        try:
+            check()
+        except Interrupted as error:
+            stop = error
+        flag = torch.tensor([int(stop is not None)], dtype=torch.int32)
+        with self._noticing():
+            dist.all_reduce(flag, group=self._prompt)
+        if flag.item():
+            said = self.gather(None if stop is None else str(stop))
+            self.has_agreed = True
+            raise stop or Interrupted(next(text for text in said if text is not None))
+
+    def whole(self, part: torch.Tensor) -> torch.Tensor:
+        """Give a float32 tensor of which every process has filled other places, the rest being 0.
+
+        In place. The bits are added as whole numbers, so that nothing is rounded.
+        """
+        if self.size > 1:
+            with self._noticing():
+                dist.all_reduce(part.view(torch.int32), group=self._group(part))
+        return part
+
+    def spread(self, tensors: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor] | None:
+        """Give the tensors that rank 0 has, on the CPU, by name; None where it has none."""
+        if self.size == 1:
+            return tensors
+        shapes = self.tell(
+            tensors
+            and {
+                name: [str(tensor.dtype).removeprefix("torch."), *tensor.shape]
+                for name, tensor in tensors.items()
+            }
+        )
+        if not shapes:
+            return None
+        if self.rank:
+            tensors = {
+                name: torch.empty(shape, dtype=getattr(torch, dtype))
+                for name, (dtype, *shape) in shapes.items()
+            }
+        assert tensors is not None
+        for name in shapes:
+            with self._noticing():
+                dist.broadcast(tensors[name], 0, group=self._patient)
+        return tensors
+
+    def add_gradients(self, weights: Sequence[torch.Tensor]) -> None:
+        """Replace the gradient of each weight by its sum over all processes.
+
+        In an exact world by the upper levels of the tree of which ``Training`` adds the lower ones
+        inside each process: pairs exchange what they have. Two numbers have one sum in either
+        order, so both have the same bits.
+        """
+        if self.size == 1:
+            return
+        there = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32)
+        with self._noticing():
+            dist.all_reduce(there, group=self._prompt)
+        learned = [weight for weight, some in zip(weights, there.tolist(), strict=True) if some]
+        for weight in learned:
+            if weight.grad is None:  # minus 0: whatever it is added to keeps its bits
+                weight.grad = torch.full_like(weight, -0.0)
+        for part in _parts([weight.grad for weight in learned if weight.grad is not None]):
+            flat = torch.cat([gradient.reshape(-1) for gradient in part])
+            with self._noticing():
+                self._add(flat)
+            sums = flat.split([gradient.numel() for gradient in part])
+            for gradient, found in zip(part, sums, strict=True):
+                gradient.copy_(found.view_as(gradient))
+
+    def _add(self, mine: torch.Tensor) -> None:
+        if not self.is_exact:
+            dist.all_reduce(mine)
+            return
+        theirs, distance = torch.empty_like(mine), self.size // 2
+        while distance:
+            other = self.rank ^ distance
+            both = [dist.P2POp(dist.isend, mine, other), dist.P2POp(dist.irecv, theirs, other)]
+            for work in dist.batch_isend_irecv(both):
+                work.wait()
+            mine += theirs
+            distance //= 2
+
+    def _group(self, tensor: torch.Tensor) -> Any:
+        return self._prompt if tensor.device.type == "cpu" else None
+
+    def _name(self, rank: int) -> str:
+        host = self._hosts[rank]
+        return f"rank {rank} on {host}" if host else f"rank {rank}"
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Turn an exchange that failed into an error that names the process that is gone."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: RuntimeError) -> S2LError:
+        """Find out who is gone, and why."""
+        self.is_whole = False
+        self.leave()  # who waits for this process notices now
+        here, failed = self._answers()
+        self.speaker = min(here)
+        gone = [rank for rank in range(self.size) if rank not in here]
+        for rank in gone:
+            if rank in failed:
+                code, said = failed[rank]
+                self.speaker = 0 if rank == 0 else self.speaker  # it has said so itself
+                kinds = {kind.exit_code: kind for kind in S2LError.__subclasses__()}
+                return kinds.get(code, S2LError)(f"{self._name(rank)}: {said}")
+        kept = "what is done is kept, and the same command goes on"
+        if not gone:
+            return Interrupted(f"an exchange failed ({printable(error, 200)}); {kept}")
+        names = " and ".join(self._name(rank) for rank in gone)
+        silent = f"said nothing for {self.seconds:g} s" if "imed out" in str(error) else "ended"
+        return Interrupted(f"{names} {silent}; {kept}")
+
+    def _answers(self) -> tuple[set[int], dict[int, tuple[int, str]]]:
+        """Give the ranks that are still there, and the exit codes and words of those that failed.
+
+        Without the store, which rank 0 may have kept, this process knows only of itself.
+        """
+        here, failed = {self.rank}, {}
+        end = time.monotonic() + _LOOKING
+        with suppress(RuntimeError):
+            self._store.set(f"here/{self.rank}", "")
+            for rank in range(self.size):
+                left = timedelta(seconds=max(end - time.monotonic(), 0.01))
+                with suppress(RuntimeError):
+                    if rank != self.rank:
+                        self._store.wait([f"here/{rank}"], left)
+                        here.add(rank)
+            for rank in range(self.size):
+                if self._store.check([f"failed/{rank}"]):
+                    failed[rank] = tuple(json.loads(self._store.get(f"failed/{rank}")))
+        return here, failed
+
+    def join(self, kind: str) -> None:
+        """Meet the others; ``kind`` of device is "cuda" or another."""
+        seconds = timedelta(seconds=self.seconds)
+        self._store, *_ = next(dist.rendezvous("env://", timeout=seconds))
+        if kind == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        dist.init_process_group(
+            "nccl" if kind == "cuda" else "gloo",
+            store=dist.PrefixStore("groups", self._store),
+            rank=self.rank,
+            world_size=self.size,
+            timeout=seconds,
+        )
+        self._patient = dist.new_group(timeout=_PATIENCE, backend="gloo")
+        self._prompt = dist.new_group(timeout=seconds, backend="gloo")
+        self._hosts = self.gather(socket.gethostname())
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the others what ends this process, before it does."""
+        code = error.exit_code if isinstance(error, S2LError) else 0
+        said = str(error) if code else f"{type(error).__name__}: {printable(error, 300)}"
+        with suppress(RuntimeError):
+            self._store.set(f"failed/{self.rank}", json.dumps([code, said]))
+
+    def follow_to_the_end(self) -> None:
+        """Wait until rank 0 has ended; whoever began all would end it with the first that ends."""
+        if self.rank:
+            with suppress(RuntimeError):
+                dist.recv(torch.zeros(1), 0, group=self._prompt)
+
+    def leave(self) -> None:
+        """Close what leads to the others."""
+        if self._prompt is None:
+            return
+        for group in (self._prompt, self._patient):
+            dist.destroy_process_group(group)
+        if self.is_whole or dist.get_backend() == "gloo":  # another waits for what cannot come
+            dist.destroy_process_group()
+        self._prompt = self._patient = None
+
+
+@contextmanager
+def joined(kind: str, seconds: float) -> Iterator[World]:
+    """Join the processes that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT speak of.
+
+    Parameters
+    ----------
+    kind : the kind of device that gradients lie on
+    seconds : how long another process may say nothing
+
+    Raises
+    ------
+    RecipeError
+        They do not meet.
+    """
+    try:
+        world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), seconds)
+        if world.size > 1:
+            world.join(kind)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise RecipeError(
+            f"the processes do not meet ({printable(error, 300)}). RANK, WORLD_SIZE, LOCAL_RANK, "
+            "MASTER_ADDR and MASTER_PORT must be those of torchrun, or like them."
+        ) from error
+    try:
+        yield world
+    except BaseException as error:
+        if world.has_agreed:
+            world.follow_to_the_end()
+        elif world.size > 1:
+            world.fail(error)
+        raise
+    finally:
+        world.leave()
+
+
+def _parts(gradients: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Cut a list of tensors into lists of about ``_CHUNK`` numbers."""
+    part: list[torch.Tensor] = []
+    for gradient in gradients:
+        if part and sum(other.numel() for other in part) + gradient.numel() > _CHUNK:
+            yield part
+            part = []
+        part.append(gradient)
+    if part:
+        yield part

@@ -1,0 +1,287 @@
+"""One recording in several processes: the same bytes from any number, whatever becomes of one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import transformers
+from torch.distributed import TCPStore
+
+from smalltolarge.errors import Interrupted, S2LError
+from smalltolarge.lm import Prepared, joined, prepare, record
+from smalltolarge.lm.plan import SHARDS, cut_into_units, dealt
+from smalltolarge.settings import ProxySettings
+
+from .lm_samples import examples_of, model_folder, sums
+from .processes import forks
+
+ROWS = 36
+SECONDS = 20.0
+"""How long a process may say nothing, unless a test says otherwise."""
+LOOKING = 5.0
+"""Seconds in which it is found out who is gone."""
+
+
+def prepared_with(n: int = ROWS, **settings: Any) -> Prepared:
+    """Prepare a recording of about 20 steps, of more units in a batch than there are shards."""
+    usual = {
+        "proxy": "scratch-0.1m", "epochs": 5, "batch_size": 12, "checkpoints": 4,
+        "unit_tokens": 60, "threads": 1, "precision": "float32",
+    }  # fmt: skip
+    return prepare(examples_of(sums(n)), ProxySettings(**(usual | settings)), 3)
+
+
+def take_part(
+    rank: int,
+    size: int,
+    port: int,
+    folder: Path,
+    pause: float,
+    stops_at: int,
+    seconds: float,
+    given: dict[str, Any],
+) -> None:
+    """Be one process of a recording; write what came of it into ``folder``."""
+    named = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in named.items()})
+    os.environ.update(MASTER_ADDR="127.0.0.1", TORCHELASTIC_USE_AGENT_STORE="True")
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        time.sleep(pause)
+        if calls == stops_at:
+            raise Interrupted("stopped by a signal")
+
+    told: dict[str, Any] = {}
+    try:
+        with joined("cpu", seconds) as world:
+            kept = None if rank else folder / "state"
+            prepared = prepared_with(**given)
+            found = record(prepared, folder=kept, check=check, world=world).trajectories
+        told["digest"] = hashlib.sha256(found.losses.tobytes()).hexdigest()
+        told["losses"] = found.losses.tolist()
+    except S2LError as error:
+        told |= {"error": str(error), "kind": type(error).__name__, "speaks": world.speaker == rank}
+    told |= {"calls": calls}
+    (folder / f"{rank}.json").write_text(json.dumps(told))
+
+
+class Several:
+    """Processes of one recording, each a fork that finds torch loaded.
+
+    Every check takes ``pause`` seconds, and that of a rank in ``stops`` is stopped at a number.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        folder: Path,
+        *,
+        pause: float = 0.0,
+        stops: dict[int, int] | None = None,
+        seconds: float = SECONDS,
+        last: dict[str, Any] | None = None,
+        **given: Any,
+    ) -> None:
+        self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        self.folder = folder
+        for file in folder.glob("*.json"):
+            file.unlink()
+        self.processes: list[BaseProcess] = []
+        for rank in range(size):
+            own = given | ((last or {}) if rank == size - 1 else {})
+            stop = (stops or {}).get(rank, 0)
+            words = (rank, size, self.store.port, folder, pause, stop, seconds, own)
+            self.processes.append(forks.Process(target=take_part, args=words))
+        for process in self.processes:
+            process.start()
+
+    def wait_for(self, name: str) -> None:
+        """Wait until there is such a file among what is kept."""
+        while not (self.folder / "state" / name).exists():
+            assert any(process.is_alive() for process in self.processes)
+            time.sleep(0.002)
+
+    def signal(self, rank: int, number: signal.Signals) -> None:
+        pid = self.processes[rank].pid
+        assert pid is not None
+        os.kill(pid, number)
+
+    def outcomes(self, seconds: float = 120) -> list[dict[str, Any] | None]:
+        """Give what each came to; None for one that was killed."""
+        end = time.monotonic() + seconds
+        for process in self.processes:
+            process.join(max(end - time.monotonic(), 0.01))
+        alive = [process for process in self.processes if process.exitcode is None]
+        for process in alive:
+            process.kill()
+        files = [self.folder / f"{rank}.json" for rank in range(len(self.processes))]
+        return [json.loads(file.read_text()) if file.exists() else None for file in files]
+
+
+def digest_with(size: int, folder: Path, **given: Any) -> str:
+    """Record to the end in so many processes; all have the same trajectories."""
+    folder.mkdir(exist_ok=True)
+    outcomes = Several(size, folder, **given).outcomes()
+    (digest,) = {str(outcome and outcome.get("digest", outcome)) for outcome in outcomes}
+    return digest
+
+
+def digest_alone(**given: Any) -> str:
+    losses = record(prepared_with(**given)).trajectories.losses
+    return hashlib.sha256(losses.tobytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def alone() -> str:
+    assert prepared_with().order.units_of_a_batch() > SHARDS
+    return digest_alone()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("more", [-1, 0, 1])
+@pytest.mark.parametrize("rounds", [1, 5])
+def test_every_example_is_dealt_exactly_once(size: int, more: int, rounds: int) -> None:
+    n = size * 4 * rounds + more
+    units = cut_into_units(np.arange(n), np.full(n, 10), 40)
+    rows = [row for rank in range(size) for unit in dealt(units, rank, size) for row in unit]
+    assert sorted(rows) == list(range(n))
+    counts = [len(dealt(units, rank, size)) for rank in range(size)]
+    assert max(counts) - min(counts) <= 1
+
+
+@pytest.mark.parametrize("units", [1, 2, 3, 5, 8, 13, 40])
+def test_worlds_of_1_2_4_and_8_add_by_one_tree(units: int) -> None:
+    def tree(shards: Sequence[Any]) -> Any:
+        if len(shards) == 1:
+            return tuple(shards[0])
+        return frozenset([tree(shards[::2]), tree(shards[1::2])])
+
+    def of(size: int) -> Any:
+        parts = []
+        for rank in range(size):
+            own = dealt(range(units), rank, size)
+            shards = SHARDS // size
+            parts.append(tree([dealt(own, shard, shards) for shard in range(shards)]))
+        distance = size // 2
+        while distance:
+            parts = [frozenset([parts[r], parts[r ^ distance]]) for r in range(size)]
+            distance //= 2
+        (one,) = set(parts)
+        return one
+
+    assert of(1) == of(2) == of(4) == of(8)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_any_number_of_processes_records_the_same_bytes(
+    size: int, alone: str, tmp_path: Path
+) -> None:
+    assert digest_with(size, tmp_path) == alone
+
+
+def test_a_recording_goes_on_in_another_number_of_processes(alone: str, tmp_path: Path) -> None:
+    for size, stage in ((2, "losses-1"), (1, "losses-2")):
+        several = Several(size, tmp_path, pause=0.01)
+        several.wait_for(f"{stage}.safetensors")
+        for process in several.processes:
+            process.kill()
+        several.outcomes()
+    assert digest_with(4, tmp_path) == alone
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_the_others_by_name(rank: int, alone: str, tmp_path: Path) -> None:
+    several = Several(2, tmp_path, pause=0.01)
+    several.wait_for("losses-1.safetensors")
+    time.sleep(0.1)
+    several.signal(rank, signal.SIGKILL)
+    began = time.monotonic()
+    outcome = several.outcomes()[1 - rank]
+    assert time.monotonic() - began < 2 * LOOKING
+    assert outcome is not None and outcome["kind"] == "Interrupted"
+    assert outcome["error"].startswith(f"rank {rank} on ")
+    assert "ended; what is done is kept, and the same command goes on" in outcome["error"]
+    assert outcome["speaks"]
+    assert digest_with(1, tmp_path) == alone
+
+
+def test_a_process_that_says_nothing_ends_the_others_by_name(tmp_path: Path) -> None:
+    several = Several(2, tmp_path, pause=0.01, seconds=3.0)
+    several.wait_for("losses-1.safetensors")
+    several.signal(1, signal.SIGSTOP)
+    began = time.monotonic()
+    several.processes[0].join(3 + 2 * LOOKING)
+    assert time.monotonic() - began < 3 + 2 * LOOKING
+    several.signal(1, signal.SIGKILL)
+    outcome = several.outcomes()[0]
+    assert outcome is not None and "said nothing for 3 s; what is done" in outcome["error"]
+    assert outcome["error"].startswith("rank 1 on ")
+
+
+def test_one_that_is_stopped_stops_all_at_the_same_step(alone: str, tmp_path: Path) -> None:
+    outcomes = Several(2, tmp_path, stops={1: 30}).outcomes()
+    for outcome in outcomes:
+        assert outcome is not None
+        assert (outcome["kind"], outcome["error"]) == ("Interrupted", "stopped by a signal")
+        assert outcome["calls"] == 30
+    assert (tmp_path / "state" / "state.safetensors").exists()
+    assert digest_with(1, tmp_path) == alone
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [({"n": 35}, "rows"), ({"epochs": 4}, "epochs is 5 on rank 0, 4 there")],
+)
+def test_processes_with_other_data_or_settings_are_told_at_the_start(
+    other: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    outcomes = Several(2, tmp_path, last=other).outcomes()
+    for outcome in outcomes:
+        assert outcome is not None and outcome["kind"] == "DataError"
+        assert "has not what rank 0 has: " in outcome["error"]
+        assert what in outcome["error"]
+        assert outcome["calls"] == 0
+    assert not (tmp_path / "state" / "losses-0.safetensors").exists()
+
+
+def test_what_ends_one_process_is_told_by_rank_0(tmp_path: Path) -> None:
+    wrong = {"max_length": 1}
+    first, second = Several(2, tmp_path, last=wrong).outcomes()
+    assert first is not None and second is not None
+    assert first["kind"] == second["kind"] == "DataError"
+    assert first["error"].startswith("rank 1 on ")
+    assert first["error"].endswith(second["error"])
+
+
+def test_free_losses_and_dropout_are_the_same_bytes_too(tmp_path: Path) -> None:
+    config = transformers.GPT2Config(
+        vocab_size=384, n_embd=32, n_layer=2, n_head=4, n_positions=256, bos_token_id=None,
+        eos_token_id=None,
+    )  # fmt: skip
+    assert config.resid_pdrop
+    given = {
+        "proxy": str(model_folder(tmp_path / "model", config)), "losses": "free", "epochs": 2,
+    }  # fmt: skip
+    assert digest_with(2, tmp_path / "two", **given) == digest_alone(**given)
+
+
+@pytest.mark.faults
+def test_three_processes_differ_by_rounding_alone(tmp_path: Path) -> None:
+    outcome = Several(3, tmp_path).outcomes()[0]
+    assert outcome is not None
+    losses = record(prepared_with()).trajectories.losses
+    assert digest_alone() != outcome["digest"]
+    np.testing.assert_allclose(np.array(outcome["losses"]), losses, atol=1e-5)
