@@ -11,6 +11,7 @@ from smalltolarge.lm.generation import Answerer, Completion
 from smalltolarge.lm.models import SCRATCH
 from smalltolarge.lm.plan import Plan
 from smalltolarge.lm.recording import Recording, record
+from smalltolarge.lm.saved import record_saved
 from smalltolarge.lm.shelf import read_weights, write_weights
 from smalltolarge.lm.showing import show, show_first
 from smalltolarge.lm.targets import Target, train
@@ -28,6 +29,7 @@ __all__ = [
     "prepare",
     "read_weights",
     "record",
+    "record_saved",
     "score_alone",
     "show",
     "show_first",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,16 +54,18 @@ def score(
     losses: Losses,
     device: torch.device,
     *,
+    units: Sequence[np.ndarray] | None = None,
     check: Callable[[], None] = lambda: None,
     advance: Callable[[int], None] = lambda rows: None,
 ) -> np.ndarray:
     """Give the mean loss of every example, float32 (m,), with the model in evaluation mode.
 
-    ``advance`` is told how many examples more are scored.
+    ``units`` are rows (b,) that go through the model at once: those of all examples where none are
+    given; what is in no unit has NaN. ``advance`` is told how many examples more are scored.
     """
     collected = Collected(prepared.n_tokens)
     with losses.scoring():
-        for rows in prepared.order.scoring_units():
+        for rows in prepared.order.scoring_units() if units is None else units:
             check()
             with naming_memory(prepared, rows):
                 unit = Unit.of(prepared, rows, device)

@@ -296,7 +296,8 @@ def record_once(
         preparing = time.monotonic() - began
         from smalltolarge import lm
 
-        found = lm.record(prepared, folder=kept, progress=watch.progress, check=watch.check)
+        make = lm.record if recipe.proxy.from_checkpoints is None else lm.record_saved
+        found = make(prepared, folder=kept, progress=watch.progress, check=watch.check)
         left_out = {examples.ids[row].decode(): reason for row, reason in prepared.left_out}
         origin = {**found.trajectories.origin, "left_out": left_out}
         files: dict[str, store.Content] = {
