@@ -159,8 +159,12 @@ class _Run:
         self.model = given["model"] if self.in_parts else _inside(given["model"])
         self.prepared, self.left_out = self._prepared(recorder)
         self.ranks.refuse_different(self.prepared.digest)
+        self.device = args.device
+        if not self.in_parts:
+            self.device = self.model.get_input_embeddings().weight.device
         self.losses = self._find_losses()
-        self.origin = self._origin(recorder, state)
+        self.origin = self._origin(recorder)
+        self.training = _plain(args, _OF_A_TRAINING) | {"max_steps": state.max_steps}
         folder = Path(recorder.folder or Path(args.output_dir) / "s2l")
         self.shelf = Shelf(folder if self.ranks.is_first else None, self.origin)
         self.columns = self._kept(state.global_step)
@@ -177,9 +181,7 @@ class _Run:
             own = units[self.ranks.rank :: self.ranks.world]
             # every process makes as many forward passes: sharded weights are gathered in each
             more = -(-len(units) // self.ranks.world) - len(own)
-            found = score(
-                self.prepared, self.losses, self.losses.device, units=own + [units[-1]] * more
-            )
+            found = score(self.prepared, self.losses, self.device, units=own + [units[-1]] * more)
             mine = np.zeros(len(found), dtype=np.float32)
             rows = np.concatenate([*own, np.zeros(0, dtype=np.int64)])
             mine[rows] = found[rows]
@@ -210,7 +212,7 @@ class _Run:
             steps=np.array(steps, dtype=np.int64),
             ids=self.prepared.ids,
             n_tokens=self.prepared.n_tokens,
-            origin=self.origin | {"left_out": self.left_out},
+            origin=self.origin | {"training": self.training, "left_out": self.left_out},
         ).to_parquet(self.out)
         whole = max(time.monotonic() - self.began, 1e-9)
         self._say(
@@ -319,15 +321,12 @@ class _Run:
             )  # fmt: skip
         return ways[0]
 
-    def _find_losses(self) -> _Borrowed:
+    def _find_losses(self) -> Losses:
         """Find a way to the model's losses that changes nothing in it."""
         longest_first = np.concatenate(self.prepared.order.scoring_units())
         rows = longest_first[sorted({(len(longest_first) - 1) // 2, len(longest_first) - 1})]
-        device = self.args.device
-        if not self.in_parts:
-            device = self.model.get_input_embeddings().weight.device
-        probe = Unit.of(self.prepared, rows, device)
-        return _Borrowed(
+        probe = Unit.of(self.prepared, rows, self.device)
+        return Losses(
             self.model,
             probe,
             probe,
@@ -335,11 +334,9 @@ class _Run:
             borrowed="in parts" if self.in_parts else "whole",
         )
 
-    def _origin(self, recorder: LossRecorder, state: Any) -> dict[str, Any]:
+    def _origin(self, recorder: LossRecorder) -> dict[str, Any]:
         prepared, settings = self.prepared, self.prepared.settings
         weight = next(iter(self.model.parameters()))
-        told = {name: getattr(self.args, name, None) for name in _OF_A_TRAINING}
-        plain = (int, float, type(None))
         return {
             "made_by": _MADE_BY,
             "proxy": prepared.model.name,
@@ -354,13 +351,6 @@ class _Run:
                 "max_length": settings.max_length,
                 "unit_tokens": settings.unit_tokens,
             },
-            "training": {
-                name: value
-                if isinstance(value, int | float | bool) or value is None
-                else str(value)
-                for name, value in told.items()
-            }
-            | {"max_steps": state.max_steps},
             "seed": recorder.seed,
             "tokens": prepared.digest,
             "rows": hashlib.blake2b(prepared.ids.tobytes(), digest_size=16).hexdigest(),
@@ -384,20 +374,13 @@ class _Run:
             share = len(left) / max(epochs, 1e-9) / (1 + backward)
             whole = examples + sum(why == _NOT_SAMPLED for why in self.left_out.values())
             share *= examples / whole
-            about = f", about {share:.0%} of what {epochs:,.3g} epochs of training cost"
+            about = f", about {share:.0%} on top of the training itself"
+        passes = "1 pass" if len(left) == 1 else f"{len(left)} passes"
         self._say(
-            "recording: %d passes over %s examples (%s tokens), at steps %s%s; written as %r",
-            len(left), f"{examples:,}", f"{tokens:,}", ", ".join(map(str, left)), about,
+            "recording: %s over %s examples (%s tokens), at steps %s%s; written as %r",
+            passes, f"{examples:,}", f"{tokens:,}", ", ".join(map(str, left)), about,
             self.prepared.template,
         )  # fmt: skip
-
-
-class _Borrowed(Losses):
-    """Losses of a model that somebody else is training."""
-
-    def __init__(self, model: Any, probe: Unit, longest: Unit, **how: Any) -> None:
-        super().__init__(model, probe, longest, **how)
-        self.device = probe.inputs.device
 
 
 @dataclass(frozen=True)
@@ -438,6 +421,15 @@ class _Ranks:
                 f"process {self.rank} of {self.world} has other examples, or writes them as other "
                 "tokens, than another has: give every process the same data and the same tokenizer"
             )
+
+
+def _plain(args: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Give some of a trainer's arguments, those it has, as plain data."""
+    there = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    return {
+        name: value if isinstance(value, int | float | None) else str(value)
+        for name, value in there.items()
+    }
 
 
 @contextmanager
