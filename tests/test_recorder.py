@@ -180,7 +180,7 @@ def test_modes_layers_and_random_numbers_are_left_as_they_are(base: Path, tmp_pa
         def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
             model = given["model"]
             model.model.layers[0].eval()  # somebody's own choice
-            modules, numbers = list(model.modules()), np.random.get_state()
+            modules = list(model.modules())
             seen.append(
                 {
                     "modes": [module.training for module in modules],
@@ -189,7 +189,7 @@ def test_modes_layers_and_random_numbers_are_left_as_they_are(base: Path, tmp_pa
                     "gradients": [weight.grad is None for weight in model.parameters()],
                     "random": (
                         random.getstate(),
-                        numbers[1].tolist(),
+                        np.random.get_state(legacy=False)["state"]["pos"],
                         torch.get_rng_state().tolist(),
                     ),
                     "threads": torch.get_num_threads(),
