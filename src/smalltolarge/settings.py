@@ -232,9 +232,15 @@ class ProxySettings(TrainingSettings):
     """Where the losses come from: scored passes over all examples at every checkpoint, or free,
     the losses that training computes anyway, one an epoch for each example. Free ones cost nothing;
     checkpoints and schedule then have no effect."""
+    from_checkpoints: str | None = None
+    """Train nothing: score the checkpoints that another training saved in this folder
+    (checkpoint-STEP), all of them, by their steps. A pretrained proxy is then the model that this
+    training began from, and is scored as step 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.losses == "free" and self.from_checkpoints is not None:
+            raise RecipeError("from_checkpoints: nothing is trained, so no losses are free")
         if self.losses == "free" and self.epochs % 1:
             raise RecipeError(
                 f"epochs is {self.epochs}: free losses are those of whole epochs. Give a whole "
@@ -243,8 +249,18 @@ class ProxySettings(TrainingSettings):
 
     @property
     def model(self) -> str:
-        """The proxy."""
-        return self.proxy
+        """The proxy, or the folder of its checkpoints."""
+        return self.proxy if self.from_checkpoints is None else self.from_checkpoints
+
+    @property
+    def is_scratch(self) -> bool:
+        """Whether the model is built here rather than loaded."""
+        return self.from_checkpoints is None and super().is_scratch
+
+    @property
+    def begins_from(self) -> str | None:
+        """The model that checkpoints of another training began from, where it is given."""
+        return None if self.proxy.split("-")[0] == "scratch" else self.proxy
 
     def resolved(self) -> Self:
         """Fill in the defaults that depend on the kind of proxy."""

@@ -119,6 +119,11 @@ def share(
     SystemExit
         They were begun here, and have ended.
     """
+    is_saved = proxy is not None and proxy.from_checkpoints is not None
+    if is_saved and ("RANK" in os.environ or (processes, devices) != (None, None)):
+        raise RecipeError("--from-checkpoints: saved checkpoints are scored in one process")
+    if is_saved:
+        proxy = None
     mine = Share(None if dry_run else proxy, seconds)
     if "RANK" in os.environ:
         if _LAUNCHER not in os.environ and (processes, devices) != (None, None):

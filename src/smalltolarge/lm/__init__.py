@@ -12,6 +12,7 @@ from smalltolarge.lm.launching import launch, visible_gpus
 from smalltolarge.lm.models import SCRATCH
 from smalltolarge.lm.plan import Plan
 from smalltolarge.lm.recording import Recording, record
+from smalltolarge.lm.saved import record_saved
 from smalltolarge.lm.shelf import read_weights, write_weights
 from smalltolarge.lm.showing import show, show_first
 from smalltolarge.lm.targets import Target, train
@@ -33,6 +34,7 @@ __all__ = [
     "prepare",
     "read_weights",
     "record",
+    "record_saved",
     "score_alone",
     "show",
     "show_first",

@@ -60,11 +60,11 @@ them. Every other key is one that some model may load another repository by: ``b
 
 
 INDEX = "model.safetensors.index.json"
-_MEGABYTES = {"tokenizer.json": 128, INDEX: 32}
+_MEGABYTES = {"tokenizer.json": 128, INDEX: 32, "trainer_state.json": 128}
 _OTHERS = 4
 """Megabytes that a JSON or text file may have, by its name."""
 _UNREAD = {"trainer_state.json"}
-"""Of a training; nothing reads it, and it may be long."""
+"""Of a training; no model is made by it, and it may be long."""
 _MOST_ENTRIES = 100_000
 _DEEPEST = 64
 _FEW_LAYERS = 128

@@ -56,6 +56,8 @@ class Losses:
     ----------
     probe : a few examples to compare logits on
     longest : some with the longest among them, to compare hidden states on, which are smaller
+    borrowed : the model is being trained by somebody else: nothing in it is changed, so examples
+        are padded; "in parts" where its weights are cut over processes, which takes its own forward
 
     Raises
     ------
@@ -63,19 +65,28 @@ class Losses:
         The model is not causal: what it says of a token depends on tokens that come later.
     """
 
-    def __init__(self, model: Any, probe: Unit, longest: Unit, *, bfloat16: bool) -> None:
+    def __init__(
+        self,
+        model: Any,
+        probe: Unit,
+        longest: Unit,
+        *,
+        bfloat16: bool,
+        borrowed: Literal["whole", "in parts"] | None = None,
+    ) -> None:
         self.model = model
         self.bfloat16 = bfloat16
+        self.borrowed = borrowed
         self.head = model.get_output_embeddings()
         self.way: Literal["packed", "padded", "own logits"] = "own logits"
         self._rotaries: tuple[ModuleType, ...] = ()
         self._refuse_hindsight(probe)
-        if self._head_agrees(probe):
+        if borrowed != "in parts" and self._head_agrees(probe):
             self.way = "padded"
-            if self._packing_agrees(probe, longest):
+            if borrowed is None and self._packing_agrees(probe, longest):
                 self.way = "packed"
             self._refuse_hindsight(probe)
-        if probe.inputs.device.type == "cpu":
+        if borrowed is None and probe.inputs.device.type == "cpu":
             layers.adopt(model)
             self._rotaries = layers.rotaries(model)
         level = logging.INFO if self.way == "own logits" else logging.DEBUG
@@ -124,7 +135,8 @@ class Losses:
         with (
             _evaluating(self.model),
             layers.unchanging(self.model, bfloat16=self.bfloat16),
-            torch.inference_mode(),
+            # what a model keeps of inference would be of no use to its training
+            torch.no_grad() if self.borrowed else torch.inference_mode(),
         ):
             yield
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -258,4 +258,17 @@ class Plan:
             parameters=shape.parameters,
             training_flops=3.0 * order.over_training(flops),
             scoring_flops=float(flops.sum()) * passes,
+        )
+
+    def of_saved(self, steps: tuple[int, ...]) -> Plan:
+        """Give the plan of scoring models that a training saved after ``steps``, and no more."""
+        passes = len(steps)
+        return replace(
+            self,
+            steps=steps[-1],
+            checkpoints=steps,
+            training_tokens=0,
+            training_flops=0.0,
+            scoring_tokens=self.tokens * passes,
+            scoring_flops=self.scoring_flops / len(self.checkpoints) * passes,
         )

@@ -57,23 +57,25 @@ def score(
     losses: Losses,
     device: torch.device,
     *,
+    units: Sequence[np.ndarray] | None = None,
     check: Callable[[], None] = lambda: None,
     advance: Callable[[int], None] = lambda rows: None,
     world: World | None = None,
 ) -> np.ndarray:
     """Give the mean loss of every example, float32 (m,), with the model in evaluation mode.
 
-    The units are dealt to the processes of ``world``, and their losses joined in all of them.
-    ``advance`` is told how many examples more are scored.
+    ``units`` are rows (b,) that go through the model at once: those of all examples where none are
+    given; what is in no unit has NaN. They are dealt to the processes of ``world``, and their
+    losses joined in all of them. ``advance`` is told how many examples more are scored.
 
     Raises
     ------
     IntegrityError
-        An example was not scored exactly once.
+        Several processes did not score each example exactly once.
     """
     world = world or World()
     collected = Collected(prepared.n_tokens)
-    units = prepared.order.scoring_units()
+    units = prepared.order.scoring_units() if units is None else units
     with losses.scoring():
         for place in range(0, len(units), world.size):
             world.check(check)
@@ -84,6 +86,8 @@ def score(
                     collected.add([(rows, losses(unit).each)])
             advance(sum(map(len, together)))
         found = collected.fetched()
+    if world.size == 1:
+        return found
     return _joined(found, dealt(units, world.rank, world.size), world)
 
 

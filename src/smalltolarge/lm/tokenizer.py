@@ -196,7 +196,7 @@ def read_tokenizer(path: Path, name: str, rows: Sequence[str] = ()) -> ModelToke
         tokenizer.to_str(),
         max(vocabulary.values()) + 1,
         eos,
-        _prefix(tokenizer, known, special, vocabulary),
+        bos_of(tokenizer, known, special, vocabulary),
         _chat_template(folder, known, name, special) if path.is_dir() else None,
         special,
     )
@@ -395,7 +395,7 @@ def _config_eos(folder: Path, vocabulary: dict[str, int]) -> int | None:
     return eos if isinstance(eos, int) and eos in vocabulary.values() else None
 
 
-def _prefix(
+def bos_of(
     tokenizer: Tokenizer,
     known: dict[str, Any],
     special: dict[str, str],

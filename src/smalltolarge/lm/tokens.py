@@ -17,6 +17,7 @@ import tokenizers
 from smalltolarge.errors import DataError, RecipeError
 from smalltolarge.examples.table import Examples, Message
 from smalltolarge.lm import child
+from smalltolarge.lm.checkpoints import saved_steps, steps_of
 from smalltolarge.lm.device import settled
 from smalltolarge.lm.models import (
     Model,
@@ -72,6 +73,18 @@ class Writer:
     def render(self) -> Render:
         """What writes conversations."""
         return _renderer(self.settings, self.tokenizer, self.template)
+
+    def tokenised(self, examples: Examples) -> Tokenized:
+        """Give examples as tokens; raises as ``render``."""
+        return _tokenized(
+            examples,
+            self.settings,
+            self.render,
+            self.tokenizer,
+            self.template,
+            Progress(),
+            lambda: None,
+        )
 
     def tokens(self, rendering: Rendering) -> tuple[np.ndarray, np.ndarray]:
         """Give its tokens, int32 (l,), uncut, and which of them are learned, bool (l,)."""
@@ -175,12 +188,8 @@ class Prepared:
         DataError
             None of them has a completion token within ``max_length``.
         """
-        render = _renderer(self.settings, self.tokenizer, self.template)
-        nothing = Progress()
-        tokenized = _tokenized(
-            examples, self.settings, render, self.tokenizer, self.template, nothing, lambda: None
-        )
-        _refuse_many_left_out(examples, tokenized, self.settings.max_length)
+        tokenized = self.writer.tokenised(examples)
+        refuse_many_left_out(examples, tokenized, self.settings.max_length)
         ids = examples.ids[tokenized.kept]
         return self._with(
             tokenized, ids, Order.of(ids, tokenized.lengths, self.settings, self.seed)
@@ -258,7 +267,7 @@ def prepare(
     else:
         tokenized, text = known
         tokenizer = given or trained_tokenizer(text)
-    _refuse_many_left_out(examples, tokenized, settings.max_length)
+    refuse_many_left_out(examples, tokenized, settings.max_length)
     if template == "chat" and tokenizer.chat is not None:
         first = next(examples.conversations())
         for note in tokenizer.chat.notes(first, tokenized.dropped, partial(place, examples)):
@@ -271,6 +280,8 @@ def prepare(
     order = Order.of(ids, tokenized.lengths, settings, seed, steps=steps)
     plan = Plan.of(order, tokenized.n_tokens, model.shape, settings)
     wanted = settings.checkpoints if isinstance(settings, ProxySettings) else 0
+    if isinstance(settings, ProxySettings) and settings.from_checkpoints is not None:
+        plan, wanted = plan.of_saved(steps_of(settings)), 0
     if plan.scoring_units and len(plan.checkpoints) < wanted:
         log.warning(
             "%d optimiser steps have room for %d checkpoints, not %d",
@@ -313,7 +324,10 @@ def begin(
         scratch_shape(settings.model)
     model, given = None, None
     with progress.step("checking model", unit=""):
-        if not settings.is_scratch:
+        if isinstance(settings, ProxySettings) and settings.from_checkpoints is not None:
+            *_, last = saved_steps(settings.from_checkpoints).values()
+            model = pretrained_model(str(last), None)
+        elif not settings.is_scratch:
             model = pretrained_model(settings.model, settings.revision)
         if settings.tokenizer is not None or model is not None:
             given = given_tokenizer(settings, model, _first_and_longest(examples))
@@ -396,7 +410,8 @@ def tokenizer_of(
         return train_tokenizer(texts(), scratch_shape(settings.model).vocabulary)
 
 
-def _refuse_many_left_out(examples: Examples, tokenized: Tokenized, max_length: int) -> None:
+def refuse_many_left_out(examples: Examples, tokenized: Tokenized, max_length: int) -> None:
+    """Refuse data of which too much cannot be learned; raises ``DataError``."""
     left_out = tokenized.left_out
     without = [row for row, reason in left_out if reason == NO_COMPLETION]
     if len(without) > _MOST_LEFT_OUT * len(examples) or not len(tokenized.kept):

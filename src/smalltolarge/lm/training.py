@@ -201,12 +201,7 @@ class Training:
 
     def weights_now(self) -> dict[str, torch.Tensor]:
         """Give the weights as tensors on the CPU; tied weights once, by their first name."""
-        state = self.model.state_dict()
-        return {
-            name: state[name].detach().cpu().contiguous()
-            for name, first in _aliases(self.model).items()
-            if name == first
-        }
+        return weights_of(self.model)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Give weights, moments and the last losses as tensors on the CPU; tied weights once."""
@@ -250,6 +245,16 @@ class Training:
             count = torch.tensor(float(step), dtype=torch.float32, device=count_on)
             self.optimiser.state[parameters[name]] = {"step": count, **kinds}
         self.step = step
+
+
+def weights_of(model: Any) -> dict[str, torch.Tensor]:
+    """Give the weights of a model as tensors on the CPU; tied weights once, by their first name."""
+    state = model.state_dict()
+    return {
+        name: state[name].detach().cpu().contiguous()
+        for name, first in _aliases(model).items()
+        if name == first
+    }
 
 
 def load_weights(model: Any, weights: Mapping[str, torch.Tensor]) -> None:

@@ -315,9 +315,11 @@ def record_once(
         preparing = time.monotonic() - began
         from smalltolarge import lm
 
-        found = lm.record(
-            prepared, folder=kept, progress=watch.progress, check=watch.check, world=world
-        )
+        watched: Any = {"folder": kept, "progress": watch.progress, "check": watch.check}
+        if recipe.proxy.from_checkpoints is None:
+            found = lm.record(prepared, **watched, world=world)
+        else:
+            found = lm.record_saved(prepared, **watched)
         left_out = {examples.ids[row].decode(): reason for row, reason in prepared.left_out}
         origin = {**found.trajectories.origin, "left_out": left_out}
         files: dict[str, store.Content] = {

@@ -137,7 +137,7 @@ def _inspect(
     larger = None if target is None else _read_target(Path(target))
     return Inspection(
         run=str(looked.run.path),
-        proxy=looked.proxy.proxy,
+        proxy=looked.proxy.model,
         examples=len(looked.pool),
         checkpoints=looked.trajectories.losses.shape[1],
         method=looked.method,

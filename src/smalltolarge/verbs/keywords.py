@@ -88,6 +88,7 @@ class Recording(_Training, total=False):
     checkpoints: int
     schedule: Literal["even", "early"]
     losses: Literal["scored", "free"]
+    from_checkpoints: str | None
 
 
 class Selecting(Recording, total=False):

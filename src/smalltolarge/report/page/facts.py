@@ -149,7 +149,7 @@ def facts(chosen: Chosen) -> dict[str, Any]:
         "has_clusters": chosen.has_clusters,
         "seed": recipe.seed,
         "budget": recipe.budget if isinstance(recipe, SelectRecipe) else _BUDGET,
-        "proxy": None if recipe.proxy is None else recipe.proxy.proxy,
+        "proxy": None if recipe.proxy is None else recipe.proxy.model,
         "out": spent(run, "write").get("out"),
         "read": loaded["read"],
         "excluded": dict(excluded),
