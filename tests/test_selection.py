@@ -9,7 +9,9 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,18 @@ from smalltolarge.selection import (
     Evidence,
     Pool,
     Random,
+    RandomBySource,
     Ranking,
     Selector,
     find_selector,
 )
-from smalltolarge.selection.sampling import even_order, order_by_key, random_keys, smallest_first
+from smalltolarge.selection.sampling import (
+    balanced_order,
+    even_order,
+    order_by_key,
+    random_keys,
+    smallest_first,
+)
 from smalltolarge.settings import describe
 from smalltolarge.trajectories import Trajectories
 
@@ -192,6 +201,49 @@ def test_quotas_are_those_of_algorithm_1(sizes: list[int], data: st.DataObject) 
     taken = np.bincount(groups[even_order(groups, order)[:budget]], minlength=len(sizes))
     assert taken.tolist() == algorithm_1(sizes, budget)
     assert taken.sum() == budget
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12),
+    balance=st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1)),
+    data=st.data(),
+)
+def test_a_balanced_draw_gives_each_cluster_what_its_weight_asks_for(
+    sizes: list[int], balance: float, data: st.DataObject
+) -> None:
+    sizes = sorted(sizes)
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.random.default_rng(len(groups)).permutation(len(groups))
+    budget = data.draw(st.integers(1, len(groups)))
+    drawn = balanced_order(groups, order, balance)
+    assert sorted(drawn.tolist()) == list(range(len(groups)))
+    taken = np.bincount(groups[drawn[:budget]], minlength=len(sizes))
+    weights = np.array(sizes) ** (1 - balance)
+    level = max((count - 1) / weight for count, weight in zip(taken, weights, strict=True) if count)
+    for size, count, weight in zip(sizes, taken, weights, strict=True):
+        assert count == size or (count + 1) / weight > level - 1e-9
+    for group in range(len(sizes)):  # inside a cluster the order stays
+        assert drawn[groups[drawn] == group].tolist() == order[groups[order] == group].tolist()
+
+
+@pytest.mark.parametrize(
+    "make", [partial(S2L, clusters=5), RandomBySource], ids=["s2l", "random-by-source"]
+)
+def test_balance_leads_from_the_shares_of_all_rows_to_even_ones(
+    make: Callable[..., Selector],
+) -> None:
+    pool = replace(make_pool(4000), sources=[f"{int(row**0.2)}" for row in range(4000)])
+    spread = []
+    for balance in (0.0, 0.5, 1.0):
+        selection = make(balance=balance).select(pool, 400)
+        labels = selection.labels
+        if labels is None:
+            labels = np.array(pool.sources, dtype=np.int64)
+        whole = np.bincount(labels)
+        part = np.bincount(labels[selection.indices], minlength=len(whole))
+        spread.append(part.max() - part.min())
+        assert balance or np.abs(part - whole / 10).max() <= 1
+    assert spread[0] > spread[1] > spread[2]
 
 
 @given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12), data=st.data())

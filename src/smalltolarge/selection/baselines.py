@@ -9,7 +9,7 @@ import numpy as np
 
 from smalltolarge.selection.pool import Evidence, Pool
 from smalltolarge.selection.sampling import (
-    even_order,
+    balanced_order,
     matched_order,
     number_sources,
     order_by_key,
@@ -31,11 +31,15 @@ class RandomBySource(Selector):
     name: ClassVar[str] = "random-by-source"
     needs: ClassVar[frozenset[Evidence]] = frozenset({Evidence.SOURCES})
 
+    balance: Annotated[float, Within(0, 1)] = 1.0
+    """How much even sources count: each gives in proportion to its size to the power of 1 minus
+    this. 1 draws evenly; 0 gives every source its share of all rows."""
+
     def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
         """Draw in turn from the sources."""
         order = order_by_key(keys, pool.ids)
         groups = smallest_first(number_sources(pool.sources, f"method {self.name!r}"), order)
-        return Ranking(even_order(groups, order))
+        return Ranking(balanced_order(groups, order, self.balance))
 
 
 @dataclass(frozen=True, kw_only=True)

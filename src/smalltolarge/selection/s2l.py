@@ -15,7 +15,7 @@ from smalltolarge.errors import DataError
 from smalltolarge.selection.kmeans import kmeans
 from smalltolarge.selection.pool import Evidence, Pool
 from smalltolarge.selection.sampling import (
-    even_order,
+    balanced_order,
     number_sources,
     order_by_key,
     order_by_value,
@@ -50,6 +50,10 @@ class S2L(Selector):
     stratify: Literal["source"] | None = None
     """Split the budget evenly over the sources first, then cluster inside each, as the authors'
     code does. Default: no split, as in the paper."""
+    balance: Annotated[float, Within(0, 1)] = 1.0
+    """How much even clusters count: each gives in proportion to its size to the power of 1 minus
+    this. 1 draws evenly (the paper); 0 gives every cluster its share of all rows, as a random draw
+    does on average. Sources too, when stratified. Costs nothing."""
     part: Literal["all", "first", "last"] = "all"
     """Checkpoints that are clustered: all, the first half, or the last half (the middle one is in
     both). Costs nothing."""
@@ -88,7 +92,7 @@ class S2L(Selector):
             ranked.append(rows[found.order])
             labels[rows] = found.labels + used
             used += int(found.labels.max()) + 1
-        return Ranking(even_order(strata, np.concatenate(ranked)), labels)
+        return Ranking(balanced_order(strata, np.concatenate(ranked), self.balance), labels)
 
     def _part(self, losses: np.ndarray) -> np.ndarray:
         """Take the columns that are clustered; all of them are not copied."""
@@ -124,7 +128,7 @@ class S2L(Selector):
             check=check,
         )
         labels = smallest_first(labels, order)
-        return Ranking(even_order(labels, preferred), labels)
+        return Ranking(balanced_order(labels, preferred, self.balance), labels)
 
 
 def _changes(losses: np.ndarray) -> np.ndarray:

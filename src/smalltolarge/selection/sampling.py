@@ -8,6 +8,7 @@ order of the input nor the number of threads matters.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Context, Decimal
 from hashlib import blake2b
 
 import numpy as np
@@ -120,6 +121,42 @@ def even_order(groups: np.ndarray, order: np.ndarray) -> np.ndarray:
         result[begins[rounds] + len(sizes) - 1 - found] = rows
         given += counts
     return result
+
+
+def balanced_order(groups: np.ndarray, order: np.ndarray, balance: float) -> np.ndarray:
+    """Interleave groups so that every beginning holds rows of each by its size ** (1 - balance).
+
+    With 1 that is ``even_order``; with 0 each group has the share that it has of all rows, which a
+    random draw has on average. Between them a group of s rows has the weight
+    w = s ** (1 - balance), and its row i is placed at (i + 1/2) / w; what small groups cannot give
+    goes to the others by their weights.
+
+    Parameters
+    ----------
+    groups : int (n,), named as by ``smallest_first``
+    order : int64 (n,), the rows by preference inside their groups
+    balance : 0 to 1
+
+    Returns
+    -------
+    int64 (n,)
+    """
+    if balance == 1:
+        return even_order(groups, order)
+    sizes = np.bincount(groups)
+    by_group = order[np.argsort(groups[order], kind="stable")]
+    inside = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = np.empty(len(order))
+    place[by_group] = (inside + 0.5) / np.repeat(_weights(sizes, balance), sizes)
+    return order_by_value(place, order)
+
+
+def _weights(sizes: np.ndarray, balance: float) -> np.ndarray:
+    """Give size ** (1 - balance), float64 (k,), in decimal arithmetic: alike on every machine."""
+    exact = Context(prec=28)
+    power = exact.subtract(Decimal(1), Decimal(repr(balance)))
+    found = {size: float(exact.power(Decimal(size), power)) for size in set(sizes.tolist())}
+    return np.array([found[size] for size in sizes.tolist()])
 
 
 def matched_order(values: np.ndarray, order: np.ndarray, bins: int) -> np.ndarray:

@@ -99,6 +99,7 @@ class Selecting(Recording, total=False):
     restarts: int
     points_per_cluster: int | None
     stratify: Literal["source"] | None
+    balance: float
     part: Literal["all", "first", "last"]
     every: int
     standardise: bool
