@@ -748,7 +748,7 @@ def test_answers_are_filtered_and_read(pages: dict[str, Path], open_page: Open) 
     page.click("#items button >> nth=0")
     answer = answers()[3]
     for heading, name in {
-        "program that ran": "completion", "what it printed": "printed",
+        "completion, the program that ran": "completion", "what it printed": "printed",
         "its standard error": "stderr", "why it gave no answer": "failed_program",
     }.items():  # fmt: skip
         text = page.text_content(f".turn:has(h3:text-is('{heading}')) pre")

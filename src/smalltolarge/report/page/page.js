@@ -140,14 +140,16 @@
       box.append(said);
       if (one.truncated) box.append(make("p", "soft", "A completion reached the length limit."));
       piece(box, "question", one.question);
-      one.completions.forEach((text, i) => piece(box,
-        one.completions.length > 1 ? `completion ${i + 1} of ${one.completions.length}` : "completion", text, "learned"));
-      if (one.program !== null) {
-        piece(box, "program that ran", one.program);
+      one.completions.forEach((text, i) => {
+        const name = one.completions.length > 1 ? `completion ${i + 1} of ${one.completions.length}` : "completion";
+        const ran = i === 0 && one.program !== null, alike = ran && one.program.trim() === text.trim();
+        piece(box, name + (alike ? ", the program that ran" : ""), text, "learned");
+        if (!ran) return;
+        if (!alike) piece(box, "program that ran", one.program);
         piece(box, "what it printed", one.printed || "(nothing)");
         if (one.stderr) piece(box, "its standard error", one.stderr);
         if (one.failed) piece(box, "why it gave no answer", one.failed);
-      }
+      });
     },
   };
 
