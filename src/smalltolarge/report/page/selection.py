@@ -92,6 +92,8 @@ def _time(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes:02d} min"
+    if minutes >= 10:
+        return f"{minutes} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
 
 
