@@ -549,7 +549,7 @@ class Tab:
         self.page.on("console", lambda message: self.wrong.append(message.text))
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("dialog", lambda dialog: self.wrong.append(dialog.message))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("request", lambda request: self.asked.append(request.url.partition("#")[0]))
 
     def open(self, file: Path, width: int, scheme: str) -> Any:
         """Open a file anew."""
@@ -711,6 +711,20 @@ def test_a_cluster_a_point_and_a_search_lead_to_rows(
     page.select_option("[data-filter=taken]", "1")
     taken = [item for item in data["items"] if item[4] and item[2] == data["sources"][0]]
     assert page.inner_text("#count") == f"{len(taken)} of 200 here."
+
+
+@browser_is_there
+def test_the_address_of_what_is_read_opens_it_again(
+    pages: dict[str, Path], open_page: Open
+) -> None:
+    page = open_page(pages["selection"])
+    page.click("#items button >> nth=3")
+    title, address = page.inner_text("#reader-title"), page.evaluate("location.href")
+    page.keyboard.press("Escape")
+    page.wait_for_function("location.hash === ''")
+    page.goto(address)
+    page.reload()
+    assert page.inner_text("#reader-title") == title
 
 
 @browser_is_there
