@@ -549,7 +549,7 @@ class Tab:
         self.page.on("console", lambda message: self.wrong.append(message.text))
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("dialog", lambda dialog: self.wrong.append(dialog.message))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("request", lambda request: self.asked.append(request.url.partition("#")[0]))
 
     def open(self, file: Path, width: int, scheme: str) -> Any:
         """Open a file anew."""
@@ -714,6 +714,20 @@ def test_a_cluster_a_point_and_a_search_lead_to_rows(
 
 
 @browser_is_there
+def test_the_address_of_what_is_read_opens_it_again(
+    pages: dict[str, Path], open_page: Open
+) -> None:
+    page = open_page(pages["selection"])
+    page.click("#items button >> nth=3")
+    title, address = page.inner_text("#reader-title"), page.evaluate("location.href")
+    page.keyboard.press("Escape")
+    page.wait_for_function("location.hash === ''")
+    page.goto(address)
+    page.reload()
+    assert page.inner_text("#reader-title") == title
+
+
+@browser_is_there
 def test_a_map_is_read_by_pointer_and_by_keyboard(pages: dict[str, Path], open_page: Open) -> None:
     page = open_page(pages["selection"])
     data = data_of(read(pages["selection"]))
@@ -748,7 +762,7 @@ def test_answers_are_filtered_and_read(pages: dict[str, Path], open_page: Open) 
     page.click("#items button >> nth=0")
     answer = answers()[3]
     for heading, name in {
-        "program that ran": "completion", "what it printed": "printed",
+        "completion, the program that ran": "completion", "what it printed": "printed",
         "its standard error": "stderr", "why it gave no answer": "failed_program",
     }.items():  # fmt: skip
         text = page.text_content(f".turn:has(h3:text-is('{heading}')) pre")

@@ -244,7 +244,7 @@ def test_the_question_alone_follows_where_a_program_fails(tmp_path: Path) -> Non
     said = {
         "Good?": "print('so ' * 1000)\nprint(3 * 4)",
         "Bad?": "print('half')\nprint(1 / 0)",
-        "Silent?": "import sys\nsys.stderr.write('y' * 1500 + 'end')",
+        "Silent?": "import sys\nprint('y' * 1500 + 'end', end='', file=sys.stderr)",
         "Lost?": "print(1 / 0)",
     }
 

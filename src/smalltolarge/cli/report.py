@@ -57,6 +57,6 @@ def report(
         print(json.dumps(found, indent=2, ensure_ascii=True))
         return
     if page is not None:
-        console.print(f"Page     {page}  ({page.stat().st_size / 1e6:.1f} MB)", markup=False)
+        console.print(f"Page     {page}  ({page.stat().st_size / 1e6:.2f} MB)", markup=False)
     if figures is not None:
         console.print(f"Figures  {figures}", markup=False)

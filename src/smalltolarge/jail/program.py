@@ -166,8 +166,10 @@ def be_program(
         os.dup2(asks.detach(), 3)
         os.closerange(4, 1 << 16)
         _set_stream("stdin", io.TextIOWrapper(io.FileIO(0, closefd=False), "utf-8"))
-        errors = io.BufferedWriter(io.FileIO(2, "w", closefd=False))
-        _set_stream("stderr", io.TextIOWrapper(errors, "utf-8", "backslashreplace", None, True))
+        errors: Any = io.FileIO(2, "w", closefd=False)
+        _set_stream(
+            "stderr", io.TextIOWrapper(errors, "utf-8", "backslashreplace", write_through=True)
+        )
         if sys.platform == "linux":
             confine.die_with_parent()
             confine.leave_no_core()

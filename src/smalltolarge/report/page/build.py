@@ -76,8 +76,17 @@ class Table:
 
     @classmethod
     def of(cls, caption: str, headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-        """Make one of texts, numbers and None; shares are numbers in [0, 1] of the type Share."""
-        return cls(caption, headings, [[_cell(value) for value in row] for row in rows])
+        """Make one of texts, numbers and None; shares are numbers in [0, 1] of the type Share.
+
+        Columns in which there is nothing are left out.
+        """
+        cells = [[_cell(value) for value in row] for row in rows]
+        columns = [n for n in range(len(headings)) if any(row[n].text for row in cells)]
+        return cls(
+            caption,
+            [headings[n] for n in columns],
+            [[row[n] for n in columns] for row in cells],
+        )
 
     def is_number(self, column: int) -> bool:
         """Whether a column holds nothing but numbers, which stand to the right."""

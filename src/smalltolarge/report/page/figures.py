@@ -366,6 +366,9 @@ def draw_plane(plane: Plane, chosen: Chosen, rows: np.ndarray, steps: np.ndarray
                 drawing.dots(spots_x[here], spots_y[here], f"chosen {kind}{colour}")
     with drawing.group(class_="by-choice"):
         drawing.dots(spots_x[taken], spots_y[taken], "chosen")
+        for place, kind, words in ((158, "chosen", "chosen"), (84, "left", "not chosen")):
+            drawing.dots([size - place], [8], f"{kind} mid")
+            drawing.text(size - place + 9, 12, words, "label")
     for words, across, down, anchor in plane.named:
         drawing.text(
             left + 6 + across * (size - left - 12), 28 + down * (bottom - 32), words,

@@ -140,14 +140,16 @@
       box.append(said);
       if (one.truncated) box.append(make("p", "soft", "A completion reached the length limit."));
       piece(box, "question", one.question);
-      one.completions.forEach((text, i) => piece(box,
-        one.completions.length > 1 ? `completion ${i + 1} of ${one.completions.length}` : "completion", text, "learned"));
-      if (one.program !== null) {
-        piece(box, "program that ran", one.program);
+      one.completions.forEach((text, i) => {
+        const name = one.completions.length > 1 ? `completion ${i + 1} of ${one.completions.length}` : "completion";
+        const ran = i === 0 && one.program !== null, alike = ran && one.program.trim() === text.trim();
+        piece(box, name + (alike ? ", the program that ran" : ""), text, "learned");
+        if (!ran) return;
+        if (!alike) piece(box, "program that ran", one.program);
         piece(box, "what it printed", one.printed || "(nothing)");
         if (one.stderr) piece(box, "its standard error", one.stderr);
         if (one.failed) piece(box, "why it gave no answer", one.failed);
-      }
+      });
     },
   };
 
@@ -216,12 +218,13 @@
     at("after").disabled = place < 0 || place >= found.length - 1;
     if (!reader.open) reader.showModal();
     reader.scrollTop = 0;
-    history.replaceState?.(null, "", location.href);
+    history.replaceState(null, "", "#item-" + item.number);
   };
   const step = (by) => { const next = found[place + by]; if (place >= 0 && next) open(next); };
   at("before").addEventListener("click", () => step(-1));
   at("after").addEventListener("click", () => step(1));
   at("close").addEventListener("click", () => reader.close());
+  reader.addEventListener("close", () => history.replaceState(null, "", location.href.split("#")[0]));
   reader.addEventListener("click", (event) => { if (event.target === reader) reader.close(); });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -233,6 +236,10 @@
       search.focus({ preventScroll: true });
     }
   });
+
+  // The address names what is read, so that it can be sent with the page.
+  const named = items[(/^#item-(\d+)$/.exec(location.hash) ?? [])[1]];
+  if (named) open(named);
 
   // A cluster, a source or a call that is chosen in a figure becomes a filter.
   const only = (name, value) => {

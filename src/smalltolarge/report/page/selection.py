@@ -92,6 +92,8 @@ def _time(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes:02d} min"
+    if minutes >= 10:
+        return f"{minutes} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
 
 
@@ -102,7 +104,7 @@ def _gave(found: Mapping[str, Any]) -> str:
     if not found["has_clusters"]:
         return "The method did not look at these clusters; so much it took of each all the same."
     return (
-        f"{whole:,} of the {len(clusters):,} clusters were taken whole; of the others "
+        f"Taken whole: {whole:,} of the {len(clusters):,} clusters; of each of the others "
         f"{most:,} rows at most. Drawing evenly counts a rare way of being learned as much as a "
         "common one."
     )
