@@ -263,3 +263,14 @@ def test_slurm_does_the_shared_stages_and_then_the_arms_that_are_not_done(
         s2l(*step[3:])
     assert differences(tree_of(here), alone) == []
     assert "all arms are done" in s2l(*RUN, "--on", "slurm").stderr
+
+
+@pytest.mark.faults
+def test_tasks_of_ray_leave_what_one_process_leaves(here: Path, alone: dict[str, str]) -> None:
+    pytest.importorskip("ray", reason="the package ray is not installed")
+    slow = {**os.environ, "RAY_raylet_start_wait_time_s": "300"}
+    command = [sys.executable, "-m", "smalltolarge", *RUN, "--on", "ray"]
+    done = subprocess.run(command, env=slow, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Table  runs/several/table.md" in done.stdout
+    assert differences(tree_of(here), alone) == []
