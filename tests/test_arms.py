@@ -181,6 +181,19 @@ def test_a_killed_worker_loses_its_arm_to_another_and_nothing_else(
     assert differences(tree_of(here), alone) == [], delay
 
 
+def test_every_worker_has_a_gpu_of_its_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from smalltolarge.lm.device import visible_gpus
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5, GPU-7")
+    assert visible_gpus() == ["GPU-5", "GPU-7"]
+    anywhere = {"target": {**SHARED["target"], "device": "auto"}}
+    with pytest.raises(RecipeError, match="a GPU of its own, and 2 can be seen"):
+        smalltolarge.run(SHARED | anywhere, out="runs/several", jobs=3)
+
+
 def wait_until(there: Callable[[], bool]) -> None:
     until = time.monotonic() + 120
     while not there():
