@@ -102,6 +102,7 @@ def test_arms_one_after_the_other_leave_what_one_process_leaves(
     assert "there is nothing to do" in again.stderr
     s2l(*RUN, "--arm", "3")
     assert "Table  runs/several/table.md" in s2l(*RUN, "--arm", NAMES[0]).stdout
+    assert "Table  runs/several/table.md" in s2l(*RUN, "--table").stdout
     assert differences(tree_of(here), alone) == []
 
 
