@@ -102,6 +102,7 @@ def test_arms_one_after_the_other_leave_what_one_process_leaves(
     assert "there is nothing to do" in again.stderr
     s2l(*RUN, "--arm", "3")
     assert "Table  runs/several/table.md" in s2l(*RUN, "--arm", NAMES[0]).stdout
+    assert "Table  runs/several/table.md" in s2l(*RUN, "--table").stdout
     assert differences(tree_of(here), alone) == []
 
 
@@ -179,6 +180,19 @@ def test_a_killed_worker_loses_its_arm_to_another_and_nothing_else(
     assert "2 workers of 1 thread on" in said
     assert not held or "a worker was ended by SIGKILL" in said
     assert differences(tree_of(here), alone) == [], delay
+
+
+def test_every_worker_has_a_gpu_of_its_own(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from smalltolarge.lm.device import visible_gpus
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5, GPU-7")
+    assert visible_gpus() == ["GPU-5", "GPU-7"]
+    anywhere = {"target": {**SHARED["target"], "device": "auto"}}
+    with pytest.raises(RecipeError, match="a GPU of its own, and 2 can be seen"):
+        smalltolarge.run(SHARED | anywhere, out="runs/several", jobs=3)
 
 
 def wait_until(there: Callable[[], bool]) -> None:
@@ -263,3 +277,17 @@ def test_slurm_does_the_shared_stages_and_then_the_arms_that_are_not_done(
         s2l(*step[3:])
     assert differences(tree_of(here), alone) == []
     assert "all arms are done" in s2l(*RUN, "--on", "slurm").stderr
+
+
+@pytest.mark.faults
+def test_tasks_of_ray_leave_what_one_process_leaves(here: Path, alone: dict[str, str]) -> None:
+    pytest.importorskip("ray", reason="the package ray is not installed")
+    slow = {**os.environ, "RAY_raylet_start_wait_time_s": "300"}
+    command = [sys.executable, "-m", "smalltolarge", *RUN, "--on", "ray"]
+    done = subprocess.run(command, env=slow, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Table  runs/several/table.md" in done.stdout
+    # Ray sets OMP_NUM_THREADS, which environment.json tells.
+    assert differences(tree_of(here), alone) == [
+        f"runs/several/{name}.json is other" for name in ("environment", "manifest")
+    ]

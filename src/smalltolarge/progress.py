@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOADING = "loading model"
 """Name of the work that comes before any other with a model."""
+_SLOW = {"datasets", "lm_eval", "peft", "torch", "transformers", "trl"}
 _A_WHILE = 1.0
 """Seconds after which a person would like to know what is going on."""
 
@@ -343,6 +344,22 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class SafeImports:
+    """Some libraries take seconds to load, module by module: before each ``check`` is called.
+
+    It goes into ``sys.meta_path``.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.check = check
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Leave every module to others to find."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if name.partition(".")[0] in _SLOW and is_main:
+            self.check()
 
 
 def _nothing() -> None:

@@ -248,7 +248,7 @@ class Held:
         if self.has_locks:
             try:
                 fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError:
                 return False
         return True
 

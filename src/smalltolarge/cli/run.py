@@ -95,16 +95,20 @@ def run(
         ),
     ] = None,
     on: Annotated[
-        Literal["slurm"] | None,
+        Literal["slurm", "ray"] | None,
         typer.Option(
-            help="Print a script that has a cluster do the arms that are not done.",
+            help="Have a cluster do the arms that are not done. For Slurm the script that submits "
+            "them is printed; on Ray they are tasks of the cluster that RAY_ADDRESS names, or of "
+            "one on this machine.",
             rich_help_panel=_SEVERAL,
         ),
     ] = None,
     submit: Annotated[
         bool,
         typer.Option(
-            "--submit", help="Run that script instead of printing it.", rich_help_panel=_SEVERAL
+            "--submit",
+            help="Run the script of Slurm instead of printing it.",
+            rich_help_panel=_SEVERAL,
         ),
     ] = False,
 ) -> None:
@@ -131,6 +135,7 @@ def run(
     from smalltolarge.runs.results import Run
     from smalltolarge.verbs import run as comparison
     from smalltolarge.verbs import slurm
+    from smalltolarge.verbs.on_ray import run_on_ray
     from smalltolarge.verbs.workers import run_with_workers
 
     _refuse_what_does_not_go_together(
@@ -141,9 +146,10 @@ def run(
             "--arm": arm is not None,
             "--shared": shared,
             "--jobs": jobs is not None,
-            "--on": on is not None,
+            "--on slurm": on == "slurm",
+            "--on ray": on == "ray",
         },
-        {"--json": (as_json, "--list-arms"), "--submit": (submit, "--on")},
+        {"--json": (as_json, "--list-arms"), "--submit": (submit, "--on slurm")},
     )
     if recipe is None:
         shown.show_recipes(streams.console())
@@ -155,7 +161,7 @@ def run(
     if list_arms:
         shown.show_arms(arms_there(wanted, folder), streams.console(), as_json=as_json)
         return
-    if on is not None:
+    if on == "slurm":
         todo = [one.number for one in arms_there(wanted, folder) if not one.is_done]
         words = [recipe, "--out", str(folder)]
         words += [word for assignment in assignments or [] for word in ("--set", assignment)]
@@ -175,6 +181,8 @@ def run(
             comparison.tabulate_comparison(wanted, folder, watch)
         elif jobs is not None:
             run_with_workers(wanted, folder, jobs, watch, **unsafe)
+        elif on == "ray":
+            run_on_ray(wanted, folder, watch, **unsafe)
         else:
             named = [] if shared else None if arm is None else [arm]
             comparison.run_comparison(wanted, folder, watch, arms=named, wait=not no_wait, **unsafe)

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from smalltolarge.errors import Interrupted, printable
+from smalltolarge.progress import SafeImports
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-_SLOW = {"datasets", "lm_eval", "peft", "torch", "transformers", "trl"}
 LAUNCHER = "S2L_LAUNCHER"
 """Variable that names the process of ours that began this one among others, and speaks for all."""
 _AFTER_BARS = "\x1b[?25h\n"
@@ -45,7 +45,7 @@ def listen() -> None:
             signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=_hear, args=(reading,), name="signals", daemon=True).start()
-    sys.meta_path.insert(0, _Imports())
+    sys.meta_path.insert(0, SafeImports(_check_once))
     os.register_at_fork(after_in_child=lambda: _forget(signal.SIG_DFL))
     # The very last that Python does: a command that is done cannot be stopped any more.
     atexit.register(_forget, signal.SIG_IGN)
@@ -102,13 +102,9 @@ def _check() -> None:
         raise stopped("", _first)
 
 
-class _Imports:
-    """Some libraries take seconds to load, module by module: each is a safe point."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        is_main = threading.current_thread() is threading.main_thread()
-        if name.partition(".")[0] in _SLOW and _is_at_work and not _is_told and is_main:
-            _check()
+def _check_once() -> None:
+    if _is_at_work and not _is_told:
+        _check()
 
 
 def _hear(pipe: int) -> None:

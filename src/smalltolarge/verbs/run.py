@@ -154,7 +154,8 @@ def run_comparison(
         for budget in recipe.budgets:
             Budget.parse(budget).least_rows(len(read))
         if _is_done(run, recipe, wanted, arms):
-            log.info("%s is done: there is nothing to do", run.path)
+            what = run.path if arms is None else f"{run.path}: {', '.join(a.name for a in wanted)}"
+            log.info("%s is done: there is nothing to do", what)
             run.is_left_open = bool(missing_arms(Run(run.path), recipe))
             return Run.open(folder)
         exam.confine(unconfined=unconfined)
@@ -210,8 +211,8 @@ def tabulate_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> No
     Run.open(folder)
     recipe = recipe.resolved()
     with waiting(lambda: stages.hold(recipe, folder, shared=True), watch) as (run, recipe):
-        run.is_left_open = True
-        if not missing_arms(Run(run.path), recipe):
+        run.is_left_open = bool(missing_arms(Run(run.path), recipe))
+        if not run.is_left_open:
             with waiting(lambda: run.claim("table"), watch):
                 _tabulate(run, recipe)
 

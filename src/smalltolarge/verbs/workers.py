@@ -22,7 +22,7 @@ from typing import Any
 
 from smalltolarge import errors
 from smalltolarge.errors import Interrupted, RecipeError, S2LError, printable
-from smalltolarge.progress import ShownProgress, Step, Watch
+from smalltolarge.progress import SafeImports, ShownProgress, Step, Watch
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs import stages
 from smalltolarge.runs.arms import find_arms, missing_arms
@@ -73,18 +73,18 @@ def run_with_workers(
         done = len(arms) - len(missing_arms(Run(run.path), recipe))
         bar = stack.enter_context(watch.progress.step("arms", len(arms), "arms", done=done))
         said: set[str] = set()
-        workers = []
+        workers: list[_Worker] = []
+        stack.callback(_end, workers)
         for number, surrounding in enumerate(surroundings, 1):
             step = stack.enter_context(watch.progress.step(f"worker {number}", unit=""))
             workers.append(_Worker(about, surrounding, step, said))
-            stack.callback(workers[-1].end)
         while any(worker.is_at_work for worker in workers):
             watch.check()
             time.sleep(_EVERY)
             done = len(arms) - len(missing_arms(Run(run.path), recipe))
             bar.advance(done - bar.done)
         if all(worker.process.returncode for worker in workers):
-            raise next((one.error for one in workers if one.error is not None), _killed(workers))
+            raise _why(workers)
     return Run.open(folder)
 
 
@@ -119,8 +119,20 @@ def _divided(recipe: CompareRecipe, jobs: int) -> tuple[CompareRecipe, list[dict
     return recipe, [{} for _ in range(jobs)]
 
 
-def _killed(workers: Sequence[_Worker]) -> Interrupted:
-    names = sorted({signal.Signals(-worker.process.returncode).name for worker in workers})
+def _end(workers: Sequence[_Worker]) -> None:
+    """Have all workers stop at their next safe points, and wait for that."""
+    for worker in workers:
+        worker.stop()
+    for worker in workers:
+        worker.wait()
+
+
+def _why(workers: Sequence[_Worker]) -> BaseException:
+    """Give what ended a worker, when all of them have ended before all was done."""
+    for worker in workers:
+        if worker.error is not None:
+            return worker.error
+    names = sorted({worker.ended_by for worker in workers if worker.ended_by})
     return Interrupted(
         f"all workers were ended by {' and '.join(names)}; what is done is kept. The same command "
         "goes on."
@@ -138,6 +150,8 @@ class _Worker:
         said: set[str],
     ) -> None:
         self.error: BaseException | None = None
+        self.ended_by = ""
+        """The signal that ended it."""
         self.step, self._said = step, said
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__],
@@ -163,11 +177,14 @@ class _Worker:
         """Whether it has not ended."""
         return self._listening.is_alive()
 
-    def end(self) -> None:
-        """Have it stop at its next safe point, and wait for that."""
+    def stop(self) -> None:
+        """Have it stop at its next safe point."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.close()
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
         self._listening.join()
 
     def _listen(self) -> None:
@@ -185,8 +202,9 @@ class _Worker:
         code = self.process.wait()
         self.step.note = ""
         if code < 0:
-            self._say(logging.WARNING, f"a worker was ended by {signal.Signals(-code).name}")
-        elif code and not isinstance(self.error, Interrupted):
+            self.ended_by = signal.Signals(-code).name
+            self._say(logging.WARNING, f"a worker was ended by {self.ended_by}")
+        elif code not in (0, Interrupted.exit_code):
             self._say(logging.WARNING, f"a worker ended: {self.error}")
 
     def _say(self, level: int, note: str) -> None:
@@ -236,6 +254,7 @@ def _work() -> int:
             lines.flush()
 
     threading.Thread(target=listen, daemon=True).start()
+    sys.meta_path.insert(0, SafeImports(check))
     handler = logging.Handler()
     handler.emit = lambda record: tell(  # type: ignore[method-assign]
         level=record.levelno, note=record.getMessage()
@@ -252,6 +271,8 @@ def _work() -> int:
         tell(raised=type(error).__name__, note=str(error))
         return error.exit_code
     except Exception as error:
+        if is_alone.is_set():  # a library may have wrapped the interruption
+            return Interrupted.exit_code
         tell(raised=type(error).__name__, note=f"{type(error).__name__}: {error}")
         return 70
     return 0
