@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,7 @@ LOOKING = 5.0
 
 def prepared_with(n: int = ROWS, **settings: Any) -> Prepared:
     """Prepare a recording of about 20 steps, of more units in a batch than there are shards."""
-    usual = {
+    usual: dict[str, Any] = {
         "proxy": "scratch-0.1m", "epochs": 5, "batch_size": 12, "checkpoints": 4,
         "unit_tokens": 60, "threads": 1, "precision": "float32",
     }  # fmt: skip
@@ -69,9 +71,11 @@ def take_part(
         with joined("cpu", seconds) as world:
             kept = None if rank else folder / "state"
             prepared = prepared_with(**given)
-            found = record(prepared, folder=kept, check=check, world=world).trajectories
-        told["digest"] = hashlib.sha256(found.losses.tobytes()).hexdigest()
-        told["losses"] = found.losses.tolist()
+            found = record(prepared, folder=kept, check=check, world=world)
+        told["facts"] = sorted(found.facts)
+        losses = found.trajectories.losses
+        told["digest"] = hashlib.sha256(losses.tobytes()).hexdigest()
+        told["losses"] = losses.tolist()
     except S2LError as error:
         told |= {"error": str(error), "kind": type(error).__name__, "speaks": world.speaker == rank}
     told |= {"calls": calls}
@@ -272,7 +276,7 @@ def test_free_losses_and_dropout_are_the_same_bytes_too(tmp_path: Path) -> None:
         eos_token_id=None,
     )  # fmt: skip
     assert config.resid_pdrop
-    given = {
+    given: dict[str, Any] = {
         "proxy": str(model_folder(tmp_path / "model", config)), "losses": "free", "epochs": 2,
     }  # fmt: skip
     assert digest_with(2, tmp_path / "two", **given) == digest_alone(**given)
@@ -283,5 +287,28 @@ def test_three_processes_differ_by_rounding_alone(tmp_path: Path) -> None:
     outcome = Several(3, tmp_path).outcomes()[0]
     assert outcome is not None
     losses = record(prepared_with()).trajectories.losses
-    assert digest_alone() != outcome["digest"]
+    assert "all_reduced_steps" in outcome["facts"]
     np.testing.assert_allclose(np.array(outcome["losses"]), losses, atol=1e-5)
+
+
+@pytest.mark.faults
+def test_fifty_kills_of_one_process_change_nothing(alone: str, tmp_path: Path) -> None:
+    random, kills, ends = Random(0), 0, 0
+    while kills < 50:
+        several = Several(2, tmp_path, pause=0.005)
+        rank = random.randrange(2)
+        several.processes[rank].join(random.uniform(0, 4))
+        several.signal(rank, signal.SIGKILL)
+        began = time.monotonic()
+        outcome = several.outcomes()[1 - rank]
+        assert time.monotonic() - began < 3 * LOOKING
+        assert outcome is not None
+        if "digest" in outcome:
+            assert outcome["digest"] == alone
+            shutil.rmtree(tmp_path / "state")
+            ends += 1
+        else:
+            assert outcome["kind"] == "Interrupted", outcome["error"]
+            kills += 1
+    assert digest_with(4, tmp_path) == alone
+    assert ends

@@ -63,8 +63,8 @@ class Share:
     """The part of this process in a recording."""
 
     def __init__(self, proxy: ProxySettings | None, seconds: float) -> None:
-        self.size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
-        self.rank = int(os.environ["RANK"]) if self.size > 1 else 0
+        self.size = _whole("WORLD_SIZE") if "RANK" in os.environ else 1
+        self.rank = _whole("RANK") if self.size > 1 else 0
         self.proxy, self.seconds = proxy, seconds
         self.note = ""
 
@@ -79,6 +79,11 @@ class Share:
         if self.size == 1 or self.proxy is None:
             yield None
             return
+        if ":" in self.proxy.device:
+            raise RecipeError(
+                f"--device {self.proxy.device} is one GPU, and there are {self.size} processes: "
+                "give --device cuda, of which each takes its own"
+            )
         from smalltolarge import lm
 
         speaks = not self.rank
@@ -139,6 +144,17 @@ def share(
     if number > 1 or environment:
         raise SystemExit(_launched(number, environment))
     return mine
+
+
+def _whole(name: str) -> int:
+    """Give a variable of the environment that is a whole number."""
+    value = os.environ.get(name, "")
+    if not value.isdecimal():
+        raise RecipeError(
+            f"RANK is set, and {name} is {printable(value)!r}: torchrun and its like set both to "
+            "whole numbers. For one process, unset RANK."
+        )
+    return int(value)
 
 
 def _kind(proxy: ProxySettings) -> str:
