@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
@@ -24,6 +26,7 @@ from smalltolarge.lm import Prepared, joined, prepare, record
 from smalltolarge.lm.plan import SHARDS, cut_into_units, dealt
 from smalltolarge.settings import ProxySettings
 
+from .conftest import Cli
 from .lm_samples import examples_of, model_folder, sums
 from .processes import forks
 
@@ -280,6 +283,58 @@ def test_free_losses_and_dropout_are_the_same_bytes_too(tmp_path: Path) -> None:
         "proxy": str(model_folder(tmp_path / "model", config)), "losses": "free", "epochs": 2,
     }  # fmt: skip
     assert digest_with(2, tmp_path / "two", **given) == digest_alone(**given)
+
+
+OPTIONS = [
+    "--proxy", "scratch-0.1m", "--epochs", "2", "--checkpoints", "3", "--batch-size", "12",
+    "--unit-tokens", "256", "--threads", "1",
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("data")
+def test_the_command_begins_its_processes_and_one_of_them_speaks(tmp_path: Path, s2l: Cli) -> None:
+    s2l("record", "data.jsonl", *OPTIONS, "--out", "one.parquet")
+    done = s2l("record", "data.jsonl", *OPTIONS, "--out", "two.parquet", "--processes", "2")
+    assert (tmp_path / "two.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
+    assert done.stderr.count("2 processes on ") == 1
+    assert done.stdout.count("Trajectories  two.parquet") == 1
+    again = s2l("record", "data.jsonl", *OPTIONS, "--out", "two.parquet")
+    assert "there is nothing to do" in again.stderr
+
+
+@pytest.mark.usefixtures("data")
+def test_processes_that_cannot_be_begun_are_refused(s2l: Cli) -> None:
+    for options, said in [
+        (["--devices", "3"], "GPUs are visible here"),
+        (["--devices", "1", "--processes", "2"], "give one of them"),
+    ]:
+        assert said in s2l("record", "data.jsonl", *options, expect=2).stderr
+    lone = s2l("record", "data.jsonl", expect=2, RANK="0")
+    assert "RANK is set, and WORLD_SIZE is ''" in lone.stderr
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_the_command_ends_its_processes(
+    number: signal.Signals, tmp_path: Path, s2l: Cli
+) -> None:
+    words = ["record", "data.jsonl", *OPTIONS, "--epochs", "40", "--out", "t.parquet"]
+    command = [sys.executable, "-m", "smalltolarge", *words, "--processes", "2"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    kept = tmp_path / "runs" / "t" / ".working" / "proxy"
+    while not (kept / "losses-1.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]  # once all have closed it
+    if number == signal.SIGTERM:
+        assert process.returncode == 75
+        assert said.count("stopped by SIGTERM; what is done is kept. To go on: ") == 1
+        assert "--processes 2" in said
+    s2l(*words)
+    s2l(*words[:-1], "alone.parquet")
+    assert (tmp_path / "t.parquet").read_bytes() == (tmp_path / "alone.parquet").read_bytes()
 
 
 @pytest.mark.faults

@@ -189,8 +189,12 @@ def test_keywords_are_the_fields_of_the_settings(typed: type[Any]) -> None:
 COMMANDS: dict[str, Callable[..., Any]] = runpy.run_path(
     str(Path(__file__).parents[1] / "docs" / "make_reference.py")
 )["commands"]()
-ONLY_TYPED = {"recipe", "assignments", "dry_run", "no_progress", "as_json"}
-"""What the command line asks for because everything there is typed in one line."""
+ONLY_TYPED = {
+    "recipe", "assignments", "dry_run", "no_progress", "as_json",
+    "processes", "devices", "rank_timeout",
+}  # fmt: skip
+"""What the command line asks for because everything there is typed in one line, or because it
+begins itself anew, as several processes."""
 NAMED_OTHERWISE = {"report": "report_page"}
 """Verbs whose own name in Python is that of a room."""
 ELSEWHERE = {"no_gradients": "gradients", "task": "tasks"}

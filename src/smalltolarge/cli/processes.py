@@ -161,9 +161,9 @@ def _kind(proxy: ProxySettings) -> str:
     """Give the kind of device that a proxy runs on."""
     if proxy.device != "auto":
         return proxy.device.partition(":")[0]
-    from smalltolarge import lm
+    from smalltolarge.lm.device import visible_gpus
 
-    return "cuda" if lm.visible_gpus() else "cpu"
+    return "cuda" if visible_gpus() else "cpu"
 
 
 def _may_have_gpus(proxy: ProxySettings) -> bool:
@@ -177,9 +177,9 @@ def _gpus(proxy: ProxySettings, devices: str | None) -> tuple[int, int, dict[str
     from smalltolarge.runs.stages import require_torch
 
     require_torch()
-    from smalltolarge import lm
+    from smalltolarge.lm.device import visible_gpus
 
-    visible = lm.visible_gpus()
+    visible = visible_gpus()
     if devices is None:
         return (1 if ":" in proxy.device else max(visible, 1)), visible, {}
     if proxy.device not in ("auto", "cuda"):
@@ -209,14 +209,14 @@ def _launched(number: int, environment: dict[str, str]) -> int:
     from smalltolarge.runs.stages import require_torch
 
     require_torch()
-    from smalltolarge import lm
+    from smalltolarge.lm.launching import launch
 
     program = sys.argv[0]
     is_module = os.path.basename(program) == "__main__.py"
     words = (*(("-m", "smalltolarge") if is_module else (program,)), *sys.argv[1:])
     environment = {**environment, _LAUNCHER: str(os.getpid())}
     with stopping.working(True) as check:
-        code, ended = lm.launch(words, number, environment, check, stopping.came)
+        code, ended = launch(words, number, environment, check, stopping.came)
     if ended:
         print(f"note: {ended}", file=sys.stderr)
     return code
