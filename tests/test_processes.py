@@ -21,7 +21,8 @@ import pytest
 import transformers
 from torch.distributed import TCPStore
 
-from smalltolarge.errors import Interrupted, S2LError
+from smalltolarge.cli import processes
+from smalltolarge.errors import Interrupted, RecipeError, S2LError
 from smalltolarge.lm import Prepared, joined, prepare, record
 from smalltolarge.lm.plan import SHARDS, cut_into_units, dealt
 from smalltolarge.settings import ProxySettings
@@ -313,13 +314,40 @@ def test_processes_that_cannot_be_begun_are_refused(s2l: Cli) -> None:
     assert "RANK is set, and WORLD_SIZE is ''" in lone.stderr
 
 
+@pytest.mark.parametrize(
+    ("devices", "proxy", "shown", "found"),
+    [
+        (None, "auto", "", (4, 4, None)),
+        (None, "cuda:1", "", (1, 4, None)),
+        ("2", "auto", "", (2, 4, "0,1")),
+        ("0,2", "cuda", "", (2, 4, "0,2")),
+        ("2,", "auto", "", (1, 4, "2")),
+        ("0,2", "auto", "4,5,6,7", (2, 4, "4,6")),
+    ],
+)
+def test_devices_are_so_many_gpus_or_a_list_of_them(
+    devices: str | None,
+    proxy: str,
+    shown: str,
+    found: tuple[int, int, str | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("smalltolarge.lm.device.visible_gpus", lambda: 4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    number, visible, environment = processes.gpus(ProxySettings(device=proxy), devices)
+    assert (number, visible, environment.get("CUDA_VISIBLE_DEVICES")) == found
+    for wrong in ("5", "0", "1,1", "4,", "two", "-1", ""):
+        with pytest.raises(RecipeError, match="4 GPUs are visible here"):
+            processes.gpus(ProxySettings(), wrong)
+
+
 @pytest.mark.faults
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_the_command_ends_its_processes(
     number: signal.Signals, tmp_path: Path, s2l: Cli
 ) -> None:
-    words = ["record", "data.jsonl", *OPTIONS, "--epochs", "40", "--out", "t.parquet"]
+    words = ["record", "data.jsonl", *OPTIONS, "--epochs", "8", "--out", "t.parquet"]
     command = [sys.executable, "-m", "smalltolarge", *words, "--processes", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     kept = tmp_path / "runs" / "t" / ".working" / "proxy"

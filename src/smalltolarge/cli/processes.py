@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from smalltolarge.lm import World
     from smalltolarge.runs.recipe import RecordRecipe
     from smalltolarge.settings import ProxySettings
-
-log = logging.getLogger("smalltolarge")
 
 PANEL = "Processes"
 Processes = Annotated[
@@ -66,7 +63,6 @@ class Share:
         self.size = _whole("WORLD_SIZE") if "RANK" in os.environ else 1
         self.rank = _whole("RANK") if self.size > 1 else 0
         self.proxy, self.seconds = proxy, seconds
-        self.note = ""
 
     @contextmanager
     def world(self) -> Iterator[World | None]:
@@ -74,8 +70,6 @@ class Share:
 
         What ends one of them is told by one of them alone: the others end without a word.
         """
-        if self.note:
-            log.info("%s", self.note)
         if self.size == 1 or self.proxy is None:
             yield None
             return
@@ -126,9 +120,10 @@ def share(
     """
     mine = Share(None if dry_run else proxy, seconds)
     if "RANK" in os.environ:
-        if _LAUNCHER not in os.environ and (processes, devices) != (None, None):
-            mine.note = f"{mine.size} processes, begun by another: no others are begun"
-        _end_with_launcher()
+        if _LAUNCHER in os.environ:
+            _end_with_launcher()
+        elif (processes, devices) != (None, None) and not mine.rank:
+            _say(f"{mine.size} processes, begun by another: no others are begun")
         return mine
     if proxy is None or dry_run:
         return mine  # nothing is recorded
@@ -137,8 +132,9 @@ def share(
     if processes is not None and devices is not None:
         raise RecipeError("--processes is for the CPU and --devices for GPUs: give one of them")
     if devices is not None or (processes is None and _may_have_gpus(proxy)):
-        number, visible, environment = _gpus(proxy, devices)
-        mine.note = f"{number} of {visible} GPUs" if number < visible else ""
+        number, visible, environment = gpus(proxy, devices)
+        if visible > 1:
+            _say(f"{number} of {visible} GPUs" if number < visible else f"{number} GPUs")
     elif processes is not None and processes > 1 and _kind(proxy) == "cuda":
         raise RecipeError("--processes is for the CPU: give --device cpu too, or --devices")
     if number > 1 or environment:
@@ -172,7 +168,7 @@ def _may_have_gpus(proxy: ProxySettings) -> bool:
     return wanted and any(Path(place).exists() for place in _DRIVERS)
 
 
-def _gpus(proxy: ProxySettings, devices: str | None) -> tuple[int, int, dict[str, str]]:
+def gpus(proxy: ProxySettings, devices: str | None) -> tuple[int, int, dict[str, str]]:
     """Give how many GPUs are used, of how many, and what shows a process no others."""
     from smalltolarge.runs.stages import require_torch
 
@@ -218,18 +214,21 @@ def _launched(number: int, environment: dict[str, str]) -> int:
     with stopping.working(True) as check:
         code, ended = launch(words, number, environment, check, stopping.came)
     if ended:
-        print(f"note: {ended}", file=sys.stderr)
+        _say(f"note: {ended}")
     return code
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _end_with_launcher() -> None:
     """End this process soon after the one of ours that began it, however that ends."""
-    launcher = os.environ.get(_LAUNCHER)
+    launcher = os.environ[_LAUNCHER]
 
     def look() -> None:
         while str(os.getppid()) == launcher:
             time.sleep(_LOOK_EVERY)
         os._exit(Interrupted.exit_code)
 
-    if launcher is not None:
-        threading.Thread(target=look, name="launcher", daemon=True).start()
+    threading.Thread(target=look, name="launcher", daemon=True).start()
