@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -17,11 +21,13 @@ import pytest
 import transformers
 from torch.distributed import TCPStore
 
-from smalltolarge.errors import Interrupted, S2LError
+from smalltolarge.cli import processes
+from smalltolarge.errors import Interrupted, RecipeError, S2LError
 from smalltolarge.lm import Prepared, joined, prepare, record
 from smalltolarge.lm.plan import SHARDS, cut_into_units, dealt
 from smalltolarge.settings import ProxySettings
 
+from .conftest import Cli
 from .lm_samples import examples_of, model_folder, sums
 from .processes import forks
 
@@ -34,7 +40,7 @@ LOOKING = 5.0
 
 def prepared_with(n: int = ROWS, **settings: Any) -> Prepared:
     """Prepare a recording of about 20 steps, of more units in a batch than there are shards."""
-    usual = {
+    usual: dict[str, Any] = {
         "proxy": "scratch-0.1m", "epochs": 5, "batch_size": 12, "checkpoints": 4,
         "unit_tokens": 60, "threads": 1, "precision": "float32",
     }  # fmt: skip
@@ -69,9 +75,11 @@ def take_part(
         with joined("cpu", seconds) as world:
             kept = None if rank else folder / "state"
             prepared = prepared_with(**given)
-            found = record(prepared, folder=kept, check=check, world=world).trajectories
-        told["digest"] = hashlib.sha256(found.losses.tobytes()).hexdigest()
-        told["losses"] = found.losses.tolist()
+            found = record(prepared, folder=kept, check=check, world=world)
+        told["facts"] = sorted(found.facts)
+        losses = found.trajectories.losses
+        told["digest"] = hashlib.sha256(losses.tobytes()).hexdigest()
+        told["losses"] = losses.tolist()
     except S2LError as error:
         told |= {"error": str(error), "kind": type(error).__name__, "speaks": world.speaker == rank}
     told |= {"calls": calls}
@@ -272,10 +280,89 @@ def test_free_losses_and_dropout_are_the_same_bytes_too(tmp_path: Path) -> None:
         eos_token_id=None,
     )  # fmt: skip
     assert config.resid_pdrop
-    given = {
+    given: dict[str, Any] = {
         "proxy": str(model_folder(tmp_path / "model", config)), "losses": "free", "epochs": 2,
     }  # fmt: skip
     assert digest_with(2, tmp_path / "two", **given) == digest_alone(**given)
+
+
+OPTIONS = [
+    "--proxy", "scratch-0.1m", "--epochs", "2", "--checkpoints", "3", "--batch-size", "12",
+    "--unit-tokens", "256", "--threads", "1",
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("data")
+def test_the_command_begins_its_processes_and_one_of_them_speaks(tmp_path: Path, s2l: Cli) -> None:
+    s2l("record", "data.jsonl", *OPTIONS, "--out", "one.parquet")
+    done = s2l("record", "data.jsonl", *OPTIONS, "--out", "two.parquet", "--processes", "2")
+    assert (tmp_path / "two.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
+    assert done.stderr.count("2 processes on ") == 1
+    assert done.stdout.count("Trajectories  two.parquet") == 1
+    again = s2l("record", "data.jsonl", *OPTIONS, "--out", "two.parquet")
+    assert "there is nothing to do" in again.stderr
+
+
+@pytest.mark.usefixtures("data")
+def test_processes_that_cannot_be_begun_are_refused(s2l: Cli) -> None:
+    for options, said in [
+        (["--devices", "3"], "GPUs are visible here"),
+        (["--devices", "1", "--processes", "2"], "give one of them"),
+    ]:
+        assert said in s2l("record", "data.jsonl", *options, expect=2).stderr
+    lone = s2l("record", "data.jsonl", expect=2, RANK="0")
+    assert "RANK is set, and WORLD_SIZE is ''" in lone.stderr
+
+
+@pytest.mark.parametrize(
+    ("devices", "proxy", "shown", "found"),
+    [
+        (None, "auto", "", (4, 4, None)),
+        (None, "cuda:1", "", (1, 4, None)),
+        ("2", "auto", "", (2, 4, "0,1")),
+        ("0,2", "cuda", "", (2, 4, "0,2")),
+        ("2,", "auto", "", (1, 4, "2")),
+        ("0,2", "auto", "4,5,6,7", (2, 4, "4,6")),
+    ],
+)
+def test_devices_are_so_many_gpus_or_a_list_of_them(
+    devices: str | None,
+    proxy: str,
+    shown: str,
+    found: tuple[int, int, str | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("smalltolarge.lm.device.visible_gpus", lambda: 4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    number, visible, environment = processes.gpus(ProxySettings(device=proxy), devices)
+    assert (number, visible, environment.get("CUDA_VISIBLE_DEVICES")) == found
+    for wrong in ("5", "0", "1,1", "4,", "two", "-1", ""):
+        with pytest.raises(RecipeError, match="4 GPUs are visible here"):
+            processes.gpus(ProxySettings(), wrong)
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_the_command_ends_its_processes(
+    number: signal.Signals, tmp_path: Path, s2l: Cli
+) -> None:
+    words = ["record", "data.jsonl", *OPTIONS, "--epochs", "8", "--out", "t.parquet"]
+    command = [sys.executable, "-m", "smalltolarge", *words, "--processes", "2"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    kept = tmp_path / "runs" / "t" / ".working" / "proxy"
+    while not (kept / "losses-1.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]  # once all have closed it
+    if number == signal.SIGTERM:
+        assert process.returncode == 75
+        assert said.count("stopped by SIGTERM; what is done is kept. To go on: ") == 1
+        assert "--processes 2" in said
+    s2l(*words)
+    s2l(*words[:-1], "alone.parquet")
+    assert (tmp_path / "t.parquet").read_bytes() == (tmp_path / "alone.parquet").read_bytes()
 
 
 @pytest.mark.faults
@@ -283,5 +370,28 @@ def test_three_processes_differ_by_rounding_alone(tmp_path: Path) -> None:
     outcome = Several(3, tmp_path).outcomes()[0]
     assert outcome is not None
     losses = record(prepared_with()).trajectories.losses
-    assert digest_alone() != outcome["digest"]
+    assert "all_reduced_steps" in outcome["facts"]
     np.testing.assert_allclose(np.array(outcome["losses"]), losses, atol=1e-5)
+
+
+@pytest.mark.faults
+def test_fifty_kills_of_one_process_change_nothing(alone: str, tmp_path: Path) -> None:
+    random, kills, ends = Random(0), 0, 0
+    while kills < 50:
+        several = Several(2, tmp_path, pause=0.005)
+        rank = random.randrange(2)
+        several.processes[rank].join(random.uniform(0, 4))
+        several.signal(rank, signal.SIGKILL)
+        began = time.monotonic()
+        outcome = several.outcomes()[1 - rank]
+        assert time.monotonic() - began < 3 * LOOKING
+        assert outcome is not None
+        if "digest" in outcome:
+            assert outcome["digest"] == alone
+            shutil.rmtree(tmp_path / "state")
+            ends += 1
+        else:
+            assert outcome["kind"] == "Interrupted", outcome["error"]
+            kills += 1
+    assert digest_with(4, tmp_path) == alone
+    assert ends

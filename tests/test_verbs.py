@@ -191,9 +191,10 @@ COMMANDS: dict[str, Callable[..., Any]] = runpy.run_path(
 )["commands"]()
 ONLY_TYPED = {
     "recipe", "assignments", "dry_run", "no_progress", "as_json", "list_arms", "table", "on",
-    "submit",
+    "submit", "processes", "devices", "rank_timeout",
 }  # fmt: skip
-"""What the command line asks for because everything there is typed in one line."""
+"""What the command line asks for because everything there is typed in one line, or because it
+begins itself anew, as several processes."""
 NAMED_OTHERWISE = {"report": "report_page"}
 """Verbs whose own name in Python is that of a room."""
 ELSEWHERE = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from smalltolarge.lm import World
     from smalltolarge.runs.recipe import RecordRecipe
     from smalltolarge.settings import ProxySettings
-
-log = logging.getLogger("smalltolarge")
 
 PANEL = "Processes"
 Processes = Annotated[
@@ -63,10 +60,9 @@ class Share:
     """The part of this process in a recording."""
 
     def __init__(self, proxy: ProxySettings | None, seconds: float) -> None:
-        self.size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
-        self.rank = int(os.environ["RANK"]) if self.size > 1 else 0
+        self.size = _whole("WORLD_SIZE") if "RANK" in os.environ else 1
+        self.rank = _whole("RANK") if self.size > 1 else 0
         self.proxy, self.seconds = proxy, seconds
-        self.note = ""
 
     @contextmanager
     def world(self) -> Iterator[World | None]:
@@ -74,11 +70,14 @@ class Share:
 
         What ends one of them is told by one of them alone: the others end without a word.
         """
-        if self.note:
-            log.info("%s", self.note)
         if self.size == 1 or self.proxy is None:
             yield None
             return
+        if ":" in self.proxy.device:
+            raise RecipeError(
+                f"--device {self.proxy.device} is one GPU, and there are {self.size} processes: "
+                "give --device cuda, of which each takes its own"
+            )
         from smalltolarge import lm
 
         speaks = not self.rank
@@ -126,9 +125,10 @@ def share(
         proxy = None
     mine = Share(None if dry_run else proxy, seconds)
     if "RANK" in os.environ:
-        if _LAUNCHER not in os.environ and (processes, devices) != (None, None):
-            mine.note = f"{mine.size} processes, begun by another: no others are begun"
-        _end_with_launcher()
+        if _LAUNCHER in os.environ:
+            _end_with_launcher()
+        elif (processes, devices) != (None, None) and not mine.rank:
+            _say(f"{mine.size} processes, begun by another: no others are begun")
         return mine
     if proxy is None or dry_run:
         return mine  # nothing is recorded
@@ -137,8 +137,9 @@ def share(
     if processes is not None and devices is not None:
         raise RecipeError("--processes is for the CPU and --devices for GPUs: give one of them")
     if devices is not None or (processes is None and _may_have_gpus(proxy)):
-        number, visible, environment = _gpus(proxy, devices)
-        mine.note = f"{number} of {visible} GPUs" if number < visible else ""
+        number, visible, environment = gpus(proxy, devices)
+        if visible > 1:
+            _say(f"{number} of {visible} GPUs" if number < visible else f"{number} GPUs")
     elif processes is not None and processes > 1 and _kind(proxy) == "cuda":
         raise RecipeError("--processes is for the CPU: give --device cpu too, or --devices")
     if number > 1 or environment:
@@ -146,13 +147,24 @@ def share(
     return mine
 
 
+def _whole(name: str) -> int:
+    """Give a variable of the environment that is a whole number."""
+    value = os.environ.get(name, "")
+    if not value.isdecimal():
+        raise RecipeError(
+            f"RANK is set, and {name} is {printable(value)!r}: torchrun and its like set both to "
+            "whole numbers. For one process, unset RANK."
+        )
+    return int(value)
+
+
 def _kind(proxy: ProxySettings) -> str:
     """Give the kind of device that a proxy runs on."""
     if proxy.device != "auto":
         return proxy.device.partition(":")[0]
-    from smalltolarge import lm
+    from smalltolarge.lm.device import visible_gpus
 
-    return "cuda" if lm.visible_gpus() else "cpu"
+    return "cuda" if visible_gpus() else "cpu"
 
 
 def _may_have_gpus(proxy: ProxySettings) -> bool:
@@ -161,14 +173,14 @@ def _may_have_gpus(proxy: ProxySettings) -> bool:
     return wanted and any(Path(place).exists() for place in _DRIVERS)
 
 
-def _gpus(proxy: ProxySettings, devices: str | None) -> tuple[int, int, dict[str, str]]:
+def gpus(proxy: ProxySettings, devices: str | None) -> tuple[int, int, dict[str, str]]:
     """Give how many GPUs are used, of how many, and what shows a process no others."""
     from smalltolarge.runs.stages import require_torch
 
     require_torch()
-    from smalltolarge import lm
+    from smalltolarge.lm.device import visible_gpus
 
-    visible = lm.visible_gpus()
+    visible = visible_gpus()
     if devices is None:
         return (1 if ":" in proxy.device else max(visible, 1)), visible, {}
     if proxy.device not in ("auto", "cuda"):
@@ -198,27 +210,30 @@ def _launched(number: int, environment: dict[str, str]) -> int:
     from smalltolarge.runs.stages import require_torch
 
     require_torch()
-    from smalltolarge import lm
+    from smalltolarge.lm.launching import launch
 
     program = sys.argv[0]
     is_module = os.path.basename(program) == "__main__.py"
     words = (*(("-m", "smalltolarge") if is_module else (program,)), *sys.argv[1:])
     environment = {**environment, _LAUNCHER: str(os.getpid())}
     with stopping.working(True) as check:
-        code, ended = lm.launch(words, number, environment, check, stopping.came)
+        code, ended = launch(words, number, environment, check, stopping.came)
     if ended:
-        print(f"note: {ended}", file=sys.stderr)
+        _say(f"note: {ended}")
     return code
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _end_with_launcher() -> None:
     """End this process soon after the one of ours that began it, however that ends."""
-    launcher = os.environ.get(_LAUNCHER)
+    launcher = os.environ[_LAUNCHER]
 
     def look() -> None:
         while str(os.getppid()) == launcher:
             time.sleep(_LOOK_EVERY)
         os._exit(Interrupted.exit_code)
 
-    if launcher is not None:
-        threading.Thread(target=look, name="launcher", daemon=True).start()
+    threading.Thread(target=look, name="launcher", daemon=True).start()

@@ -8,7 +8,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 from smalltolarge.lm.features import embed, score_alone
 from smalltolarge.lm.generation import Answerer, Completion
-from smalltolarge.lm.launching import launch, visible_gpus
 from smalltolarge.lm.models import SCRATCH
 from smalltolarge.lm.plan import Plan
 from smalltolarge.lm.recording import Recording, record
@@ -30,7 +29,6 @@ __all__ = [
     "World",
     "embed",
     "joined",
-    "launch",
     "prepare",
     "read_weights",
     "record",
@@ -39,6 +37,5 @@ __all__ = [
     "show",
     "show_first",
     "train",
-    "visible_gpus",
     "write_weights",
 ]

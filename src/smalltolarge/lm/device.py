@@ -56,6 +56,11 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def visible_gpus() -> int:
+    """Count the GPUs that this process may use."""
+    return int(torch.cuda.device_count())
+
+
 def unit_tokens(settings: TrainingSettings) -> int:
     """Give the tokens of a unit: those asked for, or the default of the kind of device."""
     if settings.unit_tokens is not None:

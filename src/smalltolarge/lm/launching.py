@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-import torch
 from torch.distributed import TCPStore
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, start_processes
 
@@ -19,11 +18,6 @@ from smalltolarge.errors import Interrupted
 _HERE = "127.0.0.1"
 _LOOK_EVERY = 0.2
 """Seconds."""
-
-
-def visible_gpus() -> int:
-    """Count the GPUs that this process may use."""
-    return int(torch.cuda.device_count())
 
 
 def launch(

@@ -47,7 +47,8 @@ class Recording:
     """seconds_training, seconds_scoring, training_tokens_per_second, scoring_tokens_per_second
     (real tokens, padding left out; all processes of a continued run together), train_loss (mean
     over the last steps), peak_memory_bytes (of this process), peak_device_memory_bytes, steps,
-    flops (of training and scoring), parameters."""
+    flops (of training and scoring), parameters; all_reduced_steps, where a number of processes took
+    part that adds gradients otherwise than one."""
 
 
 def record(
@@ -90,9 +91,7 @@ def record(
     device = machine.device
     progress = progress or Progress()
     world.compare(fingerprint(prepared, machine))
-    if world.size > 1:
-        for line in world.describe(prepared.order.units_of_a_batch()):
-            log.info("%s", line)
+    world.describe(prepared.order.units_of_a_batch())
     with machine.fixed():
         with progress.step(LOADING, unit=""):
             model = models.load(prepared.model, prepared.seed).to(device)
@@ -199,6 +198,7 @@ class _Run:
         self.saved = self.training.step
         self.seconds = {kind: float(facts[kind]) for kind in self.seconds}
         self.training.train_loss = float(facts["train_loss"])
+        self.training.all_reduced = int(facts["all_reduced"])
         log.info("going on at step %d of %d", self.training.step, self.prepared.plan.steps)
 
     def _begin_again(self) -> None:
@@ -208,13 +208,17 @@ class _Run:
         self.training.model.load_state_dict(fresh.state_dict(), strict=True)
         self.training.optimiser.state.clear()
         self.training.recent.clear()
-        self.training.step = self.saved = 0
+        self.training.step = self.training.all_reduced = self.saved = 0
 
     def _save(self) -> None:
         if self.shelf.folder is None or self.training.step == self.saved:
             return
         facts = {kind: repr(value) for kind, value in self.seconds.items()}
-        facts |= {"step": str(self.training.step), "train_loss": repr(self.training.train_loss)}
+        facts |= {
+            "step": str(self.training.step),
+            "train_loss": repr(self.training.train_loss),
+            "all_reduced": str(self.training.all_reduced),
+        }
         tensors = self.training.state()
         if self.free:
             tensors[_COLLECTED] = torch.from_numpy(self.collected.fetched())
@@ -289,6 +293,8 @@ class _Run:
     def summary(self) -> dict[str, Any]:
         """Give the facts of the run."""
         plan, seconds = self.prepared.plan, self.seconds
+        if self.training.all_reduced:
+            self.facts["all_reduced_steps"] = self.training.all_reduced
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return self.facts | {
             "seconds_training": seconds["training"],

@@ -59,6 +59,8 @@ class Training:
         self.step = 0
         self.train_loss = math.nan
         """Mean over the last steps."""
+        self.all_reduced = 0
+        """Steps whose gradients were added in another order than that of one process."""
         self.recent: list[torch.Tensor] = []
         """Losses of the steps since then."""
         settings = prepared.settings
@@ -170,6 +172,7 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.weights, settings.max_grad_norm)
         self.optimiser.step()
         self.step += 1
+        self.all_reduced += not world.is_exact
         total = torch.zeros((), device=self.device)
         for loss in totals:
             total += loss

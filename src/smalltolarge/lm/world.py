@@ -7,6 +7,7 @@ Every process reads and tokenises the data and holds the same weights; rank 0 al
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
@@ -29,10 +30,13 @@ from smalltolarge.errors import (
 from smalltolarge.lm.plan import SHARDS
 from smalltolarge.lm.shelf import differences
 
+log = logging.getLogger("smalltolarge")
+
 _PATIENCE = timedelta(days=1)
 """For what processes do each in its own time, as reading; one that ends is noticed at once."""
 _LOOKING = 5.0
 """Seconds in which those that are there answer, when one is gone."""
+_LOOK_EVERY = 0.05
 _CHUNK = 2**24
 """Numbers of the gradients that are exchanged at once: 64 MB, held twice."""
 
@@ -42,6 +46,8 @@ class World:
 
     def __init__(self, rank: int = 0, size: int = 1, seconds: float = 300.0) -> None:
         self.rank, self.size, self.seconds = rank, size, seconds
+        self.is_exact = SHARDS % size == 0
+        """Whether gradients have the bits of one process: in worlds of 1, 2, 4 and 8."""
         self.speaker = 0
         """The rank that says what went wrong: 0, or the next that is there."""
         self.is_whole = True
@@ -53,25 +59,23 @@ class World:
         self._patient: Any = None
         self._prompt: Any = None
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether gradients have the bits of one process: in worlds of 1, 2, 4 and 8."""
-        return SHARDS % self.size == 0
-
-    def describe(self, units: float) -> list[str]:
+    def describe(self, units: float) -> None:
         """Say how the work is shared where a batch has so many ``units`` on average."""
-        told = [f"{self.size} processes on {', '.join(dict.fromkeys(self._hosts))}"]
+        if self.size == 1:
+            return
+        log.info("%d processes on %s", self.size, ", ".join(dict.fromkeys(self._hosts)))
         if not self.is_exact:
-            told.append(
-                f"{self.size} processes add gradients by an all-reduce: losses differ by rounding "
-                "from those of one process. 2, 4 and 8 processes give the same bits."
+            log.warning(
+                "%d processes add gradients by an all-reduce: losses differ by rounding from those "
+                "of one process. 2, 4 and 8 processes give the same bits.",
+                self.size,
             )
         if units < self.size:
-            told.append(
-                f"a batch has {units:.1f} units of work on average, and no more processes than "
-                "that are busy in training. A lower --unit-tokens cuts it into more."
+            log.warning(
+                "a batch has %.1f units of work on average, and no more processes than that are "
+                "busy in training. A lower --unit-tokens cuts it into more.",
+                units,
             )
-        return told
 
     def gather(self, value: Any) -> list[Any]:
         """Give what every process says, plain data, by rank; waits for the last."""
@@ -251,12 +255,9 @@ class World:
         end = time.monotonic() + _LOOKING
         with suppress(RuntimeError):
             self._store.set(f"here/{self.rank}", "")
-            for rank in range(self.size):
-                left = timedelta(seconds=max(end - time.monotonic(), 0.01))
-                with suppress(RuntimeError):
-                    if rank != self.rank:
-                        self._store.wait([f"here/{rank}"], left)
-                        here.add(rank)
+            while len(here) < self.size and time.monotonic() < end:
+                time.sleep(_LOOK_EVERY)
+                here |= {rank for rank in range(self.size) if self._store.check([f"here/{rank}"])}
             for rank in range(self.size):
                 if self._store.check([f"failed/{rank}"]):
                     failed[rank] = tuple(json.loads(self._store.get(f"failed/{rank}")))
