@@ -26,7 +26,7 @@ from smalltolarge.errors import (
 )
 from smalltolarge.lm import prepare, record_saved
 from smalltolarge.lm.checkpoints import saved_steps
-from smalltolarge.recorder import LossRecorder
+from smalltolarge.recorder import LossRecorder, of_keys
 from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories
 
@@ -391,6 +391,35 @@ def test_other_tokens_than_the_trainer_learns_stop_it_with_both_numbers(
     train_with(recorder(tmp_path, tokens=rows))
     n_tokens = recorded(tmp_path).n_tokens
     assert n_tokens is not None and n_tokens[0] == learned
+
+
+def test_the_example_of_the_page_runs_and_its_file_is_selected_from(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s2l: Cli
+) -> None:
+    page = Path(__file__).parents[1] / "docs" / "recorder.md"
+    [code] = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    shutil.copytree(base, tmp_path / "my-model")
+    write(tmp_path, "messages")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, str(page), "exec"), {})  # noqa: S102  our own page
+    found = recorded(tmp_path / "out")
+    assert (found.steps[0], len(found.steps)) == (0, 12)
+    assert found.origin["precision"] == "float32"
+    words = ["--trajectories", "out/trajectories.parquet", "--budget", "25%", "--clusters", "4"]
+    s2l("select", "data.jsonl", *words, "--out", "subset.jsonl")
+    assert len((tmp_path / "subset.jsonl").read_text().splitlines()) == ROWS // 4
+
+
+def test_keys_of_a_configuration_make_a_recorder(tmp_path: Path) -> None:
+    data = str(write(tmp_path))
+    made = of_keys({"s2l_data": data, "s2l_checkpoints": 5, "s2l_out": None, "lr": 1}, 77)
+    assert (made.settings.checkpoints, made.settings.max_length, made.out) == (5, 77, None)
+    with pytest.raises(
+        RecipeError, match="s2l_checkpoint is not a key of the recorder; known: s2l"
+    ):
+        of_keys({"s2l_data": data, "s2l_checkpoint": 5}, None)
+    with pytest.raises(RecipeError, match="s2l_data is needed"):
+        of_keys({"s2l_checkpoints": 5}, None)
 
 
 def _one_of_two(rank: int, port: int, base: Path, out: Path) -> None:
