@@ -418,6 +418,8 @@ def test_keys_of_a_configuration_make_a_recorder(tmp_path: Path) -> None:
         RecipeError, match="s2l_checkpoint is not a key of the recorder; known: s2l"
     ):
         of_keys({"s2l_data": data, "s2l_checkpoint": 5}, None)
+    with pytest.raises(RecipeError, match="schedule is often: even or early"):
+        of_keys({"s2l_data": data, "s2l_schedule": "often"}, None)
     with pytest.raises(RecipeError, match="s2l_data is needed"):
         of_keys({"s2l_checkpoints": 5}, None)
 
