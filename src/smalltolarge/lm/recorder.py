@@ -218,8 +218,8 @@ class _Run:
         ).to_parquet(self.out)
         whole = max(time.monotonic() - self.began, 1e-9)
         self._say(
-            "the losses of %s examples at %d checkpoints are in %s; that took %.1f s of %.1f s",
-            f"{len(self.prepared):,}", len(steps), self.out, self.seconds, whole,
+            "the losses of %s examples after %s steps are in %s; that took %.1f s of %.1f s",
+            f"{len(self.prepared):,}", ", ".join(map(str, steps)), self.out, self.seconds, whole,
         )  # fmt: skip
 
     def _say(self, words: str, *values: Any) -> None:
