@@ -8,7 +8,8 @@ import random
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from smalltolarge.errors import (
 )
 from smalltolarge.lm import prepare, record_saved
 from smalltolarge.lm.checkpoints import saved_steps
-from smalltolarge.recorder import LossRecorder
+from smalltolarge.recorder import LossRecorder, of_keys
 from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories
 
@@ -70,10 +71,10 @@ def rows_of(kind: str = "completion", rows: int = ROWS) -> list[dict[str, Any]]:
     return [{"prompt": said[:-1], "completion": said[-1:]} for said in told]
 
 
-def write(folder: Path, kind: str = "completion") -> Path:
+def write(folder: Path, kind: str = "completion", rows: int = ROWS) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "data.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows_of(kind)))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows_of(kind, rows)))
     return file
 
 
@@ -393,32 +394,108 @@ def test_other_tokens_than_the_trainer_learns_stop_it_with_both_numbers(
     assert n_tokens is not None and n_tokens[0] == learned
 
 
-def _one_of_two(rank: int, port: int, base: Path, out: Path) -> None:
+def test_the_example_of_the_page_runs_and_its_file_is_selected_from(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s2l: Cli
+) -> None:
+    page = Path(__file__).parents[1] / "docs" / "recorder.md"
+    [code] = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    shutil.copytree(base, tmp_path / "my-model")
+    write(tmp_path, "messages", rows=16)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, str(page), "exec"), {})  # noqa: S102  our own page
+    found = recorded(tmp_path / "out")
+    assert found.steps.tolist() == [0, 1, 2, 3, 4]
+    assert found.origin["precision"] == "float32"
+    words = ["--trajectories", "out/trajectories.parquet", "--budget", "25%", "--clusters", "4"]
+    s2l("select", "data.jsonl", *words, "--out", "subset.jsonl")
+    assert len((tmp_path / "subset.jsonl").read_text().splitlines()) == 4
+
+
+def test_keys_of_a_configuration_make_a_recorder(tmp_path: Path) -> None:
+    data = str(write(tmp_path))
+    made = of_keys({"s2l_data": data, "s2l_checkpoints": 5, "s2l_out": None, "lr": 1}, 77)
+    assert (made.settings.checkpoints, made.settings.max_length, made.out) == (5, 77, None)
+    with pytest.raises(
+        RecipeError, match="s2l_checkpoint is not a key of the recorder; known: s2l"
+    ):
+        of_keys({"s2l_data": data, "s2l_checkpoint": 5}, None)
+    with pytest.raises(RecipeError, match="schedule is often: even or early"):
+        of_keys({"s2l_data": data, "s2l_schedule": "often"}, None)
+    with pytest.raises(RecipeError, match="s2l_data is needed"):
+        of_keys({"s2l_checkpoints": 5}, None)
+
+
+def _together(rank: int, port: int, work: Callable[..., None], *given: Any) -> None:
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_PORT": str(port),
         "MASTER_ADDR": "127.0.0.1",
     }  # fmt: skip
     torch.set_num_threads(1)
-    trainer(base, out, recorder(out), per_device_train_batch_size=4, num_train_epochs=1).train()
+    work(*given)
 
 
-def test_two_processes_share_a_pass(base: Path, tmp_path: Path) -> None:
+def in_two_processes(work: Callable[..., None], *given: Any) -> None:
+    """Do the same in two processes that find each other."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    write(tmp_path)
-    both = [
-        forks.Process(target=_one_of_two, args=(rank, port, base, tmp_path)) for rank in range(2)
-    ]
+    both = [forks.Process(target=_together, args=(rank, port, work, *given)) for rank in (0, 1)]
     for process in both:
         process.start()
     for process in both:
         process.join(240)
         process.kill()
     assert [process.exitcode for process in both] == [0, 0]
-    found = recorded(tmp_path)
+
+
+def train_once(base: Path, out: Path, **settings: Any) -> None:
+    trainer(base, out, recorder(out), num_train_epochs=1, **settings).train()
+
+
+def test_two_processes_share_a_pass(base: Path, tmp_path: Path) -> None:
+    both, one = tmp_path / "both", tmp_path / "one"
+    write(both)
+    in_two_processes(partial(train_once, base, both, per_device_train_batch_size=4))
+    train_once(base, one)
+    found = recorded(both)
     assert found.steps.tolist() == [0, 2, 4, 6]
-    one = tmp_path / "one"
-    trainer(base, one, recorder(one), num_train_epochs=1).train()
     np.testing.assert_allclose(found.losses[:, 0], recorded(one).losses[:, 0], atol=1e-6)
     np.testing.assert_allclose(found.losses, recorded(one).losses, atol=0.05)
+
+
+def score_in_parts(base: Path, out: Path) -> None:
+    """Record a model whose weights are cut over two processes, each layer by itself."""
+    from torch.distributed import destroy_process_group, init_process_group
+    from torch.distributed.fsdp import fully_shard
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        TrainerControl,
+        TrainerState,
+        TrainingArguments,
+    )
+
+    init_process_group("gloo")
+    model = AutoModelForCausalLM.from_pretrained(base)
+    for layer in model.model.layers:
+        fully_shard(layer)
+    fully_shard(model)
+    arguments = TrainingArguments(str(out), use_cpu=True, per_device_train_batch_size=4)
+    state, control = TrainerState(max_steps=3, global_step=0), TrainerControl()
+    # a number of units that two processes cannot share evenly
+    made = recorder(out, check=False, template="chat", unit_tokens=900)
+    given = {"model": model, "processing_class": AutoTokenizer.from_pretrained(base)}
+    made.on_train_begin(arguments, state, control, **given)
+    assert made._run is not None and len(made._run.prepared.order.scoring_units()) % 2
+    made.on_train_end(arguments, state, control, **given)
+    destroy_process_group()
+
+
+def test_weights_that_are_cut_over_processes_are_scored(base: Path, tmp_path: Path) -> None:
+    write(tmp_path / "parts")
+    in_two_processes(score_in_parts, base, tmp_path / "parts")
+    whole = trainer(base, tmp_path, recorder(tmp_path, check=False, template="chat"), max_steps=1)
+    whole.train()
+    found = recorded(tmp_path / "parts")
+    assert found.steps.tolist() == [0]
+    np.testing.assert_allclose(found.losses[:, 0], recorded(tmp_path).losses[:, 0], atol=1e-5)

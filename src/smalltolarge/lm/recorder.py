@@ -104,6 +104,8 @@ class LossRecorder(TrainerCallback):  # type: ignore[misc]
         folder: str | PathLike[str] | None = None,
         check: bool = True,
     ) -> None:
+        if schedule not in ("even", "early"):
+            raise RecipeError(f"schedule is {printable(schedule)}: even or early is possible")
         self.settings = ProxySettings(
             checkpoints=checkpoints,
             schedule=schedule,
@@ -216,8 +218,8 @@ class _Run:
         ).to_parquet(self.out)
         whole = max(time.monotonic() - self.began, 1e-9)
         self._say(
-            "the losses of %s examples at %d checkpoints are in %s; that took %.1f s of %.1f s",
-            f"{len(self.prepared):,}", len(steps), self.out, self.seconds, whole,
+            "the losses of %s examples after %s steps are in %s; that took %.1f s of %.1f s",
+            f"{len(self.prepared):,}", ", ".join(map(str, steps)), self.out, self.seconds, whole,
         )  # fmt: skip
 
     def _say(self, words: str, *values: Any) -> None:
@@ -250,16 +252,12 @@ class _Run:
         """Tokenise as the trainer did; gives the reason of every example that is left out, too."""
         args, examples = self.args, recorder.examples
         tokenizer, template = _tokenizer(self.given, recorder.settings)
-        positions = Model("", self.model.config, shape_of(self.model)).positions
+        name = str(getattr(self.model.config, "_name_or_path", "") or type(self.model).__name__)
+        model = Model(printable(name, 300), self.model.config, shape_of(self.model))
         longest = recorder.settings.max_length
         if longest == _LONGEST:
-            longest = getattr(args, "max_length", None) or positions or _LONGEST
-        micro_batch = args.per_device_train_batch_size * min(longest, positions or longest)
-        settings = replace(
-            recorder.settings,
-            max_length=longest,
-            unit_tokens=recorder.settings.unit_tokens or max(_UNIT_TOKENS, micro_batch),
-        )
+            longest = getattr(args, "max_length", None) or model.positions or _LONGEST
+        settings = replace(recorder.settings, max_length=longest)
         way = self._way(recorder, settings, tokenizer, template)
         left_out: dict[str, str] = {}
         if recorder.sample is not None:
@@ -273,9 +271,11 @@ class _Run:
         refuse_many_left_out(examples, tokenized, longest)
         left_out |= {examples.ids[row].decode(): reason for row, reason in tokenized.left_out}
         ids = examples.ids[tokenized.kept]
+        # as many as a batch of the training may have, which keeps more of each for its gradients
+        batch = args.per_device_train_batch_size * int(tokenized.lengths.max())
+        unit_tokens = recorder.settings.unit_tokens or max(_UNIT_TOKENS, batch)
+        settings = replace(settings, unit_tokens=unit_tokens)
         order = Order.of(ids, tokenized.lengths, settings, recorder.seed)
-        name = str(getattr(self.model.config, "_name_or_path", "") or type(self.model).__name__)
-        model = Model(printable(name, 300), self.model.config, shape_of(self.model))
         return (
             Prepared(
                 settings=settings,
