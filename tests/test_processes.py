@@ -332,7 +332,7 @@ def test_devices_are_so_many_gpus_or_a_list_of_them(
     found: tuple[int, int, str | None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("smalltolarge.lm.device.visible_gpus", lambda: 4)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
     number, visible, environment = processes.gpus(ProxySettings(device=proxy), devices)
     assert (number, visible, environment.get("CUDA_VISIBLE_DEVICES")) == found

@@ -182,18 +182,17 @@ def gpus(proxy: ProxySettings, devices: str | None) -> tuple[int, int, dict[str,
 
     visible = visible_gpus()
     if devices is None:
-        return (1 if ":" in proxy.device else max(visible, 1)), visible, {}
+        return (1 if ":" in proxy.device else max(len(visible), 1)), len(visible), {}
     if proxy.device not in ("auto", "cuda"):
         raise RecipeError(f"--devices says which GPUs are used; leave --device {proxy.device} away")
     chosen = _numbers(devices)
-    if not chosen or max(chosen) >= visible or len(set(chosen)) < len(chosen):
+    if not chosen or max(chosen) >= len(visible) or len(set(chosen)) < len(chosen):
         raise RecipeError(
-            f"--devices {printable(devices)}: {visible} GPUs are visible here. Give a number of "
-            "them, or a list of different ones, counted from 0 (0,2)"
+            f"--devices {printable(devices)}: {len(visible)} GPUs are visible here. Give a number "
+            "of them, or a list of different ones, counted from 0 (0,2)"
         )
-    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    shown = ",".join(names[number] if names else str(number) for number in chosen)
-    return len(chosen), visible, {"CUDA_VISIBLE_DEVICES": shown}
+    shown = ",".join(visible[number] for number in chosen)
+    return len(chosen), len(visible), {"CUDA_VISIBLE_DEVICES": shown}
 
 
 def _numbers(devices: str) -> list[int]:

@@ -56,9 +56,12 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def visible_gpus() -> int:
-    """Count the GPUs that this process may use."""
-    return int(torch.cuda.device_count())
+def visible_gpus() -> list[str]:
+    """Name the NVIDIA GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` does."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = named.split(",") if named else map(str, range(count))
+    return [name.strip() for name in names][:count]
 
 
 def unit_tokens(settings: TrainingSettings) -> int:
@@ -155,11 +158,3 @@ def fixed(threads: int, device: torch.device) -> Iterator[None]:
     finally:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-
-
-def visible_gpus() -> list[str]:
-    """Name the NVIDIA GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` does."""
-    count = torch.cuda.device_count()
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = named.split(",") if named else map(str, range(count))
-    return [name.strip() for name in names][:count]
