@@ -97,6 +97,7 @@ def run(
     on: Annotated[
         Literal["slurm", "ray"] | None,
         typer.Option(
+            metavar="slurm|ray",
             help="Have a cluster do the arms that are not done. For Slurm the script that submits "
             "them is printed; on Ray they are tasks of the cluster that RAY_ADDRESS names, or of "
             "one on this machine.",
