@@ -1,4 +1,7 @@
-"""Record the losses of a training by Axolotl: ``plugins: [smalltolarge.axolotl.Recorder]``."""
+"""Record the losses of a training by Axolotl.
+
+``plugins: [smalltolarge.recorder.axolotl.Recorder]`` in its configuration, and the keys below.
+"""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@
     trainer = SFTTrainer(..., callbacks=[LossRecorder("data.jsonl")])
     trainer.train()
 
-``smalltolarge.axolotl`` and ``smalltolarge.llamafactory`` do the same by the keys of a
-configuration.
+``smalltolarge.recorder.axolotl`` and ``smalltolarge.recorder.llamafactory`` do the same by the keys
+of a configuration.
 """
 
 from __future__ import annotations

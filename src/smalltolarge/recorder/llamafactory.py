@@ -1,10 +1,10 @@
 """Train with LLaMA-Factory and record the losses.
 
-    python -m smalltolarge.llamafactory train.yaml
+    python -m smalltolarge.recorder.llamafactory train.yaml
 
 is ``llamafactory-cli train train.yaml`` in one process, where train.yaml may have the keys of a
 recorder, too: ``s2l_data``, ``s2l_checkpoints`` and others. Several processes are begun by
-``torchrun --nproc-per-node 2 -m smalltolarge.llamafactory train.yaml``.
+``torchrun --nproc-per-node 2 -m smalltolarge.recorder.llamafactory train.yaml``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     given = read_args()
     if not isinstance(given, dict):
         raise RecipeError(
-            "python -m smalltolarge.llamafactory FILE.yaml: a configuration is needed"
+            "python -m smalltolarge.recorder.llamafactory FILE.yaml: a configuration is needed"
         )
     theirs = {name: value for name, value in given.items() if not name.startswith(PREFIX)}
     run_exp(theirs, callbacks=[of_keys(given, theirs.get("cutoff_len", 2048))])
