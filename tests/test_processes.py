@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
@@ -125,7 +126,8 @@ class Several:
     def signal(self, rank: int, number: signal.Signals) -> None:
         pid = self.processes[rank].pid
         assert pid is not None
-        os.kill(pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     def outcomes(self, seconds: float = 120) -> list[dict[str, Any] | None]:
         """Give what each came to; None for one that was killed."""
@@ -382,20 +384,21 @@ def test_three_processes_differ_by_rounding_alone(tmp_path: Path) -> None:
 def test_fifty_kills_of_one_process_change_nothing(alone: str, tmp_path: Path) -> None:
     random, kills, ends = Random(0), 0, 0
     while kills < 50:
-        several = Several(2, tmp_path, pause=0.005)
+        several = Several(2, tmp_path, pause=0.02, seconds=LOOKING)
         rank = random.randrange(2)
         several.processes[rank].join(random.uniform(0, 4))
         several.signal(rank, signal.SIGKILL)
         began = time.monotonic()
         outcome = several.outcomes()[1 - rank]
-        assert time.monotonic() - began < 3 * LOOKING
+        assert time.monotonic() - began < 4 * LOOKING
         assert outcome is not None
         if "digest" in outcome:
             assert outcome["digest"] == alone
             shutil.rmtree(tmp_path / "state")
             ends += 1
         else:
-            assert outcome["kind"] == "Interrupted", outcome["error"]
+            unmet = "the processes do not meet" in outcome["error"]  # killed before they did
+            assert unmet or outcome["kind"] == "Interrupted", outcome["error"]
             kills += 1
     assert digest_with(4, tmp_path) == alone
     assert ends
