@@ -24,7 +24,7 @@ from torch.distributed import TCPStore
 
 from smalltolarge.cli import processes
 from smalltolarge.errors import Interrupted, RecipeError, S2LError
-from smalltolarge.lm import Prepared, joined, prepare, record
+from smalltolarge.lm import Prepared, World, joined, prepare, record
 from smalltolarge.lm.plan import SHARDS, cut_into_units, dealt
 from smalltolarge.settings import ProxySettings
 
@@ -72,6 +72,7 @@ def take_part(
             raise Interrupted("stopped by a signal")
 
     told: dict[str, Any] = {}
+    world: World | None = None
     try:
         with joined("cpu", seconds) as world:
             kept = None if rank else folder / "state"
@@ -82,7 +83,11 @@ def take_part(
         told["digest"] = hashlib.sha256(losses.tobytes()).hexdigest()
         told["losses"] = losses.tolist()
     except S2LError as error:
-        told |= {"error": str(error), "kind": type(error).__name__, "speaks": world.speaker == rank}
+        told |= {
+            "error": str(error),
+            "kind": type(error).__name__,
+            "speaks": world is not None and world.speaker == rank,
+        }
     told |= {"calls": calls}
     (folder / f"{rank}.json").write_text(json.dumps(told))
 
