@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
@@ -23,7 +24,7 @@ from torch.distributed import TCPStore
 
 from smalltolarge.cli import processes
 from smalltolarge.errors import Interrupted, RecipeError, S2LError
-from smalltolarge.lm import Prepared, joined, prepare, record
+from smalltolarge.lm import Prepared, World, joined, prepare, record
 from smalltolarge.lm.plan import SHARDS, cut_into_units, dealt
 from smalltolarge.settings import ProxySettings
 
@@ -39,9 +40,9 @@ LOOKING = 5.0
 
 
 def prepared_with(n: int = ROWS, **settings: Any) -> Prepared:
-    """Prepare a recording of about 20 steps, of more units in a batch than there are shards."""
+    """Prepare a recording of 6 steps, of more units in a batch than there are shards."""
     usual: dict[str, Any] = {
-        "proxy": "scratch-0.1m", "epochs": 5, "batch_size": 12, "checkpoints": 4,
+        "proxy": "scratch-0.1m", "epochs": 2, "batch_size": 12, "checkpoints": 4,
         "unit_tokens": 60, "threads": 1, "precision": "float32",
     }  # fmt: skip
     return prepare(examples_of(sums(n)), ProxySettings(**(usual | settings)), 3)
@@ -71,6 +72,7 @@ def take_part(
             raise Interrupted("stopped by a signal")
 
     told: dict[str, Any] = {}
+    world: World | None = None
     try:
         with joined("cpu", seconds) as world:
             kept = None if rank else folder / "state"
@@ -81,7 +83,11 @@ def take_part(
         told["digest"] = hashlib.sha256(losses.tobytes()).hexdigest()
         told["losses"] = losses.tolist()
     except S2LError as error:
-        told |= {"error": str(error), "kind": type(error).__name__, "speaks": world.speaker == rank}
+        told |= {
+            "error": str(error),
+            "kind": type(error).__name__,
+            "speaks": world is not None and world.speaker == rank,
+        }
     told |= {"calls": calls}
     (folder / f"{rank}.json").write_text(json.dumps(told))
 
@@ -125,7 +131,8 @@ class Several:
     def signal(self, rank: int, number: signal.Signals) -> None:
         pid = self.processes[rank].pid
         assert pid is not None
-        os.kill(pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     def outcomes(self, seconds: float = 120) -> list[dict[str, Any] | None]:
         """Give what each came to; None for one that was killed."""
@@ -193,7 +200,7 @@ def test_worlds_of_1_2_4_and_8_add_by_one_tree(units: int) -> None:
     assert of(1) == of(2) == of(4) == of(8)
 
 
-@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.faults)])
 def test_any_number_of_processes_records_the_same_bytes(
     size: int, alone: str, tmp_path: Path
 ) -> None:
@@ -202,7 +209,7 @@ def test_any_number_of_processes_records_the_same_bytes(
 
 def test_a_recording_goes_on_in_another_number_of_processes(alone: str, tmp_path: Path) -> None:
     for size, stage in ((2, "losses-1"), (1, "losses-2")):
-        several = Several(size, tmp_path, pause=0.01)
+        several = Several(size, tmp_path, pause=0.05)
         several.wait_for(f"{stage}.safetensors")
         for process in several.processes:
             process.kill()
@@ -210,9 +217,9 @@ def test_a_recording_goes_on_in_another_number_of_processes(alone: str, tmp_path
     assert digest_with(4, tmp_path) == alone
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.faults)])
 def test_a_killed_process_ends_the_others_by_name(rank: int, alone: str, tmp_path: Path) -> None:
-    several = Several(2, tmp_path, pause=0.01)
+    several = Several(2, tmp_path, pause=0.05)
     several.wait_for("losses-1.safetensors")
     time.sleep(0.1)
     several.signal(rank, signal.SIGKILL)
@@ -226,8 +233,9 @@ def test_a_killed_process_ends_the_others_by_name(rank: int, alone: str, tmp_pat
     assert digest_with(1, tmp_path) == alone
 
 
+@pytest.mark.faults
 def test_a_process_that_says_nothing_ends_the_others_by_name(tmp_path: Path) -> None:
-    several = Several(2, tmp_path, pause=0.01, seconds=3.0)
+    several = Several(2, tmp_path, pause=0.05, seconds=3.0)
     several.wait_for("losses-1.safetensors")
     several.signal(1, signal.SIGSTOP)
     began = time.monotonic()
@@ -251,7 +259,10 @@ def test_one_that_is_stopped_stops_all_at_the_same_step(alone: str, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("other", "what"),
-    [({"n": 35}, "rows"), ({"epochs": 4}, "epochs is 5 on rank 0, 4 there")],
+    [
+        pytest.param({"n": 35}, "rows", marks=pytest.mark.faults),
+        ({"epochs": 4}, "epochs is 2 on rank 0, 4 there"),
+    ],
 )
 def test_processes_with_other_data_or_settings_are_told_at_the_start(
     other: dict[str, Any], what: str, tmp_path: Path
@@ -281,7 +292,7 @@ def test_free_losses_and_dropout_are_the_same_bytes_too(tmp_path: Path) -> None:
     )  # fmt: skip
     assert config.resid_pdrop
     given: dict[str, Any] = {
-        "proxy": str(model_folder(tmp_path / "model", config)), "losses": "free", "epochs": 2,
+        "proxy": str(model_folder(tmp_path / "model", config)), "losses": "free",
     }  # fmt: skip
     assert digest_with(2, tmp_path / "two", **given) == digest_alone(**given)
 
@@ -378,20 +389,21 @@ def test_three_processes_differ_by_rounding_alone(tmp_path: Path) -> None:
 def test_fifty_kills_of_one_process_change_nothing(alone: str, tmp_path: Path) -> None:
     random, kills, ends = Random(0), 0, 0
     while kills < 50:
-        several = Several(2, tmp_path, pause=0.005)
+        several = Several(2, tmp_path, pause=0.02, seconds=LOOKING)
         rank = random.randrange(2)
         several.processes[rank].join(random.uniform(0, 4))
         several.signal(rank, signal.SIGKILL)
         began = time.monotonic()
         outcome = several.outcomes()[1 - rank]
-        assert time.monotonic() - began < 3 * LOOKING
+        assert time.monotonic() - began < 4 * LOOKING
         assert outcome is not None
         if "digest" in outcome:
             assert outcome["digest"] == alone
             shutil.rmtree(tmp_path / "state")
             ends += 1
         else:
-            assert outcome["kind"] == "Interrupted", outcome["error"]
+            unmet = "the processes do not meet" in outcome["error"]  # killed before they did
+            assert unmet or outcome["kind"] == "Interrupted", outcome["error"]
             kills += 1
     assert digest_with(4, tmp_path) == alone
     assert ends

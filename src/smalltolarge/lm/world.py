@@ -322,6 +322,8 @@ def joined(kind: str, seconds: float) -> Iterator[World]:
         world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), seconds)
         if world.size > 1:
             world.join(kind)
+    except S2LError:
+        raise  # one ended while they met
     except (RuntimeError, ValueError, KeyError) as error:
         raise RecipeError(
             f"the processes do not meet ({printable(error, 300)}). RANK, WORLD_SIZE, LOCAL_RANK, "
