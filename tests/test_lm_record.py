@@ -15,6 +15,7 @@ import pytest
 import torch
 import transformers
 
+from smalltolarge import settings
 from smalltolarge.errors import (
     DataError,
     IntegrityError,
@@ -292,12 +293,10 @@ def test_a_state_of_another_version_is_ignored_naming_both(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from importlib import metadata
-
-    now = metadata.version(package)
+    now = settings.versions()[package]
     with monkeypatch.context() as then:
-        version = metadata.version
-        then.setattr(metadata, "version", lambda n: "0.1" if n == package else version(n))
+        version = settings._version
+        then.setattr(settings, "_version", lambda n: "0.1" if n == package else version(n))
         record(prepared_with(), folder=tmp_path / "state")
     done = record(prepared_with(), folder=tmp_path / "state").trajectories
     assert file_of(done, tmp_path) == file_of(whole, tmp_path)
