@@ -66,12 +66,14 @@ def test_every_part_runs_and_gives_numbers(part: str, model: str, tmp_path: Path
     assert all(model in row["note"] for row in found if row["unit"] == "answers/s")
 
 
+@pytest.mark.heavy
 def test_parts_run_in_their_order_and_say_what_they_took(tmp_path: Path) -> None:
     found = measured(tmp_path, "--parts", "ceiling")
     assert [row["part"] for row in found if row["what"] == "whole part"] == ["machine", "ceiling"]
     assert not [row for row in found if "FAILED" in row["what"]]
 
 
+@pytest.mark.heavy
 def test_a_part_that_fails_is_told_and_the_next_goes_on(tmp_path: Path) -> None:
     found = measured(tmp_path, "--parts", "ceiling", "--device", "nowhere")
     assert [(row["part"], row["what"]) for row in found] == [

@@ -58,7 +58,8 @@ def without_times(table: Path) -> list[dict[str, str]]:
 
 def test_a_killed_comparison_continues_to_the_same_table(tmp_path: Path, s2l: Cli) -> None:
     fewer = ["proxy.threads=1", "target.threads=1", "target.target=scratch-0.1m", "seeds=[0]"]
-    single = [word for one in [*fewer, "evaluation.questions=4"] for word in ("--set", one)]
+    fewer += ["target.epochs=1", "evaluation.questions=4", "evaluation.max_new_tokens=8"]
+    single = [word for one in fewer for word in ("--set", one)]
     command = [sys.executable, "-m", "smalltolarge", "run", "smoke", "--out", "killed"]
     process = subprocess.Popen([*command, *single], cwd=tmp_path, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -200,7 +200,7 @@ def test_what_is_learned_last_and_what_ends_an_answer_is_the_stop_token(smollm2:
     question: list[Message] = [
         Message("user", "What is the capital of France? Answer in one sentence.")
     ]
-    (answer,) = answerer.answers([question], max_new_tokens=64, batch_size=1)
+    (answer,) = answerer.answers([question], max_new_tokens=16, batch_size=1)
     assert not answer.is_truncated
     assert "Paris" in answer.text
     assert "<|" not in answer.text

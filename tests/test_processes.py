@@ -207,6 +207,7 @@ def test_any_number_of_processes_records_the_same_bytes(
     assert digest_with(size, tmp_path) == alone
 
 
+@pytest.mark.faults
 def test_a_recording_goes_on_in_another_number_of_processes(alone: str, tmp_path: Path) -> None:
     for size, stage in ((2, "losses-1"), (1, "losses-2")):
         several = Several(size, tmp_path, pause=0.05)

@@ -368,7 +368,7 @@ def test_other_tokens_than_the_trainer_learns_stop_it_with_both_numbers(
     run = trainer(base, tmp_path, recorder(tmp_path, template="chat"), max_steps=1)
     rows = run.train_dataset
     tokens, learned = len(rows[0]["input_ids"]), sum(x != -100 for x in rows[0]["labels"])
-    theirs = f"the trainer learns {learned} of {tokens} tokens of .*data.jsonl, row 1, id .*, "
+    theirs = f"the trainer learns {learned} of {tokens} tokens of .*, row 1, id .*, "
     with pytest.raises(DataError, match=f"{theirs}and here it would be {learned - 1} of"):
         run.train()
     assert run.state.global_step == 0
