@@ -55,6 +55,8 @@ def comparison_page(run: Run, table: outcomes.Table) -> tuple[str, dict[str, Dra
                 "costs": _costs_table(rows),
             }
         )
+    ways = len({row.method for row in table.rows})
+    budgets = len({row.budget for row in table.rows if row.to_full is not None})
     text = render(
         "comparison.html",
         None,
@@ -62,10 +64,9 @@ def comparison_page(run: Run, table: outcomes.Table) -> tuple[str, dict[str, Dra
         kicker=f"SmallToLarge · comparison · {run.path}",
         headline=_verdict(table),
         standfirst=(
-            f"{len({row.method for row in table.rows})} ways of choosing, "
-            f"{len({row.budget for row in table.rows if row.to_full is not None})} budgets, "
-            f"{max(row.seeds for row in table.rows)} seeds: a target was trained for each and "
-            "scored on what it had not seen."
+            f"{_count(ways, 'way')} of choosing, {_count(budgets, 'budget')}, "
+            f"{_count(max(row.seeds for row in table.rows), 'seed')}: a target was trained for "
+            "each and scored on what it had not seen."
         ),
         warnings=_warnings(table),
         run=str(run.path),
@@ -160,6 +161,10 @@ def _dots(table: outcomes.Table, rows: Sequence[Row], measure: str, scale: float
     return sorted(found, key=lambda dot: sign * dot.mean)
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def _difference_figure(table: outcomes.Table, rows: Sequence[Row]) -> Both | None:
     scale = 100.0 if table.measure == "accuracy" else 1.0
     found = []
@@ -174,10 +179,10 @@ def _difference_figure(table: outcomes.Table, rows: Sequence[Row]) -> Both | Non
                 found.append(Dot(printable(name, 34), one.mean * scale, low, high, is_sure))
     if not found:
         return None
-    unit = "points" if scale == 100 else "nats; to the left is better"
+    unit = "points" if scale == 100 else "nats; left is better"
     return Both.of(
         charts.dots, "Difference to random sampling", found, 0.0,
-        f"difference to random of the same budget and seed ({unit})", "random",
+        f"difference to random ({unit})", "random",
     )  # fmt: skip
 
 
