@@ -569,6 +569,7 @@ def test_judging_imports_neither_torch_nor_sympy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.heavy
 @pytest.mark.real_data
 def test_training_answers_equal_themselves() -> None:
     kinds: dict[str, Kind] = {

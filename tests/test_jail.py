@@ -404,6 +404,7 @@ def controls(
         return {f"{one.kind}: {one.name}": future.result() for one, future in done}
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="the attacks are on Linux")
 def test_hostile_programs_do_their_harm_outside_a_jail(controls: dict[str, bool]) -> None:
     sure = {
