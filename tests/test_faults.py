@@ -107,7 +107,7 @@ def test_a_selection_from_real_rows_killed_ten_times_ends_in_the_same_bytes(
     command = [
         sys.executable, "-m", "smalltolarge", "select", str(real("train/mathmix.jsonl")),
         "--budget", "11%", "--out", "subset.jsonl", "--proxy", "scratch-0.1m", "--clusters", "20",
-        "--epochs", "0.02", "--checkpoints", "3", "--max-length", "128", "--threads", "1",
+        "--epochs", "0.02", "--checkpoints", "2", "--max-length", "192", "--threads", "1",
     ]  # fmt: skip
     folders = [tmp_path / name for name in ("whole", "killed")]
     for folder in folders:
