@@ -31,7 +31,7 @@ from smalltolarge.lm import child
 from smalltolarge.lm.fast.units import Unit
 from smalltolarge.lm.losses import Losses
 from smalltolarge.lm.models import Model, shape_of
-from smalltolarge.lm.plan import Order, Plan, checkpoint_steps, keyed_hashes
+from smalltolarge.lm.plan import Order, Plan, checkpoint_steps, dealt, keyed_hashes
 from smalltolarge.lm.scoring import score
 from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.templates import ChatTemplate
@@ -180,10 +180,11 @@ class _Run:
         began = time.monotonic()
         with _untouched(self.given["model"]):
             units = self.prepared.order.scoring_units()
-            own = units[self.ranks.rank :: self.ranks.world]
+            own = dealt(units, self.ranks.rank, self.ranks.world)
             # every process makes as many forward passes: sharded weights are gathered in each
             more = -(-len(units) // self.ranks.world) - len(own)
-            found = score(self.prepared, self.losses, self.device, units=own + [units[-1]] * more)
+            passes = [*own, *[units[-1]] * more]
+            found = score(self.prepared, self.losses, self.device, units=passes)
             mine = np.zeros(len(found), dtype=np.float32)
             rows = np.concatenate([*own, np.zeros(0, dtype=np.int64)])
             mine[rows] = found[rows]
