@@ -330,13 +330,16 @@ def test_rows_with_nothing_to_learn_are_counted(tmp_path: Path) -> None:
     assert note.startswith("1 of 2 rows left out: ")
 
 
-def test_a_run_that_chose_another_subset_is_not_asked(finished: str, tmp_path: Path) -> None:
+def test_a_run_that_chose_another_subset_is_not_asked(
+    finished: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with (tmp_path / "subset.jsonl").open("a") as file:
         file.write((tmp_path / "subset.jsonl").read_text().splitlines()[0] + "\n")
     subset = tmp_path / "subset.jsonl"
     given: dict[str, Any] = {"template": "alpaca", "overwrite": True}
     run = tmp_path / "runs" / "subset"
     assert "of runs/" not in str(export(subset, "trl", **given).notes)
+    assert f"{subset} is not the file that {run} wrote: no settings are taken" in caplog.text
     assert f"of {run}: " in str(export(subset, "trl", run=run, **given).notes)
 
 

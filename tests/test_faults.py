@@ -85,6 +85,11 @@ def test_of_many_starts_at_once_one_works(worker: Worker) -> None:
         assert [one["what"] for one in worker.ask({"trial": trial})] == [""]
 
 
+def test_the_others_end_when_one_of_several_processes_is_killed_or_stopped(worker: Worker) -> None:
+    for trial in ("ranks/record/2:1:SIGSTOP@0.9>1", "ranks/record/2:0:kill@60>2"):
+        assert [one["what"] for one in worker.ask({"trial": trial})] == [""]
+
+
 def test_the_kit_goes_on_with_what_it_has_not_tried(tmp_path: Path) -> None:
     log, targets = tmp_path / "results.jsonl", {"race": 99}
     first, second = islice(chunks(targets, read_book(log)), 2)

@@ -75,6 +75,8 @@ def take_part(
     world: World | None = None
     try:
         with joined("cpu", seconds) as world:
+            if given.pop("is_stopped", False):
+                os.kill(os.getpid(), signal.SIGSTOP)
             kept = None if rank else folder / "state"
             prepared = prepared_with(**given)
             found = record(prepared, folder=kept, check=check, world=world)
@@ -235,10 +237,13 @@ def test_a_killed_process_ends_the_others_by_name(rank: int, alone: str, tmp_pat
 
 
 @pytest.mark.faults
-def test_a_process_that_says_nothing_ends_the_others_by_name(tmp_path: Path) -> None:
-    several = Several(2, tmp_path, pause=0.05, seconds=3.0)
-    several.wait_for("losses-1.safetensors")
-    several.signal(1, signal.SIGSTOP)
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_process_that_says_nothing_ends_the_others_by_name(reads: bool, tmp_path: Path) -> None:
+    last = {"is_stopped": True} if reads else None
+    several = Several(2, tmp_path, pause=0.05, seconds=3.0, last=last)
+    if not reads:
+        several.wait_for("losses-1.safetensors")
+        several.signal(1, signal.SIGSTOP)
     began = time.monotonic()
     several.processes[0].join(3 + 2 * LOOKING)
     assert time.monotonic() - began < 3 + 2 * LOOKING

@@ -42,6 +42,7 @@ TARGETS = {
     "random": 320, "stop": 200, "stop-twice": 100, "damage": 2000, "damage-half": 800,
     "damage-read": 400, "manifest": 2000, "malformed": 2600, "hostile": 300, "planted": 200,
     "race": 100, "sealed": 600, "models": 200,
+    "ranks": 200,
 }  # fmt: skip
 """Trials of each campaign in a whole run."""
 KILLING = ("kill", "left", "double", "training", "random")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.faults import claims, damage, hostile, malformed
+from tests.faults import claims, damage, hostile, malformed, ranks
 from tests.faults.lab import Broken, Lab
 from tests.faults.scenarios import Scenario
 
 CAMPAIGNS = {
     **claims.CAMPAIGNS, **damage.CAMPAIGNS, **malformed.CAMPAIGNS, **hostile.CAMPAIGNS,
+    **ranks.CAMPAIGNS,
 }  # fmt: skip
 
 

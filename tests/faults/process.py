@@ -176,7 +176,7 @@ def run(
     said = folder.parent / f"{folder.name}.said"
     process = fork(words, folder, said, fault, log, before, after)
     began = time.monotonic()
-    exit = _wait(process, began + seconds, signals, when)
+    exit = wait(process, began + seconds, signals, when)
     shim = ctypes.CDLL(None)
     shim.faults_met.restype = ctypes.c_long
     return Done(
@@ -248,11 +248,11 @@ def _in_fork(
     return code
 
 
-def _wait(
+def wait(
     process: int,
     until: float,
-    signals: Sequence[tuple[float, int]],
-    when: Callable[[], bool] | None,
+    signals: Sequence[tuple[float, int]] = (),
+    when: Callable[[], bool] | None = None,
 ) -> int | str:
     """Wait for a process, send it its signals, and kill it when its time is over."""
     handle = os.pidfd_open(process)

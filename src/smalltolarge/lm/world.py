@@ -6,10 +6,12 @@ Every process reads and tokenises the data and holds the same weights; rank 0 al
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -33,7 +35,10 @@ from smalltolarge.lm.shelf import differences
 log = logging.getLogger("smalltolarge")
 
 _PATIENCE = timedelta(days=1)
-"""For what processes do each in its own time, as reading; one that ends is noticed at once."""
+"""For what processes do each in its own time, as reading; one that ends is noticed at once, and one
+that is stopped by its silence."""
+_PULSE = 1.0
+"""Seconds between two signs of life."""
 _LOOKING = 5.0
 """Seconds in which those that are there answer, when one is gone."""
 _LOOK_EVERY = 0.05
@@ -55,6 +60,9 @@ class World:
         self.has_agreed = False
         """Whether all were stopped together."""
         self._hosts = [""] * size
+        self._silence = [0.0] * size
+        """Seconds for which this process was running and has heard nothing of each."""
+        self._left = threading.Event()
         self._store: Any = None
         self._patient: Any = None
         self._prompt: Any = None
@@ -84,11 +92,11 @@ class World:
         said = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         with self._noticing():
             lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-            dist.all_gather(lengths, torch.tensor([len(said)]), group=self._patient)
+            self._wait_for(dist.all_gather, lengths, torch.tensor([len(said)]))
             longest = max(int(length) for length in lengths)
             rooms = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
             mine = torch.cat([said, said.new_zeros(longest - len(said))])
-            dist.all_gather(rooms, mine, group=self._patient)
+            self._wait_for(dist.all_gather, rooms, mine)
         return [
             json.loads(room[: int(length)].numpy().tobytes())
             for room, length in zip(rooms, lengths, strict=True)
@@ -171,7 +179,7 @@ class World:
         assert tensors is not None
         for name in shapes:
             with self._noticing():
-                dist.broadcast(tensors[name], 0, group=self._patient)
+                dist.broadcast(tensors[name], 0, group=self._prompt)
         return tensors
 
     def add_gradients(self, weights: Sequence[torch.Tensor]) -> None:
@@ -210,6 +218,33 @@ class World:
                 work.wait()
             mine += theirs
             distance //= 2
+
+    def _wait_for(self, exchange: Callable[..., Any], *tensors: Any) -> None:
+        """Wait for an exchange that others may be long in coming to, unless one is stopped."""
+        work = exchange(*tensors, group=self._patient, async_op=True)
+        pause = 0.001
+        while not work.is_completed():
+            time.sleep(pause)
+            pause = min(2 * pause, _LOOK_EVERY)
+            if max(self._silence) > self.seconds:
+                # Closing a group waits for what is under way in it, and this never ends.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._patient))
+                raise RuntimeError("timed out")
+        work.wait()
+
+    def _live(self) -> None:
+        """Give signs of life, and hear those of the others, until this process leaves."""
+        pause = min(_PULSE, self.seconds / 4)
+        names = [f"alive/{rank}" for rank in range(self.size)]
+        beats, heard = 0, [b""] * self.size
+        with suppress(RuntimeError):
+            while not self._left.wait(pause):
+                beats += 1
+                self._store.set(names[self.rank], str(beats))
+                for rank, beat in enumerate(self._store.multi_get(names)):
+                    is_silent = beat == heard[rank]
+                    self._silence[rank] = self._silence[rank] + pause if is_silent else 0.0
+                    heard[rank] = beat
 
     def _group(self, tensor: torch.Tensor) -> Any:
         return self._prompt if tensor.device.type == "cpu" else None
@@ -267,6 +302,7 @@ class World:
         """Meet the others; ``kind`` of device is "cuda" or another."""
         seconds = timedelta(seconds=self.seconds)
         self._store, *_ = next(dist.rendezvous("env://", timeout=seconds))
+        self._store.set(f"alive/{self.rank}", "0")
         if kind == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         dist.init_process_group(
@@ -278,6 +314,7 @@ class World:
         )
         self._patient = dist.new_group(timeout=_PATIENCE, backend="gloo")
         self._prompt = dist.new_group(timeout=seconds, backend="gloo")
+        threading.Thread(target=self._live, name="signs of life", daemon=True).start()
         self._hosts = self.gather(socket.gethostname())
 
     def fail(self, error: BaseException) -> None:
@@ -295,6 +332,7 @@ class World:
 
     def leave(self) -> None:
         """Close what leads to the others."""
+        self._left.set()
         if self._prompt is None:
             return
         for group in (self._prompt, self._patient):

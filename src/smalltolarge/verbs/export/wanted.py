@@ -96,8 +96,14 @@ def _run_of(subset: Path) -> Path | None:
         if (folder / "manifest.json").is_file():
             try:
                 run = Run.open(folder)
-                if "write" in run.stages and run.facts("write")["sha256"] == store.digest(subset):
+                if "write" not in run.stages:
+                    continue
+                if run.facts("write")["sha256"] == store.digest(subset):
                     return folder
+                log.warning(
+                    "%s is not the file that %s wrote: no settings are taken from the run",
+                    printable(subset, 200), printable(folder, 200),
+                )  # fmt: skip
             except (IntegrityError, StaleArtifact) as error:
                 log.warning("no settings are taken from the run: %s", error)
     return None
