@@ -259,6 +259,15 @@ def test_what_has_a_name_of_ours_is_taken_away(
     assert sorted(os.listdir(run.path)) == [".lock", "a", "manifest.json", "recipe.yaml"]
 
 
+def test_a_link_with_the_name_of_a_part_is_taken_away_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "text").write_text("precious")
+    (tmp_path / ".a.s2l-part").symlink_to("mine")
+    store.write_bytes(tmp_path / "a", b"text")
+    assert sorted(os.listdir(tmp_path)) == ["a", "mine"]
+    assert (tmp_path / "mine" / "text").read_text() == "precious"
+
+
 @pytest.mark.parametrize("name", [".lock", "environment.json", "proxy", "a/b"])
 def test_a_run_folder_with_links_is_refused_and_the_target_untouched(
     name: str, tmp_path: Path

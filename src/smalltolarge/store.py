@@ -198,8 +198,7 @@ def holding(path: Path, *, wait: bool = False) -> Iterator[Place]:
     if path.is_symlink():
         raise RefusedForSafety(f"{printable(path, 200)} is a link, which is not written to")
     place, part = Place(path), _part_of(path)
-    if not part.is_dir():  # what has a name of ours is ours
-        remove(part)
+    make_way(part)
     with locked(part, path, "another --out", wait=wait):
         try:
             if (part / _OLD).exists() and not os.path.lexists(path):
@@ -210,6 +209,12 @@ def holding(path: Path, *, wait: bool = False) -> Iterator[Place]:
             if not place.is_kept:
                 empty(part)
                 release(part)
+
+
+def make_way(folder: Path) -> None:
+    """Take away what has the name of a folder of ours and is none; of a link to one, the link."""
+    if folder.is_symlink() or not folder.is_dir():
+        remove(folder)
 
 
 def is_left(path: Path) -> bool:

@@ -144,8 +144,7 @@ class RunFolder:
                         shown = printable(entry, 200)
                         raise RefusedForSafety(f"{shown} is a link; a run holds none")
             folder = cls(path, held, shared=shared)
-            if not folder.working.is_dir():  # what has a name of ours is ours
-                store.remove(folder.working)
+            store.make_way(folder.working)
             yield folder
 
     @property
@@ -194,8 +193,7 @@ class RunFolder:
         place = self.working / what.replace(" ", "-")
         with ExitStack() as stack:
             if self.is_shared:
-                if not place.is_dir():  # what has a name of ours is ours
-                    store.remove(place)
+                store.make_way(place)
                 with store.naming_space(self.path):
                     stack.enter_context(store.locked(place, f"{self.path}: {what}", ANOTHER))
             before, self._making = self._making, place / "making"
@@ -250,8 +248,7 @@ class RunFolder:
         with ExitStack() as stack:
             if self.is_shared:
                 place, what = self.working / "manifest", f"{self.path}/manifest.json"
-                if not place.is_dir():
-                    store.remove(place)
+                store.make_way(place)
                 with store.naming_space(self.path):
                     stack.enter_context(store.locked(place, what, ANOTHER, wait=True))
             yield read_manifest(self.path)["stages"]
