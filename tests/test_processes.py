@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
+from safetensors.numpy import load_file
 from torch.distributed import TCPStore
 
 from smalltolarge.cli import processes
@@ -30,7 +33,7 @@ from smalltolarge.settings import ProxySettings
 
 from .conftest import Cli
 from .lm_samples import examples_of, model_folder, sums
-from .processes import forks
+from .processes import forks, python
 
 ROWS = 36
 SECONDS = 20.0
@@ -318,6 +321,38 @@ def test_the_command_begins_its_processes_and_one_of_them_speaks(tmp_path: Path,
     assert done.stdout.count("Trajectories  two.parquet") == 1
     again = s2l("record", "data.jsonl", *OPTIONS, "--out", "two.parquet")
     assert "there is nothing to do" in again.stderr
+
+
+@pytest.mark.usefixtures("data")
+def test_two_processes_train_one_target_by_trl(tmp_path: Path, s2l: Cli) -> None:
+    plain = [
+        "train", "scratch-0.1m", "data.jsonl", "--epochs", "1", "--batch-size", "24", "--threads",
+        "1", "--learning-rate", "1e-3",
+    ]  # fmt: skip
+    words = [*plain, "--accumulate", "2", "--out"]
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    meeting = {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": "2",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }  # fmt: skip
+
+    def take_part(words: list[str], rank: int) -> subprocess.CompletedProcess[str]:
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        return python(["-m", "smalltolarge", *words], tmp_path, {**os.environ, **meeting, **own})
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(partial(take_part, [*words, "two"]), range(2))
+    assert first.returncode == 0
+    assert first.stderr.count("2 processes on ") == 1
+    assert (second.returncode, second.stdout) == (0, "")
+    s2l(*words, "one")
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, weight in one.items():
+        np.testing.assert_allclose(two[name], weight, atol=1e-5)
+    assert "there is nothing to do" in s2l(*words, "two").stderr
+    refused = take_part([*plain, "--trainer", "own", "--out", "three"], 0)
+    assert refused.returncode == 2
+    assert "--trainer own trains in one process, and 2 were begun" in refused.stderr
 
 
 @pytest.mark.usefixtures("data")

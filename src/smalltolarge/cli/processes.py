@@ -19,8 +19,8 @@ from smalltolarge.errors import Interrupted, RecipeError, S2LError, printable
 
 if TYPE_CHECKING:
     from smalltolarge.lm import World
-    from smalltolarge.runs.recipe import RecordRecipe
-    from smalltolarge.settings import ProxySettings
+    from smalltolarge.runs.recipe import RecordRecipe, TrainRecipe
+    from smalltolarge.settings import ProxySettings, TrainingSettings
 
 PANEL = "Processes"
 Processes = Annotated[
@@ -57,32 +57,34 @@ _LOOK_EVERY = 1.0
 
 
 class Share:
-    """The part of this process in a recording."""
+    """The part of this process in a recording, or in the training of a target."""
 
-    def __init__(self, proxy: ProxySettings | None, seconds: float) -> None:
+    def __init__(self, model: TrainingSettings | None, seconds: float) -> None:
         self.size = _whole("WORLD_SIZE") if "RANK" in os.environ else 1
         self.rank = _whole("RANK") if self.size > 1 else 0
-        self.proxy, self.seconds = proxy, seconds
+        self.model, self.seconds = model, seconds
 
     @contextmanager
     def world(self) -> Iterator[World | None]:
-        """Join the other processes, if there are any and something is recorded.
+        """Join the other processes, if there are any and something is trained.
 
         What ends one of them is told by one of them alone: the others end without a word.
         """
-        if self.size == 1 or self.proxy is None:
+        if self.size == 1 or self.model is None:
             yield None
             return
-        if ":" in self.proxy.device:
+        if ":" in self.model.device:
             raise RecipeError(
-                f"--device {self.proxy.device} is one GPU, and there are {self.size} processes: "
+                f"--device {self.model.device} is one GPU, and there are {self.size} processes: "
                 "give --device cuda, of which each takes its own"
             )
+        # Not that a trainer looked in vain for weights that no loss depends on.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         from smalltolarge import lm
 
         speaks = not self.rank
         try:
-            with lm.joined(_kind(self.proxy), self.seconds) as world:
+            with lm.joined(_kind(self.model), self.seconds) as world:
                 try:
                     yield world
                 finally:
@@ -92,13 +94,13 @@ class Share:
                 raise
             raise SystemExit(error.exit_code) from error
 
-    def follow(self, recipe: RecordRecipe) -> None:
+    def follow(self, recipe: RecordRecipe | TrainRecipe) -> None:
         """Do the part of another than rank 0, in silence."""
-        from smalltolarge.verbs.record import follow
+        from smalltolarge.runs.stages import follow
 
         with watching(True, silent=True) as (_, watch), self.world() as world:
             if world is not None:
-                follow(recipe, watch, world)
+                follow(recipe.resolved(), watch, world)
 
 
 def share(
@@ -158,10 +160,10 @@ def _whole(name: str) -> int:
     return int(value)
 
 
-def _kind(proxy: ProxySettings) -> str:
-    """Give the kind of device that a proxy runs on."""
-    if proxy.device != "auto":
-        return proxy.device.partition(":")[0]
+def _kind(model: TrainingSettings) -> str:
+    """Give the kind of device that a model runs on."""
+    if model.device != "auto":
+        return model.device.partition(":")[0]
     from smalltolarge.lm.device import visible_gpus
 
     return "cuda" if visible_gpus() else "cpu"

@@ -17,7 +17,9 @@ from smalltolarge.cli.options import (
     Seed,
     with_settings,
 )
+from smalltolarge.cli.processes import RankTimeout, Share
 from smalltolarge.cli.session import watching
+from smalltolarge.errors import RecipeError
 from smalltolarge.settings import ReadingSettings, TargetSettings
 
 
@@ -39,6 +41,7 @@ def train(
     assignments: Assignments = None,
     run: RunDir = None,
     no_progress: NoProgress = False,
+    rank_timeout: RankTimeout = 300,
     *,
     settings: dict[str, Any],
 ) -> None:
@@ -52,6 +55,8 @@ def train(
       s2l train microsoft/phi-2 subset.jsonl --out models/target
 
       s2l train scratch-2m subset.jsonl --trainer own --out models/small
+
+      torchrun --nproc-per-node 8 -m -- smalltolarge train microsoft/phi-2 subset.jsonl --out target
     """
     from smalltolarge.report import terminal
     from smalltolarge.runs.outputs import default_folder
@@ -60,7 +65,15 @@ def train(
 
     given = {"seed": seed, "target": target}
     wanted = read_recipe(TrainRecipe, data, recipe, given, settings, assignments)
-    with watching(no_progress, first_row=True) as (console, watch):
+    mine = Share(wanted.target, rank_timeout)
+    if mine.size > 1 and wanted.target.trainer == "own":
+        raise RecipeError(
+            f"--trainer own trains in one process, and {mine.size} were begun: give --trainer trl"
+        )
+    if mine.rank:
+        mine.follow(wanted)
+        return
+    with watching(no_progress, first_row=True) as (console, watch), mine.world() as world:
         folder = run or default_folder(out)
-        facts = run_train(wanted, out, folder, watch)
+        facts = run_train(wanted, out, folder, watch, world=world)
     terminal.show_training(facts, console)

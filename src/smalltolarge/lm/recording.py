@@ -91,7 +91,8 @@ def record(
     device = machine.device
     progress = progress or Progress()
     world.compare(fingerprint(prepared, machine))
-    world.describe(prepared.order.units_of_a_batch())
+    world.describe()
+    world.warn(prepared.order.units_of_a_batch())
     with machine.fixed():
         with progress.step(LOADING, unit=""):
             model = models.load(prepared.model, prepared.seed).to(device)

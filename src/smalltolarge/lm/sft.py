@@ -16,7 +16,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -35,6 +35,7 @@ from smalltolarge.lm.recording import find_losses, fingerprint_of_training
 from smalltolarge.lm.shelf import Shelf, write_tensors
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import learning_rate, refuse_diverged
+from smalltolarge.lm.world import World
 from smalltolarge.progress import LOADING, Progress, Step
 from smalltolarge.settings import TargetSettings
 
@@ -66,6 +67,7 @@ def train_with_trl(
     folder: Path | None,
     progress: Progress,
     check: Callable[[], None],
+    world: World,
 ) -> tuple[Any, dict[str, Any], Adapter | None]:
     """Give the trained model, with the adapters merged into it, the facts, and the adapters.
 
@@ -73,8 +75,7 @@ def train_with_trl(
     length in a part. The last batch of an epoch may be short; it is a step of its own, as in our
     loop, and its loss too is taken over its completion tokens.
 
-    Under torchrun or accelerate every process calls this and gets the model; plain data parallelism
-    only, and without a ``folder``.
+    Every process of ``world`` calls this and gets the model; plain data parallelism only.
 
     Raises
     ------
@@ -82,11 +83,13 @@ def train_with_trl(
         TRL is not installed, or refuses the settings.
     Others as ``targets.train``.
     """
-    _refuse_what_cannot_be(settings, folder)
-    settings = replace(settings, accumulate=_parts_of_batch(settings))
+    _refuse_what_cannot_be(world)
+    settings = replace(settings, accumulate=_parts_of_batch(settings, world.size))
     machine = Machine.of(settings)
     made_of = fingerprint_of_training(prepared, machine)
     made_of["trained by"] = {name: importlib.metadata.version(name) for name in _NEEDED}
+    world.compare(made_of)
+    world.describe()
     shelf = Shelf(folder, made_of)
     with (
         machine.fixed(),
@@ -98,13 +101,15 @@ def train_with_trl(
             model = models.load(prepared.model, prepared.seed)
             use_cache = model.config.use_cache
             with _naming_refusals(settings):
-                arguments = _arguments(prepared, settings, machine, str(folder or unused))
+                arguments = _arguments(
+                    prepared, settings, machine, str(folder or unused), world.size
+                )
             model.requires_grad_(True).to(arguments.device)
             # refuses what is not causal
             find_losses(prepared, model, arguments.device, machine.bfloat16)
         with attention.own(model):
             with _naming_refusals(settings):
-                run = _Run(prepared, settings, shelf, arguments, model, check)
+                run = _Run(prepared, settings, shelf, arguments, model, check, world)
             run.restore()
             shown = progress if arguments.process_index == 0 else Progress()
             with shown.step("training", prepared.order.steps, "steps", done=run.done) as bar:
@@ -125,9 +130,10 @@ class _Run:
         arguments: Any,
         model: Any,
         check: Callable[[], None],
+        world: World,
     ) -> None:
         self.prepared, self.settings, self.shelf = prepared, settings, shelf
-        self.check, self.model = check, model
+        self.check, self.model, self.world = check, model, world
         self.done = 0
         """Steps that earlier processes did."""
         self.step = 0
@@ -140,17 +146,17 @@ class _Run:
         self.trained_parameters = sum(weight.numel() for weight in trained)
 
     def restore(self) -> None:
-        """Take up the state of an earlier process, if there is one.
+        """Take up the state that an earlier rank 0 kept, if there is one.
 
         Raises
         ------
         IntegrityError
             It does not fit the model.
         """
-        saved = self.shelf.state()
-        if saved is None:
+        saved = self.shelf.state() or (None, None)
+        tensors, facts = self.world.spread(saved[0]), self.world.tell(saved[1])
+        if tensors is None:
             return
-        tensors, facts = saved
         weights = _trained(self.trainer.model)
         kinds: dict[str, dict[str, torch.Tensor]] = {}
         for key, tensor in tensors.items():
@@ -210,16 +216,18 @@ class _Run:
     def before_part(self) -> None:
         """Stop if that is wanted, with the state after the last whole step."""
         try:
-            self.check()
+            self.world.check(self.check)
         except Interrupted:
-            self.save()
+            if self.world.is_whole:
+                self.save()
+                self.world.gather(None)  # until rank 0 has written
             raise
 
     def run(self, bar: Step) -> None:
         """Do the steps that are left."""
         self.bar, self.began = bar, time.monotonic()
         if self.done < self.prepared.order.steps:
-            with _naming_memory(self.settings):
+            with self.world.noticing(), _naming_memory(self.settings):
                 self.trainer.train()
             self.save()
             self.seconds += time.monotonic() - self.began
@@ -335,14 +343,16 @@ def _trainer(run: _Run, arguments: Any) -> Any:
     return trainer
 
 
-def _arguments(prepared: Prepared, settings: TargetSettings, machine: Machine, folder: str) -> Any:
+def _arguments(
+    prepared: Prepared, settings: TargetSettings, machine: Machine, folder: str, processes: int
+) -> Any:
     """Give an SFTConfig."""
     from trl import SFTConfig
 
     assert settings.batch_size is not None and settings.accumulate is not None
-    parts = settings.accumulate * _processes()
+    parts = settings.accumulate * processes
     device = machine.device
-    with _on(device):
+    with _on(device) if processes == 1 else nullcontext():
         arguments = SFTConfig(
             output_dir=folder,
             max_steps=prepared.order.steps,
@@ -370,18 +380,19 @@ def _arguments(prepared: Prepared, settings: TargetSettings, machine: Machine, f
             report_to=settings.report_to,
             disable_tqdm=True,
             log_level="error",
+            log_level_replica="error",
         )
         if arguments.n_gpu > 1:  # others are visible; one is asked for
             arguments._n_gpu = 1
     return arguments
 
 
-def _parts_of_batch(settings: TargetSettings) -> int:
+def _parts_of_batch(settings: TargetSettings, processes: int) -> int:
     """Give how many equal parts each process takes its share of a batch in."""
     if settings.accumulate is not None:
         return settings.accumulate
     assert settings.batch_size is not None and settings.unit_tokens is not None
-    needed = settings.batch_size * settings.max_length / (settings.unit_tokens * _processes())
+    needed = settings.batch_size * settings.max_length / (settings.unit_tokens * processes)
     sizes = range(1, settings.batch_size + 1)
     equal = (parts for parts in sizes if settings.batch_size % parts == 0 and parts >= needed)
     return next(equal, settings.batch_size)
@@ -439,11 +450,7 @@ def _trained(model: Any) -> dict[str, torch.Tensor]:
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def _processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _refuse_what_cannot_be(settings: TargetSettings, folder: Path | None) -> None:
+def _refuse_what_cannot_be(world: World) -> None:
     needed = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if needed:
         raise RecipeError(
@@ -461,10 +468,11 @@ def _refuse_what_cannot_be(settings: TargetSettings, folder: Path | None) -> Non
             "trained whole on every device. Write the subset and train with TRL itself: s2l export "
             "--to trl."
         )
-    if _processes() > 1 and folder is not None:
+    begun = os.environ.get("WORLD_SIZE", "1")
+    if begun != str(world.size):
         raise RecipeError(
-            f"{_processes()} processes train together: no state is kept then. Call train without "
-            "a folder, or start one process."
+            f"{printable(begun)} processes were begun, and train together by the command alone: "
+            "torchrun --nproc-per-node 2 -m -- smalltolarge train ..."
         )
 
 
@@ -473,7 +481,7 @@ def _on(device: torch.device) -> Iterator[None]:
     """Have accelerate take this device where one process trains."""
     name = "ACCELERATE_TORCH_DEVICE"
     before = os.environ.get(name)
-    if _processes() == 1 and device.type != "cpu":
+    if device.type != "cpu":
         os.environ[name] = str(device)
     try:
         yield

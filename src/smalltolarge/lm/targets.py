@@ -28,6 +28,7 @@ from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokenizer import ModelTokenizer
 from smalltolarge.lm.tokens import Prepared
 from smalltolarge.lm.training import ByUnit, Training
+from smalltolarge.lm.world import World
 from smalltolarge.progress import LOADING, Progress
 from smalltolarge.settings import TargetSettings
 
@@ -98,12 +99,14 @@ def train(
     folder: Path | None = None,
     progress: Progress | None = None,
     check: Callable[[], None] = lambda: None,
+    world: World | None = None,
 ) -> Target:
     """Fine-tune the target on what was prepared with ``TargetSettings``.
 
     With a ``folder``, a state of the training is kept in it now and then, and the same call goes on
     from there. ``check`` is called between units of work; when it raises ``Interrupted``, the state
-    after the last whole step is written first.
+    after the last whole step is written first. All processes of a ``world`` call it with the same
+    ``prepared``, rank 0 alone with a folder, and each gets the target; by TRL alone.
 
     Raises
     ------
@@ -119,10 +122,11 @@ def train(
     settings = prepared.settings
     assert isinstance(settings, TargetSettings)
     progress, check = progress or Progress(), giving_back(check)
+    world = world or World()
     if settings.trainer == "trl":
         from smalltolarge.lm.sft import train_with_trl
 
-        model, spent, adapter = train_with_trl(prepared, settings, folder, progress, check)
+        model, spent, adapter = train_with_trl(prepared, settings, folder, progress, check, world)
     else:
         model, spent = _train(prepared, settings, folder, progress, check)
         adapter = None

@@ -67,11 +67,15 @@ class World:
         self._patient: Any = None
         self._prompt: Any = None
 
-    def describe(self, units: float) -> None:
-        """Say how the work is shared where a batch has so many ``units`` on average."""
+    def describe(self) -> None:
+        """Say how many there are, and where."""
+        if self.size > 1:
+            log.info("%d processes on %s", self.size, ", ".join(dict.fromkeys(self._hosts)))
+
+    def warn(self, units: float) -> None:
+        """Warn of a size that is not exact, or has too many for a batch of so many ``units``."""
         if self.size == 1:
             return
-        log.info("%d processes on %s", self.size, ", ".join(dict.fromkeys(self._hosts)))
         if not self.is_exact:
             log.warning(
                 "%d processes add gradients by an all-reduce: losses differ by rounding from those "
@@ -259,6 +263,17 @@ class World:
         try:
             yield
         except RuntimeError as error:
+            raise self._lost(error) from error
+
+    @contextmanager
+    def noticing(self) -> Iterator[None]:
+        """Do as much for the exchanges of a trainer, among whose errors may be others."""
+        try:
+            yield
+        except RuntimeError as error:
+            is_exchange = isinstance(error, dist.DistError) or "gloo" in str(error)
+            if self.size == 1 or not is_exchange:
+                raise
             raise self._lost(error) from error
 
     def _lost(self, error: RuntimeError) -> S2LError:

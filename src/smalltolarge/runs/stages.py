@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -340,25 +340,28 @@ def record_once(
     return Trajectories.from_parquet(file)
 
 
-def call(run: RunFolder, recipe: RecordRecipe, world: World | None) -> None:
-    """Call the other processes of ``world`` to the recording of a run, unless it is done."""
-    if world is not None and recipe.proxy is not None:
-        world.tell(None if run.is_done("record") else recipes.by_machine(recipe.proxy))
+def call(model: TrainingSettings | None, world: World | None, *, is_done: bool) -> None:
+    """Call the other processes of ``world`` to the training of a model, unless it is done."""
+    if world is not None and model is not None:
+        world.tell(None if is_done else recipes.by_machine(model))
 
 
-def follow(recipe: RecordRecipe, watch: Watch, world: World) -> None:
-    """Take part in the recording that rank 0 of ``world`` keeps, when it calls."""
+def follow(recipe: RecordRecipe | TrainRecipe, watch: Watch, world: World) -> None:
+    """Take part in the recording or training that rank 0 of ``world`` keeps, when it calls."""
     called = world.tell(None)
     if called is None:
         return
-    assert recipe.proxy is not None
-    examples = load(recipe, watch)
-    proxy = replace(recipe.proxy, **called)
-    prepared = prepare(examples, proxy, recipe.seed, watch)
-    del examples
     from smalltolarge import lm
 
-    lm.record(prepared, check=watch.check, world=world)
+    model: TrainingSettings | None = (
+        recipe.proxy if isinstance(recipe, RecordRecipe) else recipe.target
+    )
+    work: Callable[..., object] = lm.record if isinstance(recipe, RecordRecipe) else lm.train
+    assert model is not None
+    examples = load(recipe, watch)
+    prepared = prepare(examples, replace(model, **called), recipe.seed, watch)
+    del examples
+    work(prepared, check=watch.check, world=world)
 
 
 def find_features(

@@ -70,13 +70,13 @@ def run_record(
     """Read and record, each once, and write the trajectories to ``out``.
 
     ``examples`` are the data of a recipe that names none. Without ``folder`` nothing is kept.
-    This is rank 0 of ``world``; the others ``follow``.
+    This is rank 0 of ``world``; the others ``stages.follow``.
     """
     recipe = recipe.resolved()
     if out is not None:
         outputs.require_parquet(out)
     with stages.hold(recipe, folder) as (run, recipe), ExitStack() as stack:
-        stages.call(run, recipe, world)
+        stages.call(recipe.proxy, world, is_done=run.is_done("record"))
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
         recorded = run.path / "trajectories.parquet"
         in_place = out is not None and out.resolve() == recorded.resolve()
@@ -89,8 +89,3 @@ def run_record(
         if output is not None:
             output.write(partial(shutil.copyfile, recorded), {"rows": len(found)})
     return found
-
-
-def follow(recipe: RecordRecipe, watch: Watch, world: World) -> None:
-    """Take part in what rank 0 of ``world`` records, for ``run_record`` or ``run_select``."""
-    stages.follow(recipe.resolved(), watch, world)

@@ -136,7 +136,7 @@ def run_select(
     budget = Budget.parse(recipe.budget)
     output: outputs.Output | None = None
     with stages.hold(recipe, folder) as (run, recipe), ExitStack() as stack:
-        stages.call(run, recipe, world)
+        stages.call(recipe.proxy, world, is_done=run.is_done("record"))
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
         budget.least_rows(len(read))
         if folder is not None or out is not None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
-from typing import Any, SupportsIndex, Unpack
+from typing import TYPE_CHECKING, Any, SupportsIndex, Unpack
 
 from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
@@ -19,6 +19,9 @@ from smalltolarge.selection import Selection
 from smalltolarge.verbs import given
 from smalltolarge.verbs.given import Data
 from smalltolarge.verbs.keywords import Training
+
+if TYPE_CHECKING:
+    from smalltolarge.lm import World
 
 log = logging.getLogger("smalltolarge")
 
@@ -62,17 +65,21 @@ def run_train(
     folder: Path | None,
     watch: Watch,
     examples: Examples | None = None,
+    world: World | None = None,
 ) -> Mapping[str, Any]:
     """Read, train a target on all of it, and write the model's folder to ``out``.
 
     ``examples`` are the data of a recipe that names none. Gives the facts; raises as ``train``.
+    This is rank 0 of ``world``; the others ``stages.follow``.
     """
     recipe = recipe.resolved()
     with stages.hold(recipe, folder) as (run, recipe), ExitStack() as stack:
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
         output = stack.enter_context(outputs.claim(run, recipe, facts, out, stage="train"))
         done = run.facts("train")
-        if done is not None and output.is_written():
+        is_done = done is not None and output.is_written()
+        stages.call(recipe.target, world, is_done=is_done)
+        if done is not None and is_done:
             stages.begin(run, recipe, read, facts)
             log.info("%s is done: there is nothing to do", run.path)
             return done
@@ -85,7 +92,9 @@ def run_train(
         stages.begin(run, recipes.settled(recipe, prepared.settings), read, facts)
         from smalltolarge import lm
 
-        target = lm.train(prepared, folder=kept, progress=watch.progress, check=watch.check)
+        target = lm.train(
+            prepared, folder=kept, progress=watch.progress, check=watch.check, world=world
+        )
         left_out = Counter(reason for _, reason in prepared.left_out)
         trained = {**target.facts, "left_out": dict(left_out), "rows": len(prepared)}
         output.write(target.save, trained)
