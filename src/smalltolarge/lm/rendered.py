@@ -86,7 +86,7 @@ def place(examples: Examples, row: int) -> str:
     entry = examples.table.slice(row, 1).to_pylist()[0]
     file = entry["file"]
     path = examples.inputs[file].path if file is not None and file < len(examples.inputs) else "?"
-    return f"{printable(path)}, row {entry['row']}, id {printable(entry['id'])}"
+    return f"{printable(path, 200)}, row {entry['row']}, id {printable(entry['id'])}"
 
 
 def _words(dropped: Dropped) -> str:
