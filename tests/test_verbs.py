@@ -14,6 +14,9 @@ import pytest
 
 import smalltolarge
 from smalltolarge.errors import BudgetError, DataError, RecipeError
+from smalltolarge.progress import Watch
+from smalltolarge.report.page import facts
+from smalltolarge.runs.results import Run
 from smalltolarge.selection import S2L, Pool, RandomByLength
 from smalltolarge.settings import (
     AskingSettings,
@@ -136,6 +139,36 @@ def test_a_selection_goes_on_where_it_was_and_writes_what_the_command_writes(
     again.write("third.jsonl")
     assert Path("third.jsonl").read_bytes() == written
     assert smalltolarge.verify("runs/here")[-1] == "the subset chosen again: the same rows"
+
+
+@pytest.fixture
+def recorded(data: Path, tmp_path: Path) -> Path:
+    """Losses of the data at four checkpoints, in a file; a third of them rise."""
+    ids = smalltolarge.load(data).ids
+    rng = np.random.default_rng(0)
+    slopes = rng.choice([-0.5, -0.2, 0.1], len(ids))
+    losses = rng.uniform(3, 6, (len(ids), 1)) + slopes[:, None] * np.arange(4)
+    file = tmp_path / "t.parquet"
+    Trajectories(losses, np.arange(4) * 10, ids).to_parquet(file)
+    return file
+
+
+def test_pruned_rows_are_told_in_every_place_and_read_back(
+    data: Path, recorded: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given: Any = {"trajectories": recorded, "prune_slope": 0, "clusters": 5, "budget": 100}
+    made = smalltolarge.select(data, **given, run=tmp_path / "run", out=tmp_path / "some.jsonl")
+    assert 0 < made.pruned < 120 and made.clusters == 5
+    over = made.pruned - 20
+    assert f"{120 - made.pruned} are left after pruning: it takes {over} pruned rows" in caplog.text
+    run = Run.open(tmp_path / "run")
+    assert run.facts("select")["pruned"] == made.pruned and run.facts("select")["clusters"] == 5
+    reasons = run.selection()["reason"].to_pylist()
+    assert reasons.count("selected") == 100 and reasons.count("pruned") == 20
+    page = facts.facts(facts.read(run, Watch()))
+    assert page["pruned"] == made.pruned and page["clusters"][5]["size"] == made.pruned
+    again = smalltolarge.select(data, **given, run=tmp_path / "run", out=tmp_path / "some.jsonl")
+    assert again.pruned == made.pruned and np.array_equal(again.order, made.order)
 
 
 def test_without_a_place_nothing_is_left_behind(data: Path, tmp_path: Path) -> None:

@@ -165,6 +165,8 @@ def _show_clusters(found: Clusters, whole: Inspection, say: Saying) -> None:
         for k, value in found.over_clusters.items()
     ]
     say.table(rows)
+    if whole.settings.get("prune_slope") is not None:
+        say.line("The rows that prune_slope leaves out count as one of the clusters.")
     say.line(
         'Read: "alike" is the adjusted Rand index: 1 where the same examples are together, 0 '
         "where no more than by chance; low over seeds means that many borders between clusters "

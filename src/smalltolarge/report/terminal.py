@@ -200,6 +200,8 @@ def _rows(load: Mapping[str, Any], selected: Mapping[str, Any]) -> Table:
     used = load["read"] - sum(excluded.values())
     table.add_row("Rows used", f"{used:,}")
     if "selected" in selected:
+        if "pruned" in selected:
+            table.add_row("  pruned: their loss hardly falls", f"{selected['pruned']:,}")
         if "clusters" in selected:
             table.add_row("Clusters", f"{selected['clusters']:,}")
         chosen = selected["selected"]

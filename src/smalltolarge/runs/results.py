@@ -191,6 +191,7 @@ class Run:
             settings=recipe.settings,
             seed=recipe.seed,
             sequence=optional.get("sequence"),
+            pruned=self.facts("select").get("pruned", 0),
             examples=examples,
         )
 
@@ -209,6 +210,7 @@ def selection_table(examples: Examples, selection: Selection) -> pa.Table:
     rank = np.empty(len(examples), dtype=np.int64)
     rank[selection.order] = np.arange(len(examples))
     selected = rank < len(selection)
+    pruned = rank >= len(rank) - selection.pruned
     paths = pa.array([entry.path for entry in examples.inputs], pa.string())
     labels = selection.labels
     used: dict[str, Any] = {
@@ -221,7 +223,7 @@ def selection_table(examples: Examples, selection: Selection) -> pa.Table:
         "key": selection.keys,
         "rank": rank,
         "selected": selected,
-        "reason": np.where(selected, "selected", "not selected"),
+        "reason": np.where(selected, "selected", np.where(pruned, "pruned", "not selected")),
     }
     if selection.sequence is not None:
         used["sequence"] = selection.sequence
@@ -278,7 +280,9 @@ def selection_facts(
         ],
     }
     if selection.labels is not None:
-        facts["clusters"] = int(selection.labels.max()) + 1
+        facts["clusters"] = selection.clusters
+    if selection.pruned:
+        facts["pruned"] = selection.pruned
     if trajectories is not None and trajectories.n_tokens is not None:
         facts["tokens"] = int(trajectories.n_tokens.sum(dtype=np.int64))
         facts["tokens_selected"] = int(trajectories.n_tokens[selection.indices].sum(dtype=np.int64))

@@ -423,7 +423,13 @@ def select_once(
         except BudgetError as error:
             raise BudgetError(f"{error}.{kept_losses(run.path)}") from error
         step.advance(len(examples))
-    clusters = 0 if selection.labels is None else int(selection.labels.max()) + 1
+    clusters, kept = selection.clusters, len(examples) - selection.pruned
+    if len(selection) > kept:
+        log.warning(
+            "a budget of %d rows, and %d are left after pruning: it takes %d pruned rows, those "
+            "whose loss falls most",
+            len(selection), kept, len(selection) - kept,
+        )  # fmt: skip
     if len(selection) < clusters:
         log.warning(
             "a budget of %d rows over %d clusters: the smallest clusters give none; lower the "

@@ -95,6 +95,15 @@ class Pool:
             check=check,
         )
 
+    def take(self, rows: np.ndarray) -> Pool:
+        """Give the pool of some rows, int64 (m,), with the ids, losses and sources it has."""
+        return Pool(
+            ids=self.ids[rows],
+            trajectories=self.trajectories and self.trajectories.align(self.ids[rows]),
+            sources=self.sources and [self.sources[row] for row in rows.tolist()],
+            check=self.check,
+        )
+
     def has(self) -> frozenset[Evidence]:
         """Say what the pool holds."""
         return frozenset(kind for kind in Evidence if getattr(self, kind.value) is not None)
@@ -118,10 +127,18 @@ class Selection:
     sequence: np.ndarray | None = None
     """int64 (n,): the place of every row in the order in which a trainer should see them, smaller
     first; None where the trainer shuffles."""
+    pruned: int = 0
+    """How many rows, the last in ``order``, were left out before clustering; they are the last
+    cluster."""
     examples: Examples | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters the method made; 0 where it makes none."""
+        return 0 if self.labels is None else int(self.labels.max()) + 1 - (self.pruned > 0)
 
     def to_dataset(self) -> Dataset:
         """Give the chosen rows, with all their columns, as a ``datasets.Dataset``.
@@ -156,5 +173,5 @@ class Selection:
         return self.examples
 
     def __repr__(self) -> str:
-        clusters = "" if self.labels is None else f", {self.labels.max() + 1} clusters"
+        clusters = "" if self.labels is None else f", {self.clusters} clusters"
         return f"<Selection: {len(self):,} of {len(self.order):,} rows by {self.method}{clusters}>"

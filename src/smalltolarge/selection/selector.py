@@ -31,6 +31,9 @@ class Ranking:
     sequence: np.ndarray | None = None
     """int64 (n,): the place of every row in the order in which a trainer should see them, smaller
     first; None: the trainer shuffles."""
+    pruned: int = 0
+    """How many rows, the last in order, were left out before clustering; they are the last cluster.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,7 @@ class Selector(Settings, ABC):
             settings=asdict(self),
             seed=seed,
             sequence=ranking.sequence,
+            pruned=ranking.pruned,
             examples=pool.examples,
         )
 

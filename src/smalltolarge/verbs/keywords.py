@@ -100,6 +100,7 @@ class Selecting(Recording, total=False):
     points_per_cluster: int | None
     stratify: Literal["source"] | None
     balance: float
+    prune_slope: float | None
     part: Literal["all", "first", "last"]
     every: int
     standardise: bool

@@ -155,6 +155,7 @@ def facts(chosen: Chosen) -> dict[str, Any]:
         "excluded": dict(excluded),
         "rows": len(chosen),
         "selected": int(chosen.selected.sum()),
+        "pruned": spent(run, "select").get("pruned", 0),
         "seconds": recorded.get("seconds"),
         "truncated": recorded.get("truncated"),
         "sources": _sources(chosen),
