@@ -20,12 +20,14 @@ from smalltolarge.errors import DataError, RecipeError
 from smalltolarge.selection import (
     IFD,
     S2L,
+    SELECTORS,
     ConfidenceCurriculum,
     HighLearnability,
     LeastConfidence,
     Longest,
     MiddlePerplexity,
     Pool,
+    Random,
     RandomByLength,
     RandomBySource,
     Selector,
@@ -370,6 +372,63 @@ def test_no_setting_makes_the_order_of_the_input_matter(stratify: Any, part: Any
     selector = S2L(clusters=9, stratify=stratify, part=part, standardise=True, inside="stable")
     for seed in range(3):
         assert chosen(shuffled(pool, seed), selector, 80) == chosen(pool, selector, 80)
+
+
+# Columns of the subset
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    method=st.sampled_from(sorted(SELECTORS)),
+    b=st.integers(1, 200),
+    balance=st.sampled_from([0.0, 0.5, 1.0]),
+    stratify=st.sampled_from([None, "source"]),
+    slope=st.sampled_from([None, 0.0, 0.03]),
+)
+def test_weights_stand_for_all_rows_of_every_group_that_gave_some_and_order_is_by_the_last_loss(
+    method: str, b: int, balance: float, stratify: Any, slope: Any
+) -> None:
+    pool = falling(200, 4, 0)
+    assert pool.trajectories is not None
+    selector = SELECTORS[method]()
+    if isinstance(selector, S2L):
+        selector = S2L(clusters=6, balance=balance, stratify=stratify, prune_slope=slope)
+    if isinstance(selector, RandomBySource):
+        selector = RandomBySource(balance=balance)
+    wanted: Any = ["order", "weight"] if selector.is_random else ["order"]
+    found = selector.select(pool, b, add_columns=wanted)
+    assert np.array_equal(found.order, selector.select(pool, b).order)
+    place = found.columns["s2l_order"]
+    assert sorted(place.tolist()) == list(range(b))
+    if found.sequence is None:
+        losses = pool.trajectories.losses[found.indices, -1]
+        assert np.all(np.diff(losses[np.argsort(place)]) >= 0)
+    if not selector.is_random:
+        with pytest.raises(RecipeError, match=f"method {method} draws nothing at random"):
+            selector.select(pool, b, add_columns=["weight"])
+        return
+    groups = np.zeros(200, dtype=int) if found.labels is None else found.labels
+    if method == "random-by-source":
+        groups = np.unique([str(source) for source in pool.sources or ()], return_inverse=True)[1]
+    weights = found.columns["s2l_weight"]
+    for group in range(groups.max() + 1):
+        of_group = weights[groups[found.indices] == group]
+        assert np.unique(of_group).size <= 1
+        assert not of_group.size or np.isclose(of_group.sum(), (groups == group).sum())
+
+
+def test_weighted_a_draw_is_right_on_average_about_all_rows() -> None:
+    pool = make_pool(300)
+    values = np.random.default_rng(0).gamma(2, 1, 300)
+    plain, weighted = [], []
+    for seed in range(200):
+        found = Random().select(pool, 30, seed, add_columns=["weight"])
+        plain.append(found.columns["s2l_weight"] @ values[found.indices])
+        by_cluster = RandomBySource(balance=1).select(pool, 60, seed, add_columns=["weight"])
+        weighted.append(by_cluster.columns["s2l_weight"] @ values[by_cluster.indices])
+    for totals in (plain, weighted):
+        error = np.std(totals) / np.sqrt(len(totals))
+        assert abs(np.mean(totals) - values.sum()) < 3 * error
 
 
 def falling(n: int, t: int, seed: int) -> Pool:

@@ -5,6 +5,7 @@ from smalltolarge.examples.sources import would_read
 from smalltolarge.examples.table import EXCLUDED_SCHEMA, SCHEMA, Examples, InputFile, Message
 from smalltolarge.examples.writing import (
     check_output,
+    refuse_taken,
     rows_as_dataset,
     usual_suffix,
     write_subset,
@@ -19,6 +20,7 @@ __all__ = [
     "check_output",
     "describe",
     "load",
+    "refuse_taken",
     "rows_as_dataset",
     "usual_suffix",
     "would_read",

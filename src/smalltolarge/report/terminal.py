@@ -52,6 +52,7 @@ def show_selection(run: Run, console: Console) -> None:
         method = "" if recipe.method == "s2l" else f" --method {shlex.quote(recipe.method)}"
         used = Budget.parse("20%").least_rows(selected["rows"]) == selected["selected"]
         share = "10" if used else "20"
+        settings += "".join(f" --add-column {name}" for name in recipe.add_columns)
         parts.append(
             _next(
                 "another budget, in seconds, from the same losses",

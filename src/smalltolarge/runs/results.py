@@ -19,6 +19,7 @@ from smalltolarge.features import COLUMNS, EMBEDDING, read_features
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.manifest import Facts, read_manifest
 from smalltolarge.runs.shapes import Shape, check_shape
+from smalltolarge.selection.columns import NAMES
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -192,6 +193,11 @@ class Run:
             seed=recipe.seed,
             sequence=optional.get("sequence"),
             pruned=self.facts("select").get("pruned", 0),
+            columns={
+                name: table[name].drop_null().to_numpy()
+                for name in NAMES.values()
+                if name in table.column_names
+            },
             examples=examples,
         )
 
@@ -227,6 +233,10 @@ def selection_table(examples: Examples, selection: Selection) -> pa.Table:
     }
     if selection.sequence is not None:
         used["sequence"] = selection.sequence
+    for name, values in selection.columns.items():
+        spread = np.zeros(len(rank), dtype=values.dtype)
+        spread[selection.indices] = values
+        used[name] = pa.array(spread, mask=~selected)
     excluded: dict[str, Any] = {
         "file": paths.take(examples.excluded["file"].combine_chunks()),
         "row": examples.excluded["row"],

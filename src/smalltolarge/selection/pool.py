@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from os import PathLike
 from pathlib import Path
@@ -130,6 +130,8 @@ class Selection:
     pruned: int = 0
     """How many rows, the last in ``order``, were left out before clustering; they are the last
     cluster."""
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Columns that the subset has beside the user's own: float64 or int64 (b,), by name."""
     examples: Examples | None = None
 
     def __len__(self) -> int:
@@ -150,7 +152,7 @@ class Selection:
         """
         from smalltolarge.examples import rows_as_dataset
 
-        return rows_as_dataset(self._rows(), self.indices)
+        return rows_as_dataset(self._rows(), self.indices, self.columns)
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write the chosen rows as they came in, in the format and the order of the data.
@@ -165,7 +167,7 @@ class Selection:
         from smalltolarge.examples import check_output, write_subset
 
         check_output(self._rows(), Path(path))
-        write_subset(self._rows(), self.indices, Path(path))
+        write_subset(self._rows(), self.indices, Path(path), self.columns)
 
     def _rows(self) -> Examples:
         if self.examples is None:
