@@ -5,6 +5,7 @@ from smalltolarge.examples.sources import would_read
 from smalltolarge.examples.table import EXCLUDED_SCHEMA, SCHEMA, Examples, InputFile, Message
 from smalltolarge.examples.writing import (
     check_output,
+    read_weights,
     refuse_taken,
     rows_as_dataset,
     usual_suffix,
@@ -20,6 +21,7 @@ __all__ = [
     "check_output",
     "describe",
     "load",
+    "read_weights",
     "refuse_taken",
     "rows_as_dataset",
     "usual_suffix",

@@ -206,7 +206,9 @@ def write_subset(
         elif kind == "parquet":
             _write_parquet(examples, rows, columns, file)
         elif kind == "csv":
-            records = chain([_header(examples.inputs[0])], row_bytes(examples, rows))
+            records: Iterator[bytes] = chain(
+                [_header(examples.inputs[0])], row_bytes(examples, rows)
+            )
             if columns:
                 delimiter = _read_header(examples.inputs[0]).delimiter
                 records = _with_fields(records, columns, delimiter.encode())
@@ -278,6 +280,37 @@ def rows_as_dataset(
         for name, values in columns.items():
             dataset = dataset.add_column(name, values)
     return dataset
+
+
+def read_weights(examples: Examples, name: str) -> np.ndarray:
+    """Read a column of numbers above 0: float64 (n,).
+
+    Raises
+    ------
+    DataError
+        There is no such column, or a row that is used has no such number in it.
+    StaleArtifact
+        An input is no longer the file that was read.
+    """
+    rows = rows_as_dataset(examples, np.arange(len(examples)))
+    if name not in rows.column_names:
+        raise DataError(
+            f"weights: the data has no column {printable(name)}. s2l select --add-column weight "
+            f"writes one, s2l_weight."
+        )
+    weights = np.empty(len(examples))
+    for place, value in enumerate(rows[name]):
+        try:
+            weights[place] = float(value)
+        except (TypeError, ValueError):
+            weights[place] = np.nan
+        if not 0 < weights[place] < np.inf:
+            file, row = (examples.table[part][place].as_py() for part in ("file", "row"))
+            raise DataError(
+                f"weights: {printable(examples.inputs[file].path, 200)}, row {row}: "
+                f"{printable(name)} is {printable(repr(value), 40)}; a number above 0 is needed"
+            )
+    return weights
 
 
 def _rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:

@@ -347,7 +347,11 @@ def fingerprint_of_training(prepared: Prepared, machine: Machine) -> dict[str, A
     """Say all that a state of a training depends on, its length and its sequence too."""
     order = prepared.order
     sequence = b"" if order.sequence is None else order.sequence.tobytes()
-    return fingerprint(prepared, machine) | {
+    found = fingerprint(prepared, machine) | {
         "steps": order.steps,
         "sequence": hashlib.blake2b(sequence, digest_size=16).hexdigest(),
     }
+    if prepared.weights is not None:
+        weights = prepared.weights.tobytes()
+        found["weights of rows"] = hashlib.blake2b(weights, digest_size=16).hexdigest()
+    return found

@@ -233,6 +233,8 @@ class CompareRecipe(RecordRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.target.weights is not None:
+            raise RecipeError("target.weights: the targets of a comparison weigh all rows alike")
         chosen = [m if isinstance(m, Method) else Method(method=m) for m in self.methods]
         for always in ("random", FULL):
             if all(choice.method != always for choice in chosen):

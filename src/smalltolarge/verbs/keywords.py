@@ -120,6 +120,7 @@ class Training(_Training, Exporting, total=False):
     """Fields of ``TargetSettings`` but the target itself."""
 
     trainer: Literal["trl", "own"]
+    weights: str | None
     accumulate: int | None
     gradient_checkpointing: bool
     report_to: str
