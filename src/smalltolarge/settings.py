@@ -228,10 +228,14 @@ class ProxySettings(TrainingSettings):
     and the last step are two of them."""
     schedule: Literal["even", "early"] = "even"
     """When that is: evenly over training, or early, half of the times in its first quarter."""
-    losses: Literal["scored", "free"] = "scored"
-    """Where the losses come from: scored passes over all examples at every checkpoint, or free,
-    the losses that training computes anyway, one an epoch for each example. Free ones cost nothing;
-    checkpoints and schedule then have no effect."""
+    losses: Literal["scored", "free", "perturbed"] = "scored"
+    """Where the losses come from: scored passes over all examples at every checkpoint; free, the
+    losses that training computes anyway, one an epoch for each example, which cost nothing; or
+    perturbed: nothing is trained, and all examples are scored by a pretrained proxy and by copies
+    of it with random changes, as many as checkpoints says with the proxy itself."""
+    perturbation: Annotated[float, Within(0, 1000, above=True)] = 0.1
+    """How large these changes are: the standard deviation of the normal noise on each weight, over
+    the root mean square of its matrix or vector (perturbed)."""
     from_checkpoints: str | None = None
     """Train nothing: score the checkpoints that another training saved in this folder
     (checkpoint-STEP), all of them, by their steps. A pretrained proxy is then the model that this
@@ -239,8 +243,15 @@ class ProxySettings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.losses == "free" and self.from_checkpoints is not None:
-            raise RecipeError("from_checkpoints: nothing is trained, so no losses are free")
+        if self.losses != "scored" and self.from_checkpoints is not None:
+            raise RecipeError(
+                f"from_checkpoints: nothing is trained, so no losses are {self.losses}"
+            )
+        if self.losses == "perturbed" and self.is_scratch:
+            raise RecipeError(
+                f"losses perturbed: the proxy {self.proxy} is built from scratch and knows nothing "
+                "yet that could be perturbed. Give a pretrained one, as --proxy smollm2-135m."
+            )
         if self.losses == "free" and self.epochs % 1:
             raise RecipeError(
                 f"epochs is {self.epochs}: free losses are those of whole epochs. Give a whole "

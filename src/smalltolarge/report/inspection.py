@@ -61,7 +61,10 @@ def tell_inspection(found: Inspection, say: Saying) -> None:
         say.line("The run selected nothing: S2L at 11% is looked at in its place.")
     if found.learning is None or found.shapes is None:
         say.heading("1, 2. Learning and trajectories")
-        say.line("There is one checkpoint: whether losses move is not known.")
+        if found.checkpoints == 1:
+            say.line("There is one checkpoint: whether losses move is not known.")
+        else:
+            say.line("Nothing was trained: the losses are of perturbed copies of one model.")
     else:
         _show_learning(found.learning, say)
         _show_shapes(found.shapes, say)

@@ -78,6 +78,7 @@ class S2L(Selector):
         losses = self._part(pool.trajectories.losses)
         order = order_by_key(keys, pool.ids)
         if self.prune_slope is not None:
+            pool.trajectories.require_training("prune_slope")
             return self._rank_pruned(pool, _falls(losses), order, keys, seed)
         preferred = order
         if self.inside == "stable":

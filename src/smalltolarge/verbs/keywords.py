@@ -87,7 +87,8 @@ class Recording(_Training, total=False):
     proxy: str
     checkpoints: int
     schedule: Literal["even", "early"]
-    losses: Literal["scored", "free"]
+    losses: Literal["scored", "free", "perturbed"]
+    perturbation: float
     from_checkpoints: str | None
 
 

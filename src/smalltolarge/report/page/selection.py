@@ -47,6 +47,8 @@ def standfirst(found: Mapping[str, Any]) -> str:
         if found["proxy"]
         else f"{who} are of {times:,} checkpoints"
     )
+    if not found["is_of_training"]:
+        was = f"Nothing was trained: the losses are of a model and {times - 1:,} perturbed copies"
     if found["has_clusters"]:
         last = len(found["clusters"]) - 1
         apart = ""
