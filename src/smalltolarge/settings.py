@@ -233,9 +233,9 @@ class ProxySettings(TrainingSettings):
     losses that training computes anyway, one an epoch for each example, which cost nothing; or
     perturbed: nothing is trained, and all examples are scored by a pretrained proxy and by copies
     of it with random changes, as many as checkpoints says with the proxy itself."""
-    perturbation: Annotated[float, Within(0, 1000, above=True)] = 0.1
+    perturbation: Annotated[float, Within(0, 1000, above=True)] | None = None
     """How large these changes are: the standard deviation of the normal noise on each weight, over
-    the root mean square of its matrix or vector (perturbed)."""
+    the root mean square of its matrix or vector (perturbed). Default: 0.1."""
     from_checkpoints: str | None = None
     """Train nothing: score the checkpoints that another training saved in this folder
     (checkpoint-STEP), all of them, by their steps. A pretrained proxy is then the model that this
@@ -276,7 +276,8 @@ class ProxySettings(TrainingSettings):
     def resolved(self) -> Self:
         """Fill in the defaults that depend on the kind of proxy."""
         proxy = "scratch-0.5m" if self.proxy == "scratch" else self.proxy
-        return replace(super().resolved(), proxy=proxy)
+        perturbation = (self.perturbation or 0.1) if self.losses == "perturbed" else None
+        return replace(super().resolved(), proxy=proxy, perturbation=perturbation)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -267,6 +267,7 @@ class _Run:
         """Make the model one of the copies that are scored."""
         assert self.unperturbed is not None and isinstance(self.prepared.settings, ProxySettings)
         scale = self.prepared.settings.perturbation
+        assert scale is not None
         perturb(self.training.model, self.unperturbed, self.prepared.seed, copy, scale)
         self.training.step = self.saved = copy  # there is no state to be kept
 
@@ -357,7 +358,7 @@ def origin(prepared: Prepared, machine: Machine) -> dict[str, Any]:
     settings = asdict(prepared.settings)
     for name in ("device", "precision", "threads"):
         settings.pop(name)
-    if settings.get("losses") != "perturbed":
+    if settings.get("perturbation") is None:
         settings.pop("perturbation", None)
     return {
         "made_by": "smalltolarge record",

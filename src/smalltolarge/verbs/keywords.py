@@ -88,7 +88,7 @@ class Recording(_Training, total=False):
     checkpoints: int
     schedule: Literal["even", "early"]
     losses: Literal["scored", "free", "perturbed"]
-    perturbation: float
+    perturbation: float | None
     from_checkpoints: str | None
 
 
