@@ -16,11 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from datasets import Dataset
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from smalltolarge.errors import RecipeError, StaleArtifact
-from smalltolarge.examples import check_output, load, rows_as_dataset, write_subset
+from smalltolarge.examples import (
+    check_output,
+    load,
+    refuse_taken,
+    rows_as_dataset,
+    write_subset,
+)
 from smalltolarge.settings import ReadingSettings
 
 from .conftest import said
@@ -98,6 +105,58 @@ def test_jsonl_in_any_guise_gives_the_same_rows_and_its_own_lines_back(
         )
         if again is not None:
             assert said(again) == [wanted_turns(rows[place]) for place in chosen]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet", "rows", "dataset"])
+def test_added_columns_stand_behind_the_rows_own_and_never_in_the_place_of_one(
+    tmp_path: Path, kind: str, newline: str
+) -> None:
+    rows = [{"prompt": f'q "{{n}}" é, {n}', "completion": f"{n}}}", "m": f"{n}"} for n in range(9)]
+    table, path = pa.Table.from_pylist(rows), tmp_path / f"data.{kind}"
+    if kind == "jsonl":
+        path.write_bytes("".join(json.dumps(row) + f" {newline}" for row in rows).encode())
+    elif kind == "json":
+        path.write_bytes(json.dumps(rows, indent=1).replace("\n", newline).encode())
+    elif kind == "csv":
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0], delimiter=";", lineterminator=newline)
+            writer.writeheader()
+            writer.writerows(rows)
+    elif kind == "parquet":
+        pq.write_table(table, path, row_group_size=4)
+    source: Any = {"rows": rows, "dataset": Dataset(table)}.get(kind, path)
+    chosen = np.array([1, 4, 5, 8])
+    columns = {
+        "s2l_weight": np.array([2.5, 1 / 3, 1e-7, 1e20]),
+        "s2l_order": np.array([3, 0, 2, 1]),
+    }
+    wanted = [
+        {**rows[row], **{name: values[place].item() for name, values in columns.items()}}
+        for place, row in enumerate(chosen.tolist())
+    ]
+    examples = load(source)
+    refuse_taken(examples, columns)
+    assert rows_as_dataset(examples, chosen, columns).to_list() == wanted
+    suffix = "jsonl" if kind in ("rows", "dataset") else kind
+    out, plain = tmp_path / f"out.{suffix}", tmp_path / f"plain.{suffix}"
+    write_subset(examples, chosen, out, columns)
+    write_subset(examples, chosen, plain)
+    if kind == "csv":
+        own, read = plain.read_bytes().splitlines(True), out.read_bytes().splitlines(True)
+        assert [line.rsplit(b";", 2)[0] for line in read] == [line.rstrip() for line in own]
+        assert all(line.endswith(newline.encode()) for line in read)
+    elif kind == "json":
+        assert json.loads(out.read_bytes()) == wanted
+    elif suffix == "jsonl":
+        assert [json.loads(line) for line in out.read_bytes().splitlines()] == wanted
+    else:
+        assert pq.read_table(out).to_pylist() == wanted
+        assert pq.read_schema(plain) == table.schema
+    again = load(out)
+    assert said(again) == said(load(plain))
+    with pytest.raises(RecipeError, match="has a column s2l_order of its own"):
+        refuse_taken(again, ["s2l_order"])
 
 
 @quick

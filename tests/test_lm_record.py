@@ -25,7 +25,10 @@ from smalltolarge.errors import (
     RefusedForSafety,
 )
 from smalltolarge.examples import Message
-from smalltolarge.lm import Prepared, prepare, record
+from smalltolarge.lm import Prepared, Recording, prepare, record
+from smalltolarge.lm.models import load as load_model
+from smalltolarge.lm.recording import perturb
+from smalltolarge.selection import S2L, HighLearnability, Pool, Variability
 from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories
 
@@ -155,6 +158,70 @@ def test_a_training_that_begins_again_has_the_loss_of_one_left_alone(
 def test_free_losses_want_whole_epochs() -> None:
     with pytest.raises(RecipeError, match="epochs is 2.5: free losses are those of whole epochs"):
         ProxySettings(losses="free", epochs=2.5)
+
+
+@pytest.fixture(scope="module")
+def perturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, Recording]:
+    config = transformers.GPTNeoXConfig(**SMALL, tie_word_embeddings=True)
+    folder = model_folder(tmp_path_factory.mktemp("pretrained") / "model", config)
+    prepared = prepared_with(20, proxy=str(folder), losses="perturbed", checkpoints=3)
+    return prepared, record(prepared)
+
+
+def test_perturbed_losses_are_of_the_proxy_and_of_copies_with_noise_of_the_size_that_was_asked_for(
+    perturbed: tuple[Prepared, Recording],
+) -> None:
+    prepared, found = perturbed
+    assert found.trajectories.steps.tolist() == [0, 1, 2] and not found.trajectories.is_of_training
+    plan = prepared.plan
+    assert plan.steps == plan.training_tokens == plan.training_flops == 0
+    assert plan.scoring_tokens == 3 * plan.tokens and found.facts["flops"] == plan.scoring_flops
+    assert isinstance(prepared.settings, ProxySettings)
+    scored = replace(prepared.settings, losses="scored")
+    untouched = record(prepare(examples_of(sums(20)), scored, 3))
+    losses = found.trajectories.losses
+    assert np.array_equal(losses[:, 0], untouched.trajectories.losses[:, 0])
+    assert (np.ptp(losses, axis=1) > 0).all()
+    own = load_model(prepared.model, 3).state_dict()
+    for name, weight in found.weights.items():  # what embeddings and gradients are of
+        assert torch.equal(weight, own[name])
+    little = replace(prepared, settings=replace(prepared.settings, perturbation=1e-6))
+    assert np.abs(record(little).trajectories.losses - losses[:, :1]).max() < 1e-3
+    model = load_model(prepared.model, 3)
+    perturb(model, {name: w.detach().clone() for name, w in model.named_parameters()}, 3, 1, 0.25)
+    for name, weight in model.named_parameters():
+        noise, size = weight.detach() - own[name], own[name].square().mean().sqrt()
+        assert float(noise.std(unbiased=False)) == pytest.approx(0.25 * float(size), rel=0.4)
+
+
+@pytest.mark.parametrize("calls", [1, 3, 5])
+def test_perturbed_losses_are_the_same_bytes_after_a_stop_and_in_any_order_of_the_rows(
+    calls: int, perturbed: tuple[Prepared, Recording], tmp_path: Path
+) -> None:
+    prepared, found = perturbed
+    folder = tmp_path / "state"
+    with pytest.raises(Interrupted):
+        record(prepared, folder=folder, check=stopping_after(calls))
+    assert not (folder / "state.safetensors").exists()
+    done = record(prepared, folder=folder)
+    assert file_of(done.trajectories, tmp_path) == file_of(found.trajectories, tmp_path)
+    if calls == 1:
+        mirrored = prepare(examples_of(sums(20)[::-1]), prepared.settings, 3)
+        again = record(mirrored).trajectories.align(found.trajectories.ids)
+        assert np.array_equal(again.losses, found.trajectories.losses)
+
+
+def test_perturbed_losses_want_a_pretrained_proxy_and_methods_that_look_at_no_training(
+    perturbed: tuple[Prepared, Recording],
+) -> None:
+    with pytest.raises(RecipeError, match="proxy scratch is built from scratch and knows nothing"):
+        ProxySettings(losses="perturbed")
+    trajectories = perturbed[1].trajectories
+    pool = Pool(ids=trajectories.ids, trajectories=trajectories)
+    assert len(S2L(clusters=4).select(pool, 5)) == 5
+    for selector in (S2L(prune_slope=0), HighLearnability(), Variability()):
+        with pytest.raises(DataError, match="these are of perturbed copies of one model"):
+            selector.select(pool, 5)
 
 
 def test_a_unit_is_larger_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

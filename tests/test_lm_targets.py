@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from smalltolarge.errors import DataError, Interrupted, RecipeError
+from smalltolarge.examples import load
 from smalltolarge.examples.table import Message
 from smalltolarge.lm import Prepared, Target, prepare, train
 from smalltolarge.settings import TargetSettings
@@ -74,6 +75,50 @@ def test_trl_trains_what_our_loop_trains(own: Target, by_trl: Target) -> None:
     assert by_trl.facts["train_loss"] == pytest.approx(own.facts["train_loss"], abs=1e-5)
     same = ("steps", "tokens", "flops", "parameters", "trained_parameters")
     assert [own.facts[name] for name in same] == [by_trl.facts[name] for name in same]
+
+
+def plain_sums(n: int) -> list[dict[str, Any]]:
+    return [{"prompt": asked.content, "completion": told.content} for asked, told in sums(n)]
+
+
+def test_in_one_batch_a_row_of_weight_3_is_three_rows_and_equal_weights_are_none(
+    tmp_path: Path,
+) -> None:
+    from transformers import GPTNeoXConfig
+
+    folder = model_folder(tmp_path / "model", GPTNeoXConfig(**SMALL, tie_word_embeddings=False))
+    rows = plain_sums(12)
+    counts = [1 + place % 3 for place in range(12)]
+
+    def trained(rows: list[dict[str, Any]], **settings: Any) -> Target:
+        given = {"target": str(folder), "trainer": "own", "batch_size": 64, "learning_rate": 1e-3}
+        return train(prepare(load(rows), TargetSettings(**SETTINGS | given | settings), 3))
+
+    weighted = [row | {"w": 0.7 * count} for row, count in zip(rows, counts, strict=True)]
+    found = trained(weighted, weights="w")
+    often = [row for row, count in zip(rows, counts, strict=True) for _ in range(count)]
+    assert found.facts["steps"] == 2
+    assert difference(found, trained(often)) < 1e-6
+    assert difference(found, trained(rows)) > 1e-5
+    equal = trained([row | {"w": "0.3"} for row in rows], weights="w")
+    assert difference(equal, trained(rows)) == 0
+
+
+def test_weights_that_are_no_weights_are_told_with_their_row() -> None:
+    def prepared(column: str, **more: Any) -> Prepared:
+        rows = plain_sums(4)
+        rows[3] |= more
+        settings = SETTINGS | {"trainer": "own", "weights": column}
+        return prepare(load(rows), TargetSettings(**settings), 3)
+
+    with pytest.raises(DataError, match="the data has no column w. s2l select --add-column weight"):
+        prepared("w")
+    with pytest.raises(DataError, match="row 1: w is None; a number above 0 is needed"):
+        prepared("w", w=2)
+    with pytest.raises(DataError, match="row 1: prompt is 'What"):
+        prepared("prompt")
+    with pytest.raises(RecipeError, match="only trainer own"):
+        TargetSettings(weights="w")
 
 
 def test_parts_of_a_batch_change_nothing_even_where_one_is_empty(by_trl: Target) -> None:

@@ -20,12 +20,14 @@ from smalltolarge.errors import DataError, RecipeError
 from smalltolarge.selection import (
     IFD,
     S2L,
+    SELECTORS,
     ConfidenceCurriculum,
     HighLearnability,
     LeastConfidence,
     Longest,
     MiddlePerplexity,
     Pool,
+    Random,
     RandomByLength,
     RandomBySource,
     Selector,
@@ -370,6 +372,119 @@ def test_no_setting_makes_the_order_of_the_input_matter(stratify: Any, part: Any
     selector = S2L(clusters=9, stratify=stratify, part=part, standardise=True, inside="stable")
     for seed in range(3):
         assert chosen(shuffled(pool, seed), selector, 80) == chosen(pool, selector, 80)
+
+
+# Columns of the subset
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    method=st.sampled_from(sorted(SELECTORS)),
+    b=st.integers(1, 200),
+    balance=st.sampled_from([0.0, 0.5, 1.0]),
+    stratify=st.sampled_from([None, "source"]),
+    slope=st.sampled_from([None, 0.0, 0.03]),
+)
+def test_weights_stand_for_all_rows_of_every_group_that_gave_some_and_order_is_by_the_last_loss(
+    method: str, b: int, balance: float, stratify: Any, slope: Any
+) -> None:
+    pool = falling(200, 4, 0)
+    assert pool.trajectories is not None
+    selector = SELECTORS[method]()
+    if isinstance(selector, S2L):
+        selector = S2L(clusters=6, balance=balance, stratify=stratify, prune_slope=slope)
+    if isinstance(selector, RandomBySource):
+        selector = RandomBySource(balance=balance)
+    wanted: Any = ["order", "weight"] if selector.is_random else ["order"]
+    found = selector.select(pool, b, add_columns=wanted)
+    assert np.array_equal(found.order, selector.select(pool, b).order)
+    place = found.columns["s2l_order"]
+    assert sorted(place.tolist()) == list(range(b))
+    if found.sequence is None:
+        losses = pool.trajectories.losses[found.indices, -1]
+        assert np.all(np.diff(losses[np.argsort(place)]) >= 0)
+    if not selector.is_random:
+        with pytest.raises(RecipeError, match=f"method {method} draws nothing at random"):
+            selector.select(pool, b, add_columns=["weight"])
+        return
+    groups = np.zeros(200, dtype=int) if found.labels is None else found.labels
+    if method == "random-by-source":
+        groups = np.unique([str(source) for source in pool.sources or ()], return_inverse=True)[1]
+    weights = found.columns["s2l_weight"]
+    for group in range(groups.max() + 1):
+        of_group = weights[groups[found.indices] == group]
+        assert np.unique(of_group).size <= 1
+        assert not of_group.size or np.isclose(of_group.sum(), (groups == group).sum())
+
+
+def test_weighted_a_draw_is_right_on_average_about_all_rows() -> None:
+    pool = make_pool(300)
+    values = np.random.default_rng(0).gamma(2, 1, 300)
+    plain, weighted = [], []
+    for seed in range(200):
+        found = Random().select(pool, 30, seed, add_columns=["weight"])
+        plain.append(found.columns["s2l_weight"] @ values[found.indices])
+        by_cluster = RandomBySource(balance=1).select(pool, 60, seed, add_columns=["weight"])
+        weighted.append(by_cluster.columns["s2l_weight"] @ values[by_cluster.indices])
+    for totals in (plain, weighted):
+        error = np.std(totals) / np.sqrt(len(totals))
+        assert abs(np.mean(totals) - values.sum()) < 3 * error
+
+
+def falling(n: int, t: int, seed: int) -> Pool:
+    """Heaps of losses, a third of which rise or hardly fall."""
+    pool = make_pool(n, t)
+    assert pool.trajectories is not None
+    slopes = np.random.default_rng(seed).choice([-0.3, -0.05, -0.01, 0.0, 0.02], n)
+    losses = pool.trajectories.losses + slopes[:, None] * np.arange(t, dtype=np.float32) + 2
+    old = pool.trajectories
+    return replace(pool, trajectories=Trajectories(losses, old.steps, old.ids, old.n_tokens))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    slope=st.floats(0, 0.2),
+    stratify=st.sampled_from([None, "source"]),
+    t=st.integers(2, 6),
+    seed=st.integers(0, 3),
+)
+def test_rows_that_hardly_fall_come_last_and_the_others_as_if_alone(
+    slope: float, stratify: Any, t: int, seed: int
+) -> None:
+    pool = falling(200, t, seed)
+    assert pool.trajectories is not None
+    line = np.polyfit(np.arange(t), pool.trajectories.losses.astype(np.float64).T, 1)[0]
+    if np.abs(-line - slope).min() < 1e-9:
+        return
+    pruned = -line < slope
+    plain = S2L(clusters=5, stratify=stratify)
+    found = replace(plain, prune_slope=slope).select(pool, 50, seed)
+    kept = np.flatnonzero(~pruned)
+    alone = plain.select(pool.take(kept), 1, seed)
+    assert found.pruned == pruned.sum()
+    assert np.array_equal(found.order[: len(kept)], kept[alone.order])
+    assert np.all(np.diff(-line[found.order[len(kept) :]]) <= 1e-9)
+    assert found.labels is not None and alone.labels is not None
+    assert np.array_equal(found.labels[kept], alone.labels)
+    assert set(found.labels[pruned].tolist()) <= {int(alone.labels.max()) + 1}
+    assert found.clusters == alone.clusters
+    assert chosen(shuffled(pool, 1), replace(plain, prune_slope=slope), 150, seed) == chosen(
+        pool, replace(plain, prune_slope=slope), 150, seed
+    )
+
+
+def test_pruned_at_0_are_those_whose_loss_rises_over_the_checkpoints_that_are_clustered() -> None:
+    pool = with_losses([[2, 1, 3], [3, 2, 1], [2, 2, 2], [1, 2, 1.5]])
+    assert S2L(clusters=2, prune_slope=0).select(pool, 1).order.tolist()[2:] == [3, 0]
+    first = S2L(clusters=2, prune_slope=0, part="first").select(pool, 1)
+    assert first.pruned == 1 and first.order[-1] == 3
+
+
+def test_pruning_that_leaves_nothing_says_how_much_losses_fall() -> None:
+    with pytest.raises(DataError, match=r"the most is 1 nats. Give less"):
+        S2L(prune_slope=5).select(with_losses([[3, 2, 1], [2, 2, 2]]), 1)
+    with pytest.raises(DataError, match="only one is clustered"):
+        S2L(prune_slope=0, every=9).select(make_pool(50), 5)
 
 
 def test_every_below_one_is_refused() -> None:

@@ -294,14 +294,17 @@ def test_what_ends_one_process_is_told_by_rank_0(tmp_path: Path) -> None:
     assert first["error"].endswith(second["error"])
 
 
-def test_free_losses_and_dropout_are_the_same_bytes_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("losses", ["free", "perturbed"])
+def test_free_losses_and_dropout_and_perturbed_ones_are_the_same_bytes_too(
+    losses: str, tmp_path: Path
+) -> None:
     config = transformers.GPT2Config(
         vocab_size=384, n_embd=32, n_layer=2, n_head=4, n_positions=256, bos_token_id=None,
         eos_token_id=None,
     )  # fmt: skip
     assert config.resid_pdrop
     given: dict[str, Any] = {
-        "proxy": str(model_folder(tmp_path / "model", config)), "losses": "free",
+        "proxy": str(model_folder(tmp_path / "model", config)), "losses": losses,
     }  # fmt: skip
     assert digest_with(2, tmp_path / "two", **given) == digest_alone(**given)
 

@@ -118,8 +118,17 @@ def test_a_setting_of_another_method_is_answered_with_those_of_the_method() -> N
         )
 
 
+def test_the_targets_of_a_comparison_weigh_no_rows() -> None:
+    given: dict[str, Any] = {
+        "data": ["a.jsonl"], "methods": ["s2l"], "budgets": ["11%"],
+        "evaluation": {"held_out": ["b.jsonl"]}, "target": {"trainer": "own", "weights": "w"},
+    }  # fmt: skip
+    with pytest.raises(RecipeError, match="targets of a comparison weigh all rows alike"):
+        read(given, recipes.CompareRecipe)
+
+
 def test_of_many_settings_those_like_the_one_that_there_is_not_are_named() -> None:
-    with pytest.raises(RecipeError, match="known: [a-z_, ]+ and 42 more") as refused:
+    with pytest.raises(RecipeError, match="known: [a-z_, ]+ and 45 more") as refused:
         place({"quick_rate": 1}, SelectRecipe)
     assert "learning_rate" in str(refused.value)
 

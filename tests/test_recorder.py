@@ -254,6 +254,8 @@ def test_the_step_of_a_checkpoint_is_that_of_its_state(
         saved_steps(str(tmp_path))
     with pytest.raises(RecipeError, match="nothing is trained, so no losses are free"):
         ProxySettings(from_checkpoints="out", losses="free")
+    with pytest.raises(RecipeError, match="nothing is trained, so no losses are perturbed"):
+        ProxySettings(from_checkpoints="out", losses="perturbed")
 
 
 def test_the_command_scores_saved_checkpoints_and_goes_on_after_a_stop(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -14,6 +15,9 @@ import pytest
 
 import smalltolarge
 from smalltolarge.errors import BudgetError, DataError, RecipeError
+from smalltolarge.progress import Watch
+from smalltolarge.report.page import facts
+from smalltolarge.runs.results import Run
 from smalltolarge.selection import S2L, Pool, RandomByLength
 from smalltolarge.settings import (
     AskingSettings,
@@ -138,6 +142,66 @@ def test_a_selection_goes_on_where_it_was_and_writes_what_the_command_writes(
     assert smalltolarge.verify("runs/here")[-1] == "the subset chosen again: the same rows"
 
 
+@pytest.fixture
+def recorded(data: Path, tmp_path: Path) -> Path:
+    """Losses of the data at four checkpoints, in a file; a third of them rise."""
+    ids = smalltolarge.load(data).ids
+    rng = np.random.default_rng(0)
+    slopes = rng.choice([-0.5, -0.2, 0.1], len(ids))
+    losses = rng.uniform(3, 6, (len(ids), 1)) + slopes[:, None] * np.arange(4)
+    file = tmp_path / "t.parquet"
+    Trajectories(losses, np.arange(4) * 10, ids).to_parquet(file)
+    return file
+
+
+def test_pruned_rows_are_told_in_every_place_and_read_back(
+    data: Path, recorded: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given: Any = {"trajectories": recorded, "prune_slope": 0, "clusters": 5, "budget": 100}
+    made = smalltolarge.select(data, **given, run=tmp_path / "run", out=tmp_path / "some.jsonl")
+    assert 0 < made.pruned < 120 and made.clusters == 5
+    over = made.pruned - 20
+    assert f"{120 - made.pruned} are left after pruning: it takes {over} pruned rows" in caplog.text
+    run = Run.open(tmp_path / "run")
+    assert run.facts("select")["pruned"] == made.pruned and run.facts("select")["clusters"] == 5
+    reasons = run.selection()["reason"].to_pylist()
+    assert reasons.count("selected") == 100 and reasons.count("pruned") == 20
+    page = facts.facts(facts.read(run, Watch()))
+    assert page["pruned"] == made.pruned and page["clusters"][5]["size"] == made.pruned
+    again = smalltolarge.select(data, **given, run=tmp_path / "run", out=tmp_path / "some.jsonl")
+    assert again.pruned == made.pruned and np.array_equal(again.order, made.order)
+
+
+def test_columns_that_were_asked_for_are_written_told_and_read_back(
+    data: Path, recorded: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both: Any = ("weight", "order")
+    given: Any = {"trajectories": recorded, "clusters": 40, "run": tmp_path / "run"}
+    made = smalltolarge.select(
+        data, budget=30, add_columns=both, **given, out=tmp_path / "some.jsonl"
+    )
+    total = round(made.columns["s2l_weight"].sum())
+    assert total < 120 and f"the weights add up to {total} of 120 rows" in caplog.text
+    rows = [json.loads(line) for line in (tmp_path / "some.jsonl").read_bytes().splitlines()]
+    assert [row["s2l_weight"] for row in rows] == made.columns["s2l_weight"].tolist()
+    assert made.to_dataset()["s2l_order"] == made.columns["s2l_order"].tolist()
+    (tmp_path / "some.jsonl").unlink()
+    again = smalltolarge.select(
+        data, budget=30, add_columns=both, **given, out=tmp_path / "some.jsonl"
+    )
+    assert [json.loads(line) for line in (tmp_path / "some.jsonl").open()] == rows
+    assert all(np.array_equal(again.columns[name], made.columns[name]) for name in made.columns)
+    # the subset of the subset would have two columns of a name
+    with pytest.raises(RecipeError, match="the data has a column s2l_weight of its own"):
+        smalltolarge.select(
+            tmp_path / "some.jsonl", budget=5, method="random", add_columns=["weight"]
+        )
+    with pytest.raises(RecipeError, match="method random needs none"):
+        smalltolarge.select(data, budget=5, method="random", add_columns=["order"])
+    with pytest.raises(RecipeError, match="method longest draws nothing"):
+        smalltolarge.select(data, budget=5, method="longest", add_columns=["weight"])
+
+
 def test_without_a_place_nothing_is_left_behind(data: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     smalltolarge.select(data, budget="20%", clusters=5, **SMALL)
@@ -199,7 +263,7 @@ NAMED_OTHERWISE = {"report": "report_page"}
 """Verbs whose own name in Python is that of a room."""
 ELSEWHERE = {
     "no_gradients": "gradients", "task": "tasks", "arm": "arms", "shared": "arms",
-    "no_wait": "wait",
+    "no_wait": "wait", "add_column": "add_columns",
 }  # fmt: skip
 
 

@@ -228,10 +228,14 @@ class ProxySettings(TrainingSettings):
     and the last step are two of them."""
     schedule: Literal["even", "early"] = "even"
     """When that is: evenly over training, or early, half of the times in its first quarter."""
-    losses: Literal["scored", "free"] = "scored"
-    """Where the losses come from: scored passes over all examples at every checkpoint, or free,
-    the losses that training computes anyway, one an epoch for each example. Free ones cost nothing;
-    checkpoints and schedule then have no effect."""
+    losses: Literal["scored", "free", "perturbed"] = "scored"
+    """Where the losses come from: scored passes over all examples at every checkpoint; free, the
+    losses that training computes anyway, one an epoch for each example, which cost nothing; or
+    perturbed: nothing is trained, and all examples are scored by a pretrained proxy and by copies
+    of it with random changes, as many as checkpoints says with the proxy itself."""
+    perturbation: Annotated[float, Within(0, 1000, above=True)] | None = None
+    """How large these changes are: the standard deviation of the normal noise on each weight, over
+    the root mean square of its matrix or vector (perturbed). Default: 0.1."""
     from_checkpoints: str | None = None
     """Train nothing: score the checkpoints that another training saved in this folder
     (checkpoint-STEP), all of them, by their steps. A pretrained proxy is then the model that this
@@ -239,8 +243,15 @@ class ProxySettings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.losses == "free" and self.from_checkpoints is not None:
-            raise RecipeError("from_checkpoints: nothing is trained, so no losses are free")
+        if self.losses != "scored" and self.from_checkpoints is not None:
+            raise RecipeError(
+                f"from_checkpoints: nothing is trained, so no losses are {self.losses}"
+            )
+        if self.losses == "perturbed" and self.is_scratch:
+            raise RecipeError(
+                f"losses perturbed: the proxy {self.proxy} is built from scratch and knows nothing "
+                "yet that could be perturbed. Give a pretrained one, as --proxy smollm2-135m."
+            )
         if self.losses == "free" and self.epochs % 1:
             raise RecipeError(
                 f"epochs is {self.epochs}: free losses are those of whole epochs. Give a whole "
@@ -265,7 +276,8 @@ class ProxySettings(TrainingSettings):
     def resolved(self) -> Self:
         """Fill in the defaults that depend on the kind of proxy."""
         proxy = "scratch-0.5m" if self.proxy == "scratch" else self.proxy
-        return replace(super().resolved(), proxy=proxy)
+        perturbation = (self.perturbation or 0.1) if self.losses == "perturbed" else None
+        return replace(super().resolved(), proxy=proxy, perturbation=perturbation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,6 +291,9 @@ class TargetSettings(TrainingSettings):
     trainer: Literal["trl", "own"] = "trl"
     """What runs the training: TRL's SFTTrainer (LoRA, loggers), or the loop that also trains
     proxies: one device, all weights, and faster on a CPU. Both take the same batches."""
+    weights: str | None = None
+    """A column of the data with a number above 0 in each row, such as s2l_weight: so much its
+    tokens count in the loss (own). Default: all count alike."""
     steps: Annotated[int, Within(1, 1_000_000_000)] | None = None
     """Optimiser steps, instead of epochs."""
     lora_rank: Annotated[int, Within(1, 65_536)] | None = None
@@ -308,6 +323,8 @@ class TargetSettings(TrainingSettings):
         wrong = [name for name, is_asked in asked.items() if is_asked]
         if self.trainer == "own" and wrong:
             raise RecipeError(f"{', '.join(wrong)}: only trainer trl can do that")
+        if self.trainer == "trl" and self.weights is not None:
+            raise RecipeError("weights: only trainer own can weigh rows; give --trainer own")
         if self.batch_size is not None and self.batch_size % (self.accumulate or 1):
             raise RecipeError(
                 f"accumulate is {self.accumulate}: batch_size {self.batch_size} cannot be cut into "
@@ -328,8 +345,8 @@ class TargetSettings(TrainingSettings):
 
 OURS_ALONE = frozenset(
     {
-        "target", "trainer", "on_truncated", "precision", "device", "threads", "unit_tokens",
-        "accumulate", "gradient_checkpointing", "report_to", "save_every",
+        "target", "trainer", "weights", "on_truncated", "precision", "device", "threads",
+        "unit_tokens", "accumulate", "gradient_checkpointing", "report_to", "save_every",
     }
 )  # fmt: skip
 """Fields of ``TargetSettings`` for our own training; other trainers are told the rest."""

@@ -38,7 +38,8 @@ class Trajectories:
     losses: np.ndarray
     """float32 (n, t): mean negative log-likelihood of the completion tokens, in nats."""
     steps: np.ndarray
-    """int64 (t,): optimiser steps done at each checkpoint; 0 is the untouched model."""
+    """int64 (t,): optimiser steps done at each checkpoint; 0 is the untouched model. Of perturbed
+    losses the numbers of the copies, of which 0 is that model itself."""
     ids: np.ndarray
     """bytes "S" (n,): one id an example."""
     n_tokens: np.ndarray | None = None
@@ -80,6 +81,22 @@ class Trajectories:
         proxy = f", proxy {self.origin['proxy']}" if "proxy" in self.origin else ""
         n, t = self.losses.shape
         return f"<Trajectories: {n:,} examples at {t} checkpoints, {steps}{proxy}>"
+
+    @property
+    def is_of_training(self) -> bool:
+        """Whether the checkpoints follow each other in a training; copies of a perturbed model do
+        not.
+        """
+        settings = self.origin.get("settings")
+        return not (isinstance(settings, Mapping) and settings.get("losses") == "perturbed")
+
+    def require_training(self, what: str) -> None:
+        """Raise ``DataError`` where ``what``, a method or setting, has no training to look at."""
+        if not self.is_of_training:
+            raise DataError(
+                f"{what} looks at how losses move in training, and these are of perturbed copies "
+                "of one model: nothing was trained. Choose without it, or record scored losses."
+            )
 
     def align(self, ids: np.ndarray) -> Trajectories:
         """Give the trajectories of ``ids``, in that order; every id must be there.

@@ -65,6 +65,15 @@ def select(
             "other methods than s2l are given by --set settings.NAME=VALUE."
         ),
     ] = None,
+    add_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="weight|order",
+            help="Give the subset a column beside its own: s2l_weight, how many rows each one "
+            "stands for, or s2l_order, its place from easy to hard by the last loss. May be "
+            "repeated.",
+        ),
+    ] = None,
     seed: Seed = None,
     recipe: RecipeFile = None,
     assignments: Assignments = None,
@@ -103,6 +112,7 @@ def select(
         "trajectories": trajectories,
         "embeddings": embeddings,
         "method": method,
+        "add_columns": add_column,
         "seed": seed,
     }
     wanted = read_recipe(SelectRecipe, data, recipe, given, settings, assignments)

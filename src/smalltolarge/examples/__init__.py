@@ -5,6 +5,8 @@ from smalltolarge.examples.sources import would_read
 from smalltolarge.examples.table import EXCLUDED_SCHEMA, SCHEMA, Examples, InputFile, Message
 from smalltolarge.examples.writing import (
     check_output,
+    read_weights,
+    refuse_taken,
     rows_as_dataset,
     usual_suffix,
     write_subset,
@@ -19,6 +21,8 @@ __all__ = [
     "check_output",
     "describe",
     "load",
+    "read_weights",
+    "refuse_taken",
     "rows_as_dataset",
     "usual_suffix",
     "would_read",

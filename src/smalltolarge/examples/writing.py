@@ -6,9 +6,11 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -38,6 +40,8 @@ from smalltolarge.examples.table import Examples, InputFile
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Columns = Mapping[str, np.ndarray]
+"""Numbers, float64 or int64 (b,), a value for each row that is written; by name."""
 _BATCH = 1000
 _FITTING = {
     "jsonl": (".jsonl", ".ndjson"),
@@ -130,8 +134,41 @@ def _is_same(one: Path, other: Path) -> bool:
     return one.exists() and one.samefile(other)
 
 
-def write_subset(examples: Examples, indices: np.ndarray, out: Path) -> int:
+def refuse_taken(examples: Examples, names: Collection[str]) -> None:
+    """Raise ``RecipeError`` where a row that is used has a column of one of these names."""
+    if not names:
+        return
+    if examples.dataset is not None:
+        found: Iterable[Collection[str]] = [examples.dataset.column_names]
+    elif examples.objects is not None:
+        found = examples.objects
+    elif examples.inputs[0].kind == "parquet":
+        found = [pq.read_schema(unchanged(one)).names for one in examples.inputs]
+    elif examples.inputs[0].kind == "csv":
+        found = [_read_header(one).header for one in examples.inputs]
+    else:
+        every = row_bytes(examples, _checked(examples, np.arange(len(examples))))
+        marks = [name.encode() for name in names]
+        found = (
+            DECODER.decode(text.decode("utf-8", "replace"))
+            for text in every
+            if any(mark in text for mark in marks)
+        )
+    for there in found:
+        taken = next((name for name in names if name in there), None)
+        if taken is not None:
+            raise RecipeError(
+                f"add_columns: the data has a column {taken} of its own, which is not written "
+                "over. Rename it there."
+            )
+
+
+def write_subset(
+    examples: Examples, indices: np.ndarray, out: Path, columns: Columns = MappingProxyType({})
+) -> int:
     """Write the rows ``indices`` (increasing) of the user's own data; give the bytes written.
+
+    ``columns`` are put behind the rows' own; there must be none of their names (``refuse_taken``).
 
     JSONL: the lines' very bytes, each followed by one newline. CSV: the header's and the records'
     very bytes, each followed by one newline. JSON: an array of the items' very bytes. Parquet: the
@@ -155,26 +192,33 @@ def write_subset(examples: Examples, indices: np.ndarray, out: Path) -> int:
     in_memory = examples.dataset is not None or examples.objects is not None
     suffix = suffix_of(out)[0]
     if in_memory and not suffix:
-        return _save_folder(rows_as_dataset(examples, indices), out)
+        return _save_folder(rows_as_dataset(examples, indices, columns), out)
     with store.atomic_write(out) as raw, _packed(raw, suffix_of(out)[1]) as file:
         if in_memory and suffix == ".parquet":
             with _silent():
-                rows_as_dataset(examples, indices).to_parquet(file)
+                rows_as_dataset(examples, indices, columns).to_parquet(file)
         elif in_memory and suffix == ".csv":
-            _write_csv(rows_as_dataset(examples, indices), file)
+            _write_csv(rows_as_dataset(examples, indices, columns), file)
         elif examples.dataset is not None:
-            values = _values(rows_as_dataset(examples, indices))
+            values = _values(rows_as_dataset(examples, indices, columns))
             items = (as_json(row, in_words) for row in values)
             _write_items(items, file, array=suffix == ".json")
         elif kind == "parquet":
-            _write_parquet(examples, rows, file)
+            _write_parquet(examples, rows, columns, file)
         elif kind == "csv":
-            file.write(_header(examples.inputs[0]) + b"\n")
-            for record in row_bytes(examples, rows):
+            records: Iterator[bytes] = chain(
+                [_header(examples.inputs[0])], row_bytes(examples, rows)
+            )
+            if columns:
+                delimiter = _read_header(examples.inputs[0]).delimiter
+                records = _with_fields(records, columns, delimiter.encode())
+            for record in records:
                 file.write(record + b"\n")
         else:
             in_file = examples.objects is None
             texts = row_bytes(examples, rows) if in_file else _items(examples, rows)
+            if columns:
+                texts = _with_members(texts, columns)
             _write_items(texts, file, array=suffix == ".json" and kind != "jsonl")
     return out.stat().st_size
 
@@ -182,6 +226,26 @@ def write_subset(examples: Examples, indices: np.ndarray, out: Path) -> int:
 def _items(examples: Examples, rows: pa.Table) -> Iterator[bytes]:
     places = (rows["row"].to_numpy() - 1).tolist()
     return (as_json(row) for row in objects_again(examples, places))
+
+
+def _with_fields(records: Iterator[bytes], columns: Columns, delimiter: bytes) -> Iterator[bytes]:
+    """Put fields behind those of CSV records, the first of which is the header."""
+    for record, cells in zip(records, chain([tuple(columns)], _cells(columns)), strict=True):
+        bare = record.removesuffix(b"\r")
+        yield delimiter.join([bare, *(cell.encode() for cell in cells)]) + record[len(bare) :]
+
+
+def _with_members(items: Iterator[bytes], columns: Columns) -> Iterator[bytes]:
+    """Put members behind those of JSON objects."""
+    for item, cells in zip(items, _cells(columns), strict=True):
+        bare = item.rstrip()
+        more = (f', "{name}": {cell}' for name, cell in zip(columns, cells, strict=True))
+        yield bare[:-1] + "".join(more).encode() + b"}" + item[len(bare) :]
+
+
+def _cells(columns: Columns) -> Iterator[tuple[str, ...]]:
+    """Give what each row gets, as text."""
+    return zip(*(map(repr, values.tolist()) for values in columns.values()), strict=True)
 
 
 def _write_items(items: Iterator[bytes], file: BinaryIO, *, array: bool) -> None:
@@ -196,8 +260,11 @@ def _write_items(items: Iterator[bytes], file: BinaryIO, *, array: bool) -> None
     file.write(b"[]\n" if begin == b"[\n" else b"\n]\n")
 
 
-def rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
-    """Give the user's own rows ``indices`` (increasing) with all their columns, as a dataset.
+def rows_as_dataset(
+    examples: Examples, indices: np.ndarray, columns: Columns = MappingProxyType({})
+) -> Dataset:
+    """Give the user's own rows ``indices`` (increasing) with all their columns, as a dataset, and
+    ``columns`` behind these.
 
     Raises
     ------
@@ -206,6 +273,48 @@ def rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
     StaleArtifact
         An input is no longer the file that was read.
     """
+    dataset = _rows_as_dataset(examples, indices)
+    if columns:
+        with _silent():
+            dataset = dataset.flatten_indices(keep_in_memory=True)
+        for name, values in columns.items():
+            dataset = dataset.add_column(name, values)
+    return dataset
+
+
+def read_weights(examples: Examples, name: str) -> np.ndarray:
+    """Read a column of numbers above 0: float64 (n,).
+
+    Raises
+    ------
+    DataError
+        There is no such column, or a row that is used has no such number in it.
+    StaleArtifact
+        An input is no longer the file that was read.
+    """
+    rows = rows_as_dataset(examples, np.arange(len(examples)))
+    if name not in rows.column_names:
+        raise DataError(
+            f"weights: the data has no column {printable(name)}. s2l select --add-column weight "
+            f"writes one, s2l_weight."
+        )
+    weights = np.empty(len(examples))
+    for place, value in enumerate(rows[name]):
+        try:
+            weights[place] = float(value)
+        except (TypeError, ValueError):
+            weights[place] = np.nan
+        if not 0 < weights[place] < np.inf:
+            file, row = (examples.table[part][place].as_py() for part in ("file", "row"))
+            raise DataError(
+                f"weights: {printable(examples.inputs[file].path, 200)}, row {row}: "
+                f"{printable(name)} is {printable(repr(value), 40)}; a number above 0 is needed"
+            )
+    return weights
+
+
+def _rows_as_dataset(examples: Examples, indices: np.ndarray) -> Dataset:
+    """Give the user's own rows; raises as ``rows_as_dataset``."""
     from datasets import Dataset
 
     rows = _checked(examples, indices)
@@ -302,16 +411,25 @@ def _rows_again(examples: Examples, texts: Iterator[bytes]) -> Iterator[dict[str
         yield dict(zip(records.header, fields, strict=True))
 
 
-def _write_parquet(examples: Examples, rows: pa.Table, file: BinaryIO) -> None:
+def _write_parquet(examples: Examples, rows: pa.Table, columns: Columns, file: BinaryIO) -> None:
     with pq.ParquetFile(unchanged(examples.inputs[0])) as source:
         schema, about = source.schema_arrow, source.metadata
         codec = "snappy"
         if about.num_row_groups and about.num_columns:
             codec = about.row_group(0).column(0).compression.lower()
     codec = {"uncompressed": "none"}.get(codec, codec)
-    with pq.ParquetWriter(file, schema, compression=cast("Any", codec)) as writer:
+    added = {name: pa.array(values) for name, values in columns.items()}
+    whole = schema
+    for name, values in added.items():
+        whole = whole.append(pa.field(name, values.type))
+    begin = 0
+    with pq.ParquetWriter(file, whole, compression=cast("Any", codec)) as writer:
         for part in parquet_parts(examples, rows):
-            writer.write_table(part.cast(schema))
+            own = part.cast(schema)
+            for name, values in added.items():
+                own = own.append_column(name, values.slice(begin, len(part)))
+            writer.write_table(own)
+            begin += len(part)
 
 
 @contextmanager

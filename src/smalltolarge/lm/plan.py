@@ -220,7 +220,7 @@ class Plan:
     training_tokens: int
     """Tokens over all epochs."""
     checkpoints: tuple[int, ...]
-    """Steps at which the loss of every example is recorded."""
+    """Steps at which the loss of every example is recorded; of perturbed copies, their numbers."""
     scoring_units: int
     """Units of work in one scoring."""
     scoring_tokens: int
@@ -242,21 +242,24 @@ class Plan:
         steps: tuple[int, ...] = ()
         if isinstance(settings, ProxySettings) and settings.losses == "free":
             steps = tuple(range(order.steps_per_epoch, order.steps + 1, order.steps_per_epoch))
+        elif isinstance(settings, ProxySettings) and settings.losses == "perturbed":
+            steps = tuple(range(settings.checkpoints))
         elif isinstance(settings, ProxySettings):
             steps = checkpoint_steps(order.steps, settings.checkpoints, settings.schedule)
-        scored = isinstance(settings, ProxySettings) and settings.losses == "scored"
-        passes = len(steps) if scored else 0
+        losses = settings.losses if isinstance(settings, ProxySettings) else "free"
+        passes = 0 if losses == "free" else len(steps)
+        is_trained = losses != "perturbed"
         return cls(
             rows=len(order.ids),
             tokens=tokens,
             completion_tokens=int(n_tokens.sum()),
-            steps=order.steps,
-            training_tokens=int(order.over_training(order.lengths)),
+            steps=order.steps if is_trained else 0,
+            training_tokens=int(order.over_training(order.lengths)) if is_trained else 0,
             checkpoints=steps,
             scoring_units=len(order.scoring_units()) if passes else 0,
             scoring_tokens=tokens * passes,
             parameters=shape.parameters,
-            training_flops=3.0 * order.over_training(flops),
+            training_flops=3.0 * order.over_training(flops) if is_trained else 0.0,
             scoring_flops=float(flops.sum()) * passes,
         )
 

@@ -22,6 +22,7 @@ from smalltolarge.lm.device import Machine
 from smalltolarge.lm.fast.memory import Freed
 from smalltolarge.lm.fast.units import Unit
 from smalltolarge.lm.losses import Losses, naming_memory
+from smalltolarge.lm.plan import keyed_number
 from smalltolarge.lm.scoring import Collected, score
 from smalltolarge.lm.shelf import Shelf
 from smalltolarge.lm.tokens import Prepared
@@ -60,6 +61,8 @@ def record(
     world: World | None = None,
 ) -> Recording:
     """Fine-tune the proxy on all examples; score all of them at every checkpoint.
+
+    Of perturbed losses nothing is trained: in the place of a checkpoint is a copy of the proxy.
 
     With a ``folder``, finished checkpoints and one state of the training are kept in it, and a
     later call with the same ``prepared`` goes on from there; killed or not, the trajectories are
@@ -151,6 +154,11 @@ class _Run:
         self.facts: dict[str, Any] = {}
         assert isinstance(prepared.settings, ProxySettings)
         self.free = prepared.settings.losses == "free"
+        self.unperturbed: dict[str, torch.Tensor] | None = None
+        """The weights of the proxy, where copies of it are scored and nothing is trained."""
+        if prepared.settings.losses == "perturbed":
+            named = training.model.named_parameters()
+            self.unperturbed = {name: weight.detach().clone() for name, weight in named}
         self.collected = Collected(prepared.n_tokens)
 
     def run(self) -> np.ndarray:
@@ -173,9 +181,14 @@ class _Run:
                     self._begin_again()
                     break
             for k, step in enumerate(checkpoints):
-                self._train_to(step)
+                if self.unperturbed is None:
+                    self._train_to(step)
+                elif k not in columns:
+                    self._perturb(k)
                 if k not in columns:
                     columns[k] = self._checkpoint(k)
+        if self.unperturbed is not None:
+            self._perturb(0)
         return np.stack([columns[k] for k in range(len(checkpoints))], axis=1)
 
     def _kept(self) -> dict[int, np.ndarray]:
@@ -251,6 +264,14 @@ class _Run:
             self.seconds["training"] += time.monotonic() - began
         self._save()
 
+    def _perturb(self, copy: int) -> None:
+        """Make the model one of the copies that are scored."""
+        assert self.unperturbed is not None and isinstance(self.prepared.settings, ProxySettings)
+        scale = self.prepared.settings.perturbation
+        assert scale is not None
+        perturb(self.training.model, self.unperturbed, self.prepared.seed, copy, scale)
+        self.training.step = self.saved = copy  # there is no state to be kept
+
     def _checkpoint(self, k: int) -> np.ndarray:
         """Give the losses of all examples at checkpoint ``k``, and keep them."""
         if self.free:
@@ -282,13 +303,17 @@ class _Run:
     def _refuse_nonfinite(self, found: np.ndarray, k: int) -> None:
         wrong = np.flatnonzero(~np.isfinite(found))
         if wrong.size:
+            why = (
+                "The proxy diverged at a peak learning rate of "
+                f"{self.prepared.settings.learning_rate:g}: give a lower --learning-rate"
+            )
+            if self.unperturbed is not None:
+                why = "The copy is too far from the proxy: give a lower --perturbation"
             first = ", ".join(name.decode() for name in self.prepared.ids[wrong[:3]].tolist())
             raise DataError(
                 f"checkpoint {k + 1} of {len(self.prepared.plan.checkpoints)} (step "
                 f"{self.training.step}): {wrong.size:,} of {len(found):,} losses are not finite, "
-                f"first ids {first}. The proxy diverged at a peak learning rate of "
-                f"{self.prepared.settings.learning_rate:g}: give a lower --learning-rate. Nothing "
-                "of this checkpoint is recorded."
+                f"first ids {first}. {why}. Nothing of this checkpoint is recorded."
             )
 
     def summary(self) -> dict[str, Any]:
@@ -312,11 +337,30 @@ class _Run:
         }
 
 
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def perturb(
+    model: Any, weights: Mapping[str, torch.Tensor], seed: int, copy: int, scale: float
+) -> None:
+    """Give a model these weights, by name, with normal noise on each; copy 0 has none.
+
+    The standard deviation is ``scale`` times the root mean square of the tensor. The noise is made
+    on the CPU, by the seed, the copy and the name.
+    """
+    for name, weight in model.named_parameters():
+        weight.copy_(weights[name])
+        if copy:
+            number = keyed_number(f"perturb {seed} {copy} {name}")
+            noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(number))
+            weight.add_(noise.to(weight.device) * (scale * weight.square().mean().sqrt()))
+
+
 def origin(prepared: Prepared, machine: Machine) -> dict[str, Any]:
     """Say how trajectories were made, in plain data."""
     settings = asdict(prepared.settings)
     for name in ("device", "precision", "threads"):
         settings.pop(name)
+    if settings.get("perturbation") is None:
+        settings.pop("perturbation", None)
     return {
         "made_by": "smalltolarge record",
         "proxy": prepared.model.name,
@@ -348,7 +392,11 @@ def fingerprint_of_training(prepared: Prepared, machine: Machine) -> dict[str, A
     """Say all that a state of a training depends on, its length and its sequence too."""
     order = prepared.order
     sequence = b"" if order.sequence is None else order.sequence.tobytes()
-    return fingerprint(prepared, machine) | {
+    found = fingerprint(prepared, machine) | {
         "steps": order.steps,
         "sequence": hashlib.blake2b(sequence, digest_size=16).hexdigest(),
     }
+    if prepared.weights is not None:
+        weights = prepared.weights.tobytes()
+        found["weights of rows"] = hashlib.blake2b(weights, digest_size=16).hexdigest()
+    return found

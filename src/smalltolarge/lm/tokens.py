@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import numpy as np
 import tokenizers
 
 from smalltolarge.errors import DataError, RecipeError
+from smalltolarge.examples import read_weights
 from smalltolarge.examples.table import Examples, Message
 from smalltolarge.lm import child
 from smalltolarge.lm.checkpoints import saved_steps, steps_of
@@ -113,6 +115,9 @@ class Prepared:
     """Of the tokens and masks by id; the order of the rows does not matter."""
     order: Order
     plan: Plan
+    weights: np.ndarray | None = None
+    """float64 (m,): how much the completion tokens of each example count in the training loss, 1 on
+    average over all of these tokens; None: all count alike."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -213,7 +218,9 @@ class Prepared:
     def _with(self, tokenized: Tokenized, ids: np.ndarray, order: Order) -> Prepared:
         plan = Plan.of(order, tokenized.n_tokens, self.model.shape, self.settings)
         digest = tokenized.digest(ids)
-        return replace(self, tokenized=tokenized, ids=ids, digest=digest, order=order, plan=plan)
+        return replace(
+            self, tokenized=tokenized, ids=ids, digest=digest, order=order, plan=plan, weights=None
+        )
 
     def keep_tokens(self, folder: Path | None) -> Prepared:
         """Write the tokens into ``folder``, if they are not there; large ones are mapped then."""
@@ -301,10 +308,25 @@ def prepare(
         digest=tokenized.digest(ids),
         order=order,
         plan=plan,
+        weights=_weights(examples, tokenized, settings),
     )
     _check_fit(prepared)
     child.close()
     return prepared
+
+
+def _weights(
+    examples: Examples, tokenized: Tokenized, settings: TrainingSettings
+) -> np.ndarray | None:
+    """Read the weights that a target's settings name; equal ones are none."""
+    if not isinstance(settings, TargetSettings) or settings.weights is None:
+        return None
+    weights: np.ndarray = read_weights(examples, settings.weights)[tokenized.kept]
+    if weights.min() == weights.max():
+        return None
+    total = math.fsum(weights * tokenized.n_tokens)
+    weights *= int(tokenized.n_tokens.sum(dtype=np.int64)) / total
+    return weights
 
 
 def begin(

@@ -129,7 +129,9 @@ class Training:
         Gives the mean loss of its batch, and for each of its units the rows and the losses of
         their completion tokens before the step; all losses on the device.
 
-        The loss is the sum over the batch's completion tokens over their number. The units are
+        The loss is the sum over the batch's completion tokens over their number; where examples
+        are weighted, each token's times the weight of its example (and none by token is given).
+        The units are
         dealt to ``SHARDS`` shards: inside a shard their gradients are added in order, and the
         shards by a tree, so that 1, 2, 4 and 8 processes give the same bits (``_add_up``). Random
         numbers (dropout) follow from the seed, the step and the unit.
@@ -156,10 +158,17 @@ class Training:
             torch.manual_seed(keyed_number(f"unit {prepared.seed} {self.step} {number}"))
             unit = units[number]
             with naming_memory(prepared, unit):
-                losses = self.losses(Unit.of(prepared, unit, self.device))
-                (losses.total / n_tokens).backward()
-            totals[number] = losses.total.detach()
-            each[number].copy_(losses.each)
+                laid_out = Unit.of(prepared, unit, self.device)
+                if prepared.weights is None:
+                    losses = self.losses(laid_out)
+                    total = losses.total
+                    each[number].copy_(losses.each)
+                else:
+                    of_tokens = np.repeat(prepared.weights[unit], prepared.n_tokens[unit])
+                    factors = torch.from_numpy(of_tokens.astype(np.float32)).to(self.device)
+                    total = self.losses.weighted(laid_out, factors)
+                (total / n_tokens).backward()
+            totals[number] = total.detach()
             part.advance(len(unit))
 
         numbers = dealt(range(len(units)), world.rank, world.size)

@@ -61,7 +61,10 @@ def tell_inspection(found: Inspection, say: Saying) -> None:
         say.line("The run selected nothing: S2L at 11% is looked at in its place.")
     if found.learning is None or found.shapes is None:
         say.heading("1, 2. Learning and trajectories")
-        say.line("There is one checkpoint: whether losses move is not known.")
+        if found.checkpoints == 1:
+            say.line("There is one checkpoint: whether losses move is not known.")
+        else:
+            say.line("Nothing was trained: the losses are of perturbed copies of one model.")
     else:
         _show_learning(found.learning, say)
         _show_shapes(found.shapes, say)
@@ -165,6 +168,8 @@ def _show_clusters(found: Clusters, whole: Inspection, say: Saying) -> None:
         for k, value in found.over_clusters.items()
     ]
     say.table(rows)
+    if whole.settings.get("prune_slope") is not None:
+        say.line("The rows that prune_slope leaves out count as one of the clusters.")
     say.line(
         'Read: "alike" is the adjusted Rand index: 1 where the same examples are together, 0 '
         "where no more than by chance; low over seeds means that many borders between clusters "

@@ -52,6 +52,7 @@ def show_selection(run: Run, console: Console) -> None:
         method = "" if recipe.method == "s2l" else f" --method {shlex.quote(recipe.method)}"
         used = Budget.parse("20%").least_rows(selected["rows"]) == selected["selected"]
         share = "10" if used else "20"
+        settings += "".join(f" --add-column {name}" for name in recipe.add_columns)
         parts.append(
             _next(
                 "another budget, in seconds, from the same losses",
@@ -200,6 +201,8 @@ def _rows(load: Mapping[str, Any], selected: Mapping[str, Any]) -> Table:
     used = load["read"] - sum(excluded.values())
     table.add_row("Rows used", f"{used:,}")
     if "selected" in selected:
+        if "pruned" in selected:
+            table.add_row("  pruned: their loss hardly falls", f"{selected['pruned']:,}")
         if "clusters" in selected:
             table.add_row("Clusters", f"{selected['clusters']:,}")
         chosen = selected["selected"]

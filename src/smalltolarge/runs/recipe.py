@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from smalltolarge.errors import MissingArtifact, RecipeError, S2LError, printable
 from smalltolarge.selection import SELECTORS, Budget, Evidence, Selector, find_selector
+from smalltolarge.selection.columns import Column, refuse_impossible
 from smalltolarge.selection.selector import check_seed
 from smalltolarge.settings import (
     AskingSettings,
@@ -131,6 +132,8 @@ class SelectRecipe(RecordRecipe):
     """A file of recorded losses to use instead of recording; no model is loaded then."""
     embeddings: str | None = None
     """A file of embeddings of your own, for methods that need some."""
+    add_columns: tuple[Column, ...] = ()
+    """Columns that the subset gets beside its own: weight, order."""
     method: str = "s2l"
     """How to choose: a name of ``s2l methods``, or my_package.module:Class."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -157,6 +160,12 @@ class SelectRecipe(RecordRecipe):
                 f"recorded losses do not have: leave --trajectories out{extra}"
             )
         proxy = self.proxy.resolved() if self.proxy is not None and missing else None
+        refuse_impossible(
+            self.add_columns,
+            self.method,
+            is_random=selector.is_random,
+            has_losses=proxy is not None or self.trajectories is not None,
+        )
         return replace(self, settings=asdict(selector), proxy=proxy)
 
 
@@ -224,6 +233,8 @@ class CompareRecipe(RecordRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.target.weights is not None:
+            raise RecipeError("target.weights: the targets of a comparison weigh all rows alike")
         chosen = [m if isinstance(m, Method) else Method(method=m) for m in self.methods]
         for always in ("random", FULL):
             if all(choice.method != always for choice in chosen):

@@ -19,6 +19,7 @@ from smalltolarge.features import COLUMNS, EMBEDDING, read_features
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.manifest import Facts, read_manifest
 from smalltolarge.runs.shapes import Shape, check_shape
+from smalltolarge.selection.columns import NAMES
 from smalltolarge.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -191,6 +192,12 @@ class Run:
             settings=recipe.settings,
             seed=recipe.seed,
             sequence=optional.get("sequence"),
+            pruned=self.facts("select").get("pruned", 0),
+            columns={
+                name: table[name].drop_null().to_numpy()
+                for name in NAMES.values()
+                if name in table.column_names
+            },
             examples=examples,
         )
 
@@ -209,6 +216,7 @@ def selection_table(examples: Examples, selection: Selection) -> pa.Table:
     rank = np.empty(len(examples), dtype=np.int64)
     rank[selection.order] = np.arange(len(examples))
     selected = rank < len(selection)
+    pruned = rank >= len(rank) - selection.pruned
     paths = pa.array([entry.path for entry in examples.inputs], pa.string())
     labels = selection.labels
     used: dict[str, Any] = {
@@ -221,10 +229,14 @@ def selection_table(examples: Examples, selection: Selection) -> pa.Table:
         "key": selection.keys,
         "rank": rank,
         "selected": selected,
-        "reason": np.where(selected, "selected", "not selected"),
+        "reason": np.where(selected, "selected", np.where(pruned, "pruned", "not selected")),
     }
     if selection.sequence is not None:
         used["sequence"] = selection.sequence
+    for name, values in selection.columns.items():
+        spread = np.zeros(len(rank), dtype=values.dtype)
+        spread[selection.indices] = values
+        used[name] = pa.array(spread, mask=~selected)
     excluded: dict[str, Any] = {
         "file": paths.take(examples.excluded["file"].combine_chunks()),
         "row": examples.excluded["row"],
@@ -278,7 +290,9 @@ def selection_facts(
         ],
     }
     if selection.labels is not None:
-        facts["clusters"] = int(selection.labels.max()) + 1
+        facts["clusters"] = selection.clusters
+    if selection.pruned:
+        facts["pruned"] = selection.pruned
     if trajectories is not None and trajectories.n_tokens is not None:
         facts["tokens"] = int(trajectories.n_tokens.sum(dtype=np.int64))
         facts["tokens_selected"] = int(trajectories.n_tokens[selection.indices].sum(dtype=np.int64))

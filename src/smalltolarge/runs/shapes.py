@@ -59,8 +59,8 @@ FACTS = {
     "sources": [{"source": (str, None), "rows": int, "selected": int}],
     "train_loss": (*NUMBER, None),
 } | dict.fromkeys(
-    ("all_reduced_steps", "clusters", "parameters", "read", "rows", "selected", "steps", "tokens",
-     "tokens_selected", "trained_parameters", "truncated", "used"),
+    ("all_reduced_steps", "clusters", "parameters", "pruned", "read", "rows", "selected", "steps",
+     "tokens", "tokens_selected", "trained_parameters", "truncated", "used"),
     int,
 )  # fmt: skip
 """The facts of all stages, by name; the same name has the same shape everywhere."""

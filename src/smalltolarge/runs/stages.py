@@ -47,6 +47,7 @@ from smalltolarge.runs.recipe import (
 )
 from smalltolarge.runs.results import Run, cluster_table, reasons, selection_facts, selection_table
 from smalltolarge.selection import Budget, Evidence, Pool, Selection
+from smalltolarge.selection.columns import NAMES
 from smalltolarge.settings import TrainingSettings, cores, versions
 from smalltolarge.trajectories import Trajectories
 
@@ -422,17 +423,33 @@ def select_once(
     pool = Pool.of(examples, trajectories, **features, check=watch.check)
     with watch.progress.step("selecting", len(examples)) as step:
         try:
-            selection = recipe.selector().select(pool, recipe.budget, recipe.seed)
+            selection = recipe.selector().select(
+                pool, recipe.budget, recipe.seed, add_columns=recipe.add_columns
+            )
         except BudgetError as error:
             raise BudgetError(f"{error}.{kept_losses(run.path)}") from error
         step.advance(len(examples))
-    clusters = 0 if selection.labels is None else int(selection.labels.max()) + 1
+    clusters, kept = selection.clusters, len(examples) - selection.pruned
+    if len(selection) > kept:
+        log.warning(
+            "a budget of %d rows, and %d are left after pruning: it takes %d pruned rows, those "
+            "whose loss falls most",
+            len(selection), kept, len(selection) - kept,
+        )  # fmt: skip
     if len(selection) < clusters:
         log.warning(
             "a budget of %d rows over %d clusters: the smallest clusters give none; lower the "
             "number of clusters to draw from all",
             len(selection), clusters,
         )  # fmt: skip
+    if "weight" in recipe.add_columns:
+        stood_for = round(selection.columns[NAMES["weight"]].sum())
+        if stood_for < len(examples):
+            log.warning(
+                "the weights add up to %d of %d rows: the others are of clusters or sources that "
+                "gave none",
+                stood_for, len(examples),
+            )  # fmt: skip
     tables = {"selection.parquet": selection_table(examples, selection)}
     if selection.labels is not None and trajectories is not None:
         tables["clusters.parquet"] = cluster_table(selection, trajectories, examples.sources())

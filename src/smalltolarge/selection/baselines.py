@@ -39,7 +39,7 @@ class RandomBySource(Selector):
         """Draw in turn from the sources."""
         order = order_by_key(keys, pool.ids)
         groups = smallest_first(number_sources(pool.sources, f"method {self.name!r}"), order)
-        return Ranking(balanced_order(groups, order, self.balance))
+        return Ranking(balanced_order(groups, order, self.balance), groups=groups)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,6 +88,7 @@ class HighLearnability(ByLoss):
     def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
         """Order rows by the fall of their loss, the largest first."""
         assert pool.trajectories is not None
+        pool.trajectories.require_training(f"method {self.name!r}")
         if self._column(pool.trajectories) == 0:
             raise DataError(
                 f"method {self.name!r} compares the losses before and after training, and the "
@@ -139,6 +140,7 @@ class Variability(Selector):
     def rank(self, pool: Pool, keys: np.ndarray, seed: int) -> Ranking:
         """Order rows by variability, the largest first."""
         assert pool.trajectories is not None
+        pool.trajectories.require_training(f"method {self.name!r}")
         columns = np.flatnonzero(pool.trajectories.steps > 0).tolist()
         if len(columns) < 2:
             raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from os import PathLike
 from pathlib import Path
@@ -95,6 +95,15 @@ class Pool:
             check=check,
         )
 
+    def take(self, rows: np.ndarray) -> Pool:
+        """Give the pool of some rows, int64 (m,), with the ids, losses and sources it has."""
+        return Pool(
+            ids=self.ids[rows],
+            trajectories=self.trajectories and self.trajectories.align(self.ids[rows]),
+            sources=self.sources and [self.sources[row] for row in rows.tolist()],
+            check=self.check,
+        )
+
     def has(self) -> frozenset[Evidence]:
         """Say what the pool holds."""
         return frozenset(kind for kind in Evidence if getattr(self, kind.value) is not None)
@@ -118,10 +127,20 @@ class Selection:
     sequence: np.ndarray | None = None
     """int64 (n,): the place of every row in the order in which a trainer should see them, smaller
     first; None where the trainer shuffles."""
+    pruned: int = 0
+    """How many rows, the last in ``order``, were left out before clustering; they are the last
+    cluster."""
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Columns that the subset has beside the user's own: float64 or int64 (b,), by name."""
     examples: Examples | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters the method made; 0 where it makes none."""
+        return 0 if self.labels is None else int(self.labels.max()) + 1 - (self.pruned > 0)
 
     def to_dataset(self) -> Dataset:
         """Give the chosen rows, with all their columns, as a ``datasets.Dataset``.
@@ -133,7 +152,7 @@ class Selection:
         """
         from smalltolarge.examples import rows_as_dataset
 
-        return rows_as_dataset(self._rows(), self.indices)
+        return rows_as_dataset(self._rows(), self.indices, self.columns)
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write the chosen rows as they came in, in the format and the order of the data.
@@ -148,7 +167,7 @@ class Selection:
         from smalltolarge.examples import check_output, write_subset
 
         check_output(self._rows(), Path(path))
-        write_subset(self._rows(), self.indices, Path(path))
+        write_subset(self._rows(), self.indices, Path(path), self.columns)
 
     def _rows(self) -> Examples:
         if self.examples is None:
@@ -156,5 +175,5 @@ class Selection:
         return self.examples
 
     def __repr__(self) -> str:
-        clusters = "" if self.labels is None else f", {self.labels.max() + 1} clusters"
+        clusters = "" if self.labels is None else f", {self.clusters} clusters"
         return f"<Selection: {len(self):,} of {len(self.order):,} rows by {self.method}{clusters}>"

@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -54,6 +54,11 @@ class S2L(Selector):
     """How much even clusters count: each gives in proportion to its size to the power of 1 minus
     this. 1 draws evenly (the paper); 0 gives every cluster its share of all rows, as a random draw
     does on average. Sources too, when stratified. Costs nothing."""
+    prune_slope: Annotated[float, Within(0, 1000)] | None = None
+    """Leave out, before clustering, rows whose loss falls by less than this, in nats from one
+    checkpoint to the next, on average (the least-squares line through the clustered checkpoints;
+    our reading of "Prune, Then Select"). 0 leaves out those whose loss rises. They come last.
+    Default: none is left out. Costs nothing."""
     part: Literal["all", "first", "last"] = "all"
     """Checkpoints that are clustered: all, the first half, or the last half (the middle one is in
     both). Costs nothing."""
@@ -72,6 +77,9 @@ class S2L(Selector):
         assert pool.trajectories is not None
         losses = self._part(pool.trajectories.losses)
         order = order_by_key(keys, pool.ids)
+        if self.prune_slope is not None:
+            pool.trajectories.require_training("prune_slope")
+            return self._rank_pruned(pool, _falls(losses), order, keys, seed)
         preferred = order
         if self.inside == "stable":
             preferred = order_by_value(_changes(losses), order)
@@ -93,6 +101,27 @@ class S2L(Selector):
             labels[rows] = found.labels + used
             used += int(found.labels.max()) + 1
         return Ranking(balanced_order(strata, np.concatenate(ranked), self.balance), labels)
+
+    def _rank_pruned(
+        self, pool: Pool, falls: np.ndarray, order: np.ndarray, keys: np.ndarray, seed: int
+    ) -> Ranking:
+        """Rank the rows that fall enough as if there were no others, which follow: of these, those
+        that fall most come first.
+        """
+        assert self.prune_slope is not None
+        kept = np.flatnonzero(falls >= self.prune_slope)
+        if not kept.size:
+            raise DataError(
+                f"prune_slope is {self.prune_slope:g}: no loss falls by that much from one "
+                f"checkpoint to the next; the most is {falls.max():.3g} nats. Give less."
+            )
+        found = replace(self, prune_slope=None).rank(pool.take(kept), keys[kept], seed)
+        assert found.labels is not None
+        labels = np.full(len(pool), found.labels.max() + 1, dtype=np.int32)
+        labels[kept] = found.labels
+        last = order_by_value(-falls, order)
+        last = last[falls[last] < self.prune_slope]
+        return Ranking(np.concatenate([kept[found.order], last]), labels, pruned=len(last))
 
     def _part(self, losses: np.ndarray) -> np.ndarray:
         """Take the columns that are clustered; all of them are not copied."""
@@ -129,6 +158,24 @@ class S2L(Selector):
         )
         labels = smallest_first(labels, order)
         return Ranking(balanced_order(labels, preferred, self.balance), labels)
+
+
+def _falls(losses: np.ndarray) -> np.ndarray:
+    """Say how much each loss falls from one checkpoint to the next: float64 (n,).
+
+    It is minus the slope of the least-squares line over the number of the checkpoint.
+    """
+    t = losses.shape[1]
+    if t == 1:
+        raise DataError(
+            "prune_slope: a loss falls between two checkpoints, and only one is clustered. Record "
+            "more, or take more of them with part and every."
+        )
+    total = np.zeros(len(losses))
+    for number, column in enumerate(losses.T):
+        total += np.multiply(column, t - 1 - 2 * number, dtype=np.float64)
+    total /= t * (t * t - 1) / 6  # the sum of the squares of these numbers, halved
+    return total
 
 
 def _changes(losses: np.ndarray) -> np.ndarray:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import ClassVar, SupportsIndex
 
 import numpy as np
 
 from smalltolarge.errors import DataError, RecipeError, printable
+from smalltolarge.selection import columns
 from smalltolarge.selection.budget import Budget
+from smalltolarge.selection.columns import Column
 from smalltolarge.selection.pool import Evidence, Pool, Selection
-from smalltolarge.selection.sampling import order_by_key, random_keys
+from smalltolarge.selection.sampling import order_by_key, order_by_value, random_keys
 from smalltolarge.settings import Settings
 
 
@@ -31,6 +34,11 @@ class Ranking:
     sequence: np.ndarray | None = None
     """int64 (n,): the place of every row in the order in which a trainer should see them, smaller
     first; None: the trainer shuffles."""
+    groups: np.ndarray | None = None
+    """int (n,): groups that are drawn from, counted from 0, where they are not the clusters."""
+    pruned: int = 0
+    """How many rows, the last in order, were left out before clustering; they are the last cluster.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +59,19 @@ class Selector(Settings, ABC):
         """
 
     def select(
-        self, pool: Pool, budget: Budget | str | SupportsIndex, seed: SupportsIndex = 0
+        self,
+        pool: Pool,
+        budget: Budget | str | SupportsIndex,
+        seed: SupportsIndex = 0,
+        *,
+        add_columns: Collection[Column] = (),
     ) -> Selection:
         """Choose the part of ``pool`` that ``budget`` buys.
 
         Raises
         ------
+        RecipeError
+            The method cannot give a column that is to be added.
         BudgetError
             The budget does not fit the pool.
         DataError
@@ -68,6 +83,10 @@ class Selector(Settings, ABC):
         missing = sorted(self.needs - pool.has())
         if missing:
             raise DataError(f"method {self.name!r} needs {' and '.join(missing)}: none were given")
+        has_losses = pool.trajectories is not None
+        columns.refuse_impossible(
+            add_columns, self.name, is_random=self.is_random, has_losses=has_losses
+        )
         budget.least_rows(len(pool))
         keys = random_keys(pool.ids, seed)
         pool.check()
@@ -76,9 +95,10 @@ class Selector(Settings, ABC):
         if not _has_every_row_once(order, len(pool)):
             raise DataError(f"method {self.name!r} did not rank every row exactly once")
         n_tokens = None if pool.trajectories is None else pool.trajectories.n_tokens
-        chosen = budget.rows(order, n_tokens)
+        indices = np.sort(order[: budget.rows(order, n_tokens)])
+        made = {"weight": self._weights, "order": self._places}
         return Selection(
-            indices=np.sort(order[:chosen]),
+            indices=indices,
             order=order,
             keys=keys,
             labels=ranking.labels,
@@ -86,8 +106,30 @@ class Selector(Settings, ABC):
             settings=asdict(self),
             seed=seed,
             sequence=ranking.sequence,
+            pruned=ranking.pruned,
+            columns={
+                columns.NAMES[name]: made[name](pool, keys, ranking, indices)
+                for name in columns.NAMES
+                if name in add_columns
+            },
             examples=pool.examples,
         )
+
+    @staticmethod
+    def _weights(pool: Pool, keys: np.ndarray, ranking: Ranking, indices: np.ndarray) -> np.ndarray:
+        groups = ranking.labels if ranking.groups is None else ranking.groups
+        if groups is None:
+            groups = np.zeros(len(pool), dtype=np.int64)
+        return columns.weights(groups, indices)
+
+    @staticmethod
+    def _places(pool: Pool, keys: np.ndarray, ranking: Ranking, indices: np.ndarray) -> np.ndarray:
+        """Order rows as the method wants them trained on, or by the last loss, the lowest first."""
+        assert pool.trajectories is not None
+        values = ranking.sequence
+        if values is None:
+            values = pool.trajectories.losses[:, -1]
+        return columns.places(order_by_value(values, order_by_key(keys, pool.ids)), indices)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,6 +134,8 @@ def _inspect(
     watch: Watch,
 ) -> Inspection:
     looked = _look(run, gradients, watch)
+    losses, steps = looked.trajectories.losses, looked.trajectories.steps
+    moves = looked.trajectories.is_of_training
     larger = None if target is None else _read_target(Path(target))
     return Inspection(
         run=str(looked.run.path),
@@ -143,8 +145,8 @@ def _inspect(
         method=looked.method,
         given=looked.given,
         settings=asdict(looked.selector),
-        learning=Learning.of(looked.trajectories.losses, looked.trajectories.steps),
-        shapes=Shapes.of(looked.trajectories.losses),
+        learning=Learning.of(losses, steps) if moves else None,
+        shapes=Shapes.of(losses) if moves else None,
         clusters=_clusters(looked, seeds, watch),
         origins=_origins(looked),
         agreement=None if larger is None else _agreement(looked, str(target), larger),

@@ -87,7 +87,8 @@ class Recording(_Training, total=False):
     proxy: str
     checkpoints: int
     schedule: Literal["even", "early"]
-    losses: Literal["scored", "free"]
+    losses: Literal["scored", "free", "perturbed"]
+    perturbation: float | None
     from_checkpoints: str | None
 
 
@@ -100,6 +101,7 @@ class Selecting(Recording, total=False):
     points_per_cluster: int | None
     stratify: Literal["source"] | None
     balance: float
+    prune_slope: float | None
     part: Literal["all", "first", "last"]
     every: int
     standardise: bool
@@ -119,6 +121,7 @@ class Training(_Training, Exporting, total=False):
     """Fields of ``TargetSettings`` but the target itself."""
 
     trainer: Literal["trl", "own"]
+    weights: str | None
     accumulate: int | None
     gradient_checkpointing: bool
     report_to: str

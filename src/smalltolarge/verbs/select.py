@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
@@ -17,6 +17,7 @@ from smalltolarge.progress import Progress, Watch
 from smalltolarge.runs import outputs, stages
 from smalltolarge.runs.recipe import RecordRecipe, SelectRecipe
 from smalltolarge.selection import Budget, Evidence, Selection, Selector
+from smalltolarge.selection.columns import NAMES, Column
 from smalltolarge.trajectories import Trajectories
 from smalltolarge.verbs import given
 from smalltolarge.verbs.given import Data
@@ -33,6 +34,7 @@ def select(
     trajectories: Trajectories | str | PathLike[str] | None = None,
     embeddings: np.ndarray | str | PathLike[str] | None = None,
     method: str | Selector = "s2l",
+    add_columns: Collection[Column] = (),
     seed: SupportsIndex = 0,
     out: str | PathLike[str] | None = None,
     run: str | PathLike[str] | None = None,
@@ -50,6 +52,8 @@ def select(
         needs some; None takes the hidden states of the proxy
     method : a name in ``smalltolarge.selection.SELECTORS``, my_package.module:Class, or an object
         of such a class, with its settings
+    add_columns : what the subset gets beside its own columns: "weight", of how many rows each one
+        stands for, and "order", its place from easy to hard
     out : where the subset is written, in the format of the data; default: nowhere, or ``subset``
         with the suffix of the data where ``run`` is given
     run : the run folder, in which the same call goes on where it was stopped; None keeps nothing
@@ -74,6 +78,7 @@ def select(
         seed=seed,
         budget=budget,
         method=name,
+        add_columns=tuple(add_columns),
         trajectories=given.named(trajectories),
         embeddings=given.named(embeddings),
     )
@@ -139,6 +144,7 @@ def run_select(
         stages.call(recipe.proxy, world, is_done=run.is_done("record"))
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
         budget.least_rows(len(read))
+        reading.refuse_taken(read, [NAMES[name] for name in recipe.add_columns])
         if folder is not None or out is not None:
             out = out or Path(f"subset{reading.usual_suffix(read.inputs[0].kind)}")
             reading.check_output(read, out)
@@ -176,6 +182,7 @@ def plan(recipe: RecordRecipe, out: Path | None, watch: Watch) -> tuple[Examples
     if isinstance(recipe, SelectRecipe):
         if out is not None:
             reading.check_output(examples, out)
+        reading.refuse_taken(examples, [NAMES[name] for name in recipe.add_columns])
         if recipe.trajectories is not None:
             examples, joined = stages.join(examples, _trajectories(recipe, {}))
             n_tokens, rows = joined.n_tokens, len(joined)

@@ -155,6 +155,7 @@ def facts(chosen: Chosen) -> dict[str, Any]:
         "excluded": dict(excluded),
         "rows": len(chosen),
         "selected": int(chosen.selected.sum()),
+        "pruned": spent(run, "select").get("pruned", 0),
         "seconds": recorded.get("seconds"),
         "truncated": recorded.get("truncated"),
         "sources": _sources(chosen),
@@ -162,6 +163,7 @@ def facts(chosen: Chosen) -> dict[str, Any]:
         "tokens": None,
         "tokens_selected": None,
         "checkpoints": [],
+        "is_of_training": trajectories is None or trajectories.is_of_training,
         "clusters": [],
         "learning": None,
         "shapes": None,
@@ -171,7 +173,9 @@ def facts(chosen: Chosen) -> dict[str, Any]:
     if trajectories is not None:
         losses, labels = trajectories.losses, chosen.labels
         assert labels is not None
-        learning, shapes = Learning.of(losses, trajectories.steps), Shapes.of(losses)
+        learning, shapes = None, None
+        if trajectories.is_of_training:
+            learning, shapes = Learning.of(losses, trajectories.steps), Shapes.of(losses)
         lengths, (sources, _) = chosen.lengths, chosen.sources
         found |= {
             "checkpoints": trajectories.steps.tolist(),

@@ -47,11 +47,20 @@ def standfirst(found: Mapping[str, Any]) -> str:
         if found["proxy"]
         else f"{who} are of {times:,} checkpoints"
     )
+    if not found["is_of_training"]:
+        was = f"Nothing was trained: the losses are of a model and {times - 1:,} perturbed copies"
     if found["has_clusters"]:
+        last = len(found["clusters"]) - 1
+        apart = ""
+        if found["pruned"]:
+            apart = (
+                f" {found['pruned']:,} rows whose loss hardly falls were left out before; they are "
+                f"shown as cluster {last}."
+            )
         return (
             f"{begin}{was}. Rows whose losses moved alike form one of "
-            f"{len(found['clusters']):,} clusters, and the subset takes as evenly from them as "
-            "it can."
+            f"{last if found['pruned'] else last + 1:,} clusters, and the subset takes as evenly "
+            f"from them as it can.{apart}"
         )
     return (
         f"{begin}{was}, and the rows were chosen by {found['method']}, which makes no clusters: "
