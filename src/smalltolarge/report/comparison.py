@@ -16,7 +16,8 @@ from rich.text import Text
 from smalltolarge.errors import printable
 from smalltolarge.report import tables
 from smalltolarge.report.tables import tell, tell_failures
-from smalltolarge.runs.outcomes import Difference, Row, Table
+from smalltolarge.runs.outcomes import Row, Table
+from smalltolarge.runs.paired import LEVEL, Difference
 from smalltolarge.runs.recipe import about, ready_made
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ def notes(table: Table) -> list[str]:
         else "Loss in nats a token ± its standard error over the seeds; lower is better. The mean "
         "is that of the sources, each counting the same."
     )
+    of = "question" if table.measure == "accuracy" else "set of held-out data"
     lines = [
         what,
-        "Differences are means over the seeds with 95% intervals (Student's t, pairs of a seed). "
-        "A method beats random where its interval lies beyond 0; with few seeds, intervals are "
-        "wide, and among many methods one in twenty does so by chance. Where the seeds all differ "
-        "alike, the interval is over the questions.",
+        f"Differences are those of one seed at one {of}, with 95% intervals over {_drawn(table)}.",
+        "p is how often chance alone would differ as much, corrected for the "
+        f"{table.comparisons:,} comparisons with random in this table (Holm). Below "
+        f"{LEVEL:g} a method beats random, or is worse; an interval beside 0 is not enough.",
     ]
     if table.has_failed_programs:
         lines.append("Failed programs are those of all tasks and seeds, by kind.")
@@ -66,6 +68,15 @@ def notes(table: Table) -> list[str]:
             "Break-even: target trainings after which what the subset saves has paid for it."
         )
     return lines
+
+
+def _drawn(table: Table) -> str:
+    """Say what the intervals of the differences take as drawn from more."""
+    differences = [one for row in table.rows for one in (row.to_random, row.to_full) if one]
+    kinds = dict.fromkeys(" and ".join(one.covers) for one in differences if one.is_known)
+    words = {"questions": "the questions, with one seed"}
+    told = ", some over ".join(words.get(kind, f"the {kind}") for kind in kinds)
+    return told or "nothing: one seed has none"
 
 
 def to_csv(table: Table) -> str:
@@ -86,8 +97,8 @@ def _in_full(table: Table, row: Row) -> list[tuple[str, object]]:
     cells: list[tuple[str, object]] = [(name, getattr(row, name)) for name in plain]
     cells += [(table.measure, row.main.mean), ("error", row.main.error)]
     for name, difference in (("to_random", row.to_random), ("to_full", row.to_full)):
-        for end, kind in (("", "mean"), ("_low", "low"), ("_high", "high")):
-            cells.append((name + end, getattr(difference, kind, None)))
+        for end in ("", "_low", "_high", "_p", "_corrected"):
+            cells.append((name + end, getattr(difference, end.removeprefix("_") or "mean", None)))
     cells += [("verdict", row.verdict), ("failed_programs", sum(row.failed_programs.values()))]
     for kind, estimates in (("accuracy", row.accuracies), ("loss", row.losses)):
         for name, one in estimates.items():
@@ -138,6 +149,7 @@ def _in_brief(table: Table, row: Row) -> list[tuple[str, str]]:
         ("method", row.method),
         (table.measure, tell(row.main, scale, digits)),
         ("to random", _differs(row.to_random, scale, digits, briefly=True)),
+        ("p", _chance(row.to_random)),
         ("", _MARKS.get(row.verdict, "")),
         ("to full", f"{row.to_full.mean * scale:+.{digits}f}" if row.to_full else ""),
     ]
@@ -178,6 +190,13 @@ def _differs(difference: Difference | None, scale: float, digits: int, *, briefl
     return f"{mean} ± {half:.{digits}f}" if briefly else f"{mean} [{low}, {high}]"
 
 
+def _chance(difference: Difference | None) -> str:
+    """Write a corrected p-value."""
+    if difference is None or not difference.is_known:
+        return ""
+    return "< 0.001" if difference.corrected < 0.001 else f"{difference.corrected:.3f}"
+
+
 def _parts(table: Table) -> list[tuple[str, str, list[Row]]]:
     """Give the rows of each kind of equality and budget, the best first; full is in every part."""
     found = []
@@ -212,8 +231,9 @@ def _scores(table: Table, row: Row) -> list[tuple[str, str]]:
         if table.held_out:
             means = [row.losses[f"{name} (balanced)"].mean for name in table.held_out]
             cells.append(("loss", f"{sum(means) / len(means):.3f}"))
-    for heading, difference in (("to random", row.to_random), ("to full", row.to_full)):
-        cells.append((heading, _differs(difference, scale, digits, briefly=False)))
+    cells.append(("to random", _differs(row.to_random, scale, digits, briefly=False)))
+    cells.append(("p", _chance(row.to_random)))
+    cells.append(("to full", _differs(row.to_full, scale, digits, briefly=False)))
     if table.has_failed_programs:
         cells.append(("failed programs", tell_failures(row.failed_programs)))
     return [*cells, ("", row.verdict)]

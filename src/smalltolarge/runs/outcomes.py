@@ -5,23 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from smalltolarge.errors import IntegrityError
+from smalltolarge.runs.paired import LEVEL, Difference, holm
 from smalltolarge.selection.diagnostics import finite
 
-_T = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
-    2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-"""Quantile 0.975 of Student's t for 1 to 30 degrees of freedom; beyond, the normal one is taken."""
 _NORMAL = 1.960
-_ROUNDING = 1e-12
+Measure = Literal["accuracy", "loss"]
+"""What methods are compared by."""
 
 
 @dataclass(frozen=True)
@@ -118,36 +114,6 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A mean difference over seeds, and its 95% interval (Student's t, pairs of one seed)."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-    @classmethod
-    def of(cls, differences: Sequence[float]) -> Difference:
-        """Take one difference for each seed."""
-        n = len(differences)
-        mean = float(np.mean(differences))
-        if n < 2:
-            return cls(mean, -math.inf, math.inf, n)
-        half = _t(n - 1) * float(np.std(differences, ddof=1)) / math.sqrt(n)
-        return cls(mean, mean - half, mean + half, n)
-
-    def over_questions(self, error: float) -> Difference:
-        """Give it the interval over the questions, for seeds that differ alike: they say nothing.
-
-        ``error`` is the standard error over the questions. A point at 0: no question differs.
-        """
-        if abs(self.mean) <= _ROUNDING and not error > 0:  # nan for one question
-            return replace(self, mean=0.0, low=0.0, high=0.0)
-        half = _NORMAL * error if error > 0 else math.inf
-        return replace(self, low=self.mean - half, high=self.mean + half)
-
-
-@dataclass(frozen=True)
 class Row:
     """A method at one budget, over its seeds."""
 
@@ -170,7 +136,7 @@ class Row:
     to_random: Difference | None
     to_full: Difference | None
     verdict: str
-    """Against random of the same budget."""
+    """Against random of the same budget; with the p-value corrected for all of the table."""
     failed_programs: Mapping[str, int]
     """Programs that gave no answer, of all tasks and seeds, by the kind of failure."""
     break_even: float | None
@@ -184,11 +150,16 @@ class Table:
     """All rows, and what the proxy cost."""
 
     rows: tuple[Row, ...]
-    measure: Literal["accuracy", "loss"]
+    measure: Measure
     tasks: tuple[str, ...]
     held_out: tuple[str, ...]
     recording: Mapping[str, float]
     """flops and seconds of recording; empty where no proxy was trained."""
+
+    @property
+    def comparisons(self) -> int:
+        """The number of p-values, of differences to random, that each of them is corrected for."""
+        return sum(row.to_random is not None and row.to_random.is_known for row in self.rows)
 
     @property
     def has_failed_programs(self) -> bool:
@@ -217,7 +188,7 @@ def tabulate(
     """
     tasks = tuple(results[0].scores)
     held_out = tuple(results[0].losses)
-    measure: Literal["accuracy", "loss"] = "accuracy" if tasks else "loss"
+    measure: Measure = "accuracy" if tasks else "loss"
     groups: dict[tuple[str, str, str], list[ArmResult]] = {}
     for result in results:
         arm = result.arm
@@ -226,7 +197,6 @@ def tabulate(
     for (equal, budget, method), group in groups.items():
         random = groups.get((equal, budget, "random"), [])
         whole = next((g for (e, _, m), g in groups.items() if (e, m) == (equal, full)), [])
-        to_random = _difference(group, random, measure) if method != "random" else None
         saved = {
             kind: float(np.mean([getattr(r, kind) for r in whole]))
             - float(np.mean([getattr(r, kind) for r in group]))
@@ -248,9 +218,9 @@ def tabulate(
                     for kind in ("(all)", "(balanced)")
                 },
                 main=_main(group, tasks, measure),
-                to_random=to_random,
+                to_random=_difference(group, random, measure) if method != "random" else None,
                 to_full=_difference(group, whole, measure) if method != full else None,
-                verdict=_verdict(to_random, measure),
+                verdict="",
                 failed_programs=_failed_programs(group),
                 break_even=_break_even(costs.get("flops", 0.0), saved.get("flops", 0.0)),
                 break_even_seconds=_break_even(
@@ -258,7 +228,7 @@ def tabulate(
                 ),
             )
         )
-    return Table(tuple(rows), measure, tasks, held_out, dict(recording))
+    return Table(tuple(_judged(rows, measure)), measure, tasks, held_out, dict(recording))
 
 
 _MEANS = ("rows", "steps", "tokens", "flops", "seconds", "seconds_selecting")
@@ -287,11 +257,9 @@ def _estimate(values: Sequence[float] | np.ndarray) -> Estimate:
     return Estimate(float(np.mean(values)), error)
 
 
-def _main(
-    group: Sequence[ArmResult], tasks: Sequence[str], measure: Literal["accuracy", "loss"]
-) -> Estimate:
+def _main(group: Sequence[ArmResult], tasks: Sequence[str], measure: Measure) -> Estimate:
     if measure == "loss":
-        return _estimate([_measured(result, measure) for result in group])
+        return _estimate([float(np.mean(_values(result, measure))) for result in group])
     found = [_accuracy(group, task) for task in tasks]
     error = math.sqrt(sum(one.error**2 for one in found)) / len(found)
     mean = float(np.mean([one.mean for one in found]))
@@ -302,28 +270,26 @@ def _main(
     return Estimate(mean, error, *wilson(mean, n))
 
 
-def _measured(result: ArmResult, measure: Literal["accuracy", "loss"]) -> float:
+def _values(result: ArmResult, measure: Measure) -> list[np.ndarray]:
+    """Give what is compared: by task the scores (questions,), or by held-out data its loss (1,)."""
     if measure == "accuracy":
-        return float(np.mean([np.mean(scores) for scores in result.scores.values()]))
-    return float(np.mean([losses["(balanced)"] for losses in result.losses.values()]))
+        return [np.asarray(scores, dtype=np.float64) for scores in result.scores.values()]
+    return [np.array([losses["(balanced)"]]) for losses in result.losses.values()]
 
 
 def _difference(
-    group: Sequence[ArmResult], others: Sequence[ArmResult], measure: Literal["accuracy", "loss"]
+    group: Sequence[ArmResult], others: Sequence[ArmResult], measure: Measure
 ) -> Difference | None:
     """Compare by pairs of one seed; None where there are none."""
-    there = {result.arm.seed: result for result in others}
-    pairs = [(one, there[one.arm.seed]) for one in group if one.arm.seed in there]
-    if not pairs:
+    of, there = ({result.arm.seed: result for result in some} for some in (group, others))
+    seeds = [seed for seed in of if seed in there]
+    if not seeds:
         return None
-    found = Difference.of([_measured(a, measure) - _measured(b, measure) for a, b in pairs])
-    if found.high - found.low > _ROUNDING or measure == "loss":
-        return found
-    errors = [
-        _estimate(np.mean([np.subtract(a.scores[task], b.scores[task]) for a, b in pairs], 0)).error
-        for task in group[0].scores
-    ]
-    return found.over_questions(math.sqrt(sum(one**2 for one in errors)) / len(errors))
+    first, second = (
+        [np.stack(task) for task in zip(*(_values(some[s], measure) for s in seeds), strict=True)]
+        for some in (of, there)
+    )
+    return Difference.of([(a - b)[None] for a, b in zip(first, second, strict=True)])
 
 
 def _failed_programs(group: Sequence[ArmResult]) -> dict[str, int]:
@@ -335,24 +301,33 @@ def _failed_programs(group: Sequence[ArmResult]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _verdict(difference: Difference | None, measure: Literal["accuracy", "loss"]) -> str:
+def _judged(rows: Sequence[Row], measure: Measure) -> Iterator[Row]:
+    """Correct the p-values of the differences to random, and to full, and draw the verdicts."""
+    corrected = {
+        kind: holm([one.p if one else math.nan for one in (getattr(row, kind) for row in rows)])
+        for kind in ("to_random", "to_full")
+    }
+    for place, row in enumerate(rows):
+        changes: dict[str, Any] = {
+            kind: replace(getattr(row, kind), corrected=ps[place])
+            for kind, ps in corrected.items()
+            if getattr(row, kind) is not None
+        }
+        yield replace(row, **changes, verdict=_verdict(changes.get("to_random"), measure))
+
+
+def _verdict(difference: Difference | None, measure: Measure) -> str:
     if difference is None:
         return ""
-    low, high = difference.low, difference.high
-    if measure == "loss":
-        low, high = -high, -low
-    if low > 0:
-        return "beats random"
-    if high < 0:
-        return "worse than random"
-    return "does not beat random" if difference.seeds > 1 else "one seed: not known"
+    if difference.seeds == 1:
+        return "one seed: not known"
+    if not difference.corrected < LEVEL:
+        return "does not beat random"
+    is_better = (difference.mean > 0) == (measure == "accuracy")
+    return "beats random" if is_better else "worse than random"
 
 
 def _break_even(cost: float, saved: float) -> float | None:
     if cost == 0:
         return 0.0
     return cost / saved if saved > 0 else None
-
-
-def _t(freedom: int) -> float:
-    return _T[freedom - 1] if freedom <= len(_T) else _NORMAL

@@ -156,7 +156,10 @@ def run_comparison(
         if _is_done(run, recipe, wanted, arms):
             what = run.path if arms is None else f"{run.path}: {', '.join(a.name for a in wanted)}"
             log.info("%s is done: there is nothing to do", what)
-            run.is_left_open = bool(missing_arms(Run(run.path), recipe))
+            if arms is None:
+                _close(run, recipe, watch)
+            else:
+                run.is_left_open = bool(missing_arms(Run(run.path), recipe))
             return Run.open(folder)
         exam.confine(unconfined=unconfined)
         _require_models(run, recipe)
@@ -190,11 +193,7 @@ def run_comparison(
             todo.keep_rankings(lost=arms is None)
         if wanted:
             todo.do(wanted)
-        if missing_arms(Run(run.path), recipe):
-            run.is_left_open = True
-        else:
-            with waiting(lambda: run.claim("table"), watch):
-                _tabulate(run, recipe)
+        _close(run, recipe, watch)
     return Run.open(folder)
 
 
@@ -211,10 +210,7 @@ def tabulate_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> No
     Run.open(folder)
     recipe = recipe.resolved()
     with waiting(lambda: stages.hold(recipe, folder, shared=True), watch) as (run, recipe):
-        run.is_left_open = bool(missing_arms(Run(run.path), recipe))
-        if not run.is_left_open:
-            with waiting(lambda: run.claim("table"), watch):
-                _tabulate(run, recipe)
+        _close(run, recipe, watch)
 
 
 def require_locks(run: RunFolder) -> None:
@@ -290,14 +286,18 @@ def _find_overlaps(
     return {name: examples.ids[rows] for name, rows in found.items()}
 
 
-def _tabulate(run: RunFolder, recipe: CompareRecipe) -> None:
-    """Write the table, unless it is there with these numbers."""
-    done = Run(run.path)
-    made = tables(make_table(done, recipe, read_results(done)))
-    if not run.is_done("table") or any(
-        (run.path / name).read_bytes() != content for name, content in made.items()
-    ):
-        run.commit("table", made, {})
+def _close(run: RunFolder, recipe: CompareRecipe, watch: Watch) -> None:
+    """Write the table, unless it is there with these numbers, where no arm is left to be done."""
+    run.is_left_open = bool(missing_arms(Run(run.path), recipe))
+    if run.is_left_open:
+        return
+    with waiting(lambda: run.claim("table"), watch):
+        done = Run(run.path)
+        made = tables(make_table(done, recipe, read_results(done)))
+        if not run.is_done("table") or any(
+            (run.path / name).read_bytes() != content for name, content in made.items()
+        ):
+            run.commit("table", made, {})
 
 
 def tables(table: Table) -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from smalltolarge.report.page.charts import Dot, Line
 from smalltolarge.report.page.drawing import Drawing
 from smalltolarge.runs import outcomes
 from smalltolarge.runs.outcomes import Estimate, Row, wilson
+from smalltolarge.runs.paired import Difference
 from smalltolarge.runs.recipe import EvaluateRecipe
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.shapes import ANSWER
@@ -191,23 +192,24 @@ def _scores_table(table: outcomes.Table, rows: Sequence[Row]) -> Table:
     kind: Any = Share if is_share else float
     names = [*table.tasks] if is_share else [*rows[0].losses]
     headings = ["method", "budget", "rows", "seeds", "accuracy" if is_share else "balanced loss",
-                "low", "high", *names, "to random", "low", "high", "to full",
-                "verdict"]  # fmt: skip
+                "low", "high", *names, "to random", "low", "high", "p",
+                "to full", "low", "high", "verdict"]  # fmt: skip
     found = []
     for row in rows:
         low, high = _bounds(row.main)
         each = row.accuracies if is_share else row.losses
         cells: list[Any] = [row.method, row.budget, round(row.rows), row.seeds, kind(row.main.mean)]
         cells += [kind(low), kind(high), *(kind(each[name].mean) for name in names)]
-        if row.to_random is None:
-            cells += [None, None, None]
-        else:
-            one = row.to_random
-            ends = [None if math.isinf(end) else kind(end) for end in (one.low, one.high)]
-            cells += [kind(one.mean), *ends]
-        cells += [None if row.to_full is None else kind(row.to_full.mean), row.verdict]
-        found.append(cells)
+        cells += [*_compared(row.to_random, kind), comparison._chance(row.to_random)]
+        found.append([*cells, *_compared(row.to_full, kind), row.verdict])
     return Table.of("Table of scores", headings, found)
+
+
+def _compared(one: Difference | None, kind: type[float]) -> list[float | None]:
+    """Give the cells of a difference and its interval."""
+    if one is None:
+        return [None, None, None]
+    return [kind(one.mean), *(kind(end) if one.is_known else None for end in (one.low, one.high))]
 
 
 def _costs_table(rows: Sequence[Row]) -> Table:
