@@ -111,6 +111,27 @@ def test_equal_steps_give_every_target_the_steps_of_full(
     assert steps["epochs", "random"] == 1
 
 
+def test_the_untuned_model_is_scored_once_and_stands_in_every_part(
+    tmp_path: Path, tiny: Path, s2l: Cli
+) -> None:
+    sets = ["equal=[epochs, steps]", "methods=[{method: untuned, label: base}]"]
+    single = [word for one in sets for word in ("--set", one)]
+    shown = s2l("run", tiny, "--out", "run", *single).stdout
+    rows = list(csv.DictReader((tmp_path / "run/table.csv").open()))
+    (base,) = [row for row in rows if row["method"] == "base"]
+    full = next(row for row in rows if row["method"] == "full")
+    assert (base["seeds"], base["rows"], base["tokens"], base["flops"]) == (
+        "1",
+        "0.0",
+        "0.0",
+        "0.0",
+    )
+    assert float(base["loss"]) > float(full["loss"])
+    assert float(base["to_full"]) == pytest.approx(float(base["loss"]) - float(full["loss"]))
+    assert shown.count("\nbase ") == 2
+    assert "the same numbers" in s2l("verify", "run").stdout
+
+
 def test_a_kept_target_is_a_model_folder(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
     s2l("run", tiny, "--out", "run", "--set", "keep_targets=true")
     kept = tmp_path / "run/targets/random-20pct-epochs-0"

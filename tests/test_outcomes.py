@@ -175,6 +175,26 @@ def test_the_interval_of_a_share_is_wilsons_and_never_a_point(counts: tuple[int,
     assert low < high
 
 
+def test_a_suite_that_full_does_not_learn_is_said_to_tell_nothing_apart() -> None:
+    def scored(method: str, seed: int, easy: int, hard: int, budget: str) -> ArmResult:
+        scores = {"easy": [1.0] * easy + [0.0] * (60 - easy), "hard": [1.0] * hard + [0.0] * 60}
+        return replace(result(method, seed, budget=budget), scores=scores)
+
+    def table(easy: int) -> Table:
+        return table_of(
+            scored("untuned", 0, 5, 1, "0%"),
+            *(scored("full", seed, easy + seed, 1, "100%") for seed in range(3)),
+            *(scored("random", seed, 20 + seed, 1, "11%") for seed in range(3)),
+        )
+
+    learned = table(50)
+    assert learned.floors == {"epochs": ("hard",)}
+    assert "full is within the error of the untuned model by hard:" in to_markdown(learned)
+    assert table(5).floors == {"epochs": ("easy", "hard", "mean")}
+    assert row_of(learned, "untuned").to_random is None
+    assert learned.comparisons == 0
+
+
 def test_none_right_is_shown_with_what_it_leaves_open() -> None:
     full = result("full", 0, [1] * 100, budget="100%")
     none = table_of(full, result("random", 0, [0] * 100), result("random", 1, [0] * 100))

@@ -59,6 +59,7 @@ def notes(table: Table) -> list[str]:
         f"{table.comparisons:,} comparisons with random in this table (Holm). Below "
         f"{LEVEL:g} a method beats random, or is worse; an interval beside 0 is not enough.",
     ]
+    lines += floors(table)
     if table.has_failed_programs:
         lines.append("Failed programs are those of all tasks and seeds, by kind.")
     if table.recording:
@@ -68,6 +69,16 @@ def notes(table: Table) -> list[str]:
             "Break-even: target trainings after which what the subset saves has paid for it."
         )
     return lines
+
+
+def floors(table: Table) -> list[str]:
+    """Say where the targets are scored on what cannot tell methods apart."""
+    return [
+        f"Floor: with equal {equal}, full is within the error of the untuned model by "
+        f"{', '.join(printable(name, 60) for name in names)}: methods cannot be told apart by that."
+        for equal, names in table.floors.items()
+        if names
+    ]
 
 
 def _drawn(table: Table) -> str:
@@ -198,12 +209,12 @@ def _chance(difference: Difference | None) -> str:
 
 
 def _parts(table: Table) -> list[tuple[str, str, list[Row]]]:
-    """Give the rows of each kind of equality and budget, the best first; full is in every part."""
+    """Give the rows of each kind of equality and budget, the best first, after full and untuned."""
     found = []
     for equal in dict.fromkeys(row.equal for row in table.rows):
-        of_kind = [row for row in table.rows if row.equal == equal]
-        whole = [row for row in of_kind if row.to_full is None and row.budget == "100%"]
-        others = [row for row in of_kind if row not in whole]
+        of_kind = table.of(equal)
+        whole = [row for row in of_kind if not row.is_subset]
+        others = [row for row in of_kind if row.is_subset]
         for budget in dict.fromkeys(row.budget for row in others or whole):
             rows = [row for row in others if row.budget == budget]
             sign = -1 if table.measure == "accuracy" else 1

@@ -27,8 +27,8 @@ from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import Questions, questions_of
 from smalltolarge.progress import NotedProgress, Step, Watch
 from smalltolarge.runs.folder import PAUSE, RunFolder, waiting
-from smalltolarge.runs.outcomes import Arm, ArmResult, Table, tabulate
-from smalltolarge.runs.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
+from smalltolarge.runs.outcomes import NOTHING, Arm, ArmResult, Table, tabulate
+from smalltolarge.runs.recipe import FULL, OF_A_PROXY, UNTUNED, CompareRecipe, Method
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.shapes import ARM
 from smalltolarge.runs.stages import joined
@@ -45,7 +45,10 @@ _LONGEST_PAUSE = 5.0
 
 
 def list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
-    """Give all arms, those first that make the first row of the table."""
+    """Give all arms, those first that make the first row of the table; untuned is there once."""
+    for choice in recipe.choices:
+        if choice.method == UNTUNED:
+            yield Arm(choice.label, NOTHING, recipe.seeds[0], recipe.equal[0])
     for seed in recipe.seeds:
         for equal in recipe.equal:
             for choice in recipe.choices:
@@ -53,7 +56,7 @@ def list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
                     yield Arm(choice.label, "100%", seed, equal)
             for budget in recipe.budgets:
                 for choice in recipe.choices:
-                    if choice.method != FULL:
+                    if choice.method not in (FULL, UNTUNED):
                         yield Arm(choice.label, budget, seed, equal)
 
 
@@ -179,22 +182,28 @@ class Arms:
         from smalltolarge import lm
 
         ranked = self._rank(self._choices[arm.method], arm.seed)
-        chosen = self._chosen(arm, ranked)
-        steps = None
-        if arm.equal == "steps":
-            whole = self.prepared.plan_of_epochs
-            steps = self.recipe.target.steps or whole.steps
-        sequence = None if ranked.sequence is None else ranked.sequence[chosen]
-        prepared = self.prepared.take(chosen, seed=arm.seed, steps=steps, sequence=sequence)
-        target = lm.train(
-            prepared, folder=place / "target", progress=progress, check=self.watch.check
-        )
+        if arm.budget == NOTHING:
+            every = np.arange(len(self.prepared))
+            target = lm.untrained(self.prepared.take(every, seed=arm.seed))
+            ids = self.prepared.ids[:0]
+        else:
+            chosen = self._chosen(arm, ranked)
+            steps = None
+            if arm.equal == "steps":
+                whole = self.prepared.plan_of_epochs
+                steps = self.recipe.target.steps or whole.steps
+            sequence = None if ranked.sequence is None else ranked.sequence[chosen]
+            prepared = self.prepared.take(chosen, seed=arm.seed, steps=steps, sequence=sequence)
+            target = lm.train(
+                prepared, folder=place / "target", progress=progress, check=self.watch.check
+            )
+            ids = prepared.ids
         began = time.monotonic()
         results, losses = self.scorer.score(target, progress, place / "answering")
         facts = target.facts
         result = ArmResult(
             arm=arm,
-            rows=len(prepared),
+            rows=len(ids),
             steps=int(facts["steps"]),
             tokens=int(facts["tokens"]),
             flops=float(facts["flops"]),
@@ -210,7 +219,8 @@ class Arms:
             losses=losses,
         )
         shared = {
-            name: int(np.isin(ids, prepared.ids).sum()) for name, ids in self.overlaps.items()
+            name: int(np.isin(overlapping, ids).sum())
+            for name, overlapping in self.overlaps.items()
         }
         self._keep(
             arm,
@@ -438,8 +448,9 @@ def make_table(run: Run, recipe: CompareRecipe, results: list[ArmResult]) -> Tab
         for choice in recipe.choices
         for selector in [choice.selector()]
     }
-    full = next(choice.label for choice in recipe.choices if choice.method == FULL)
+    labels = {choice.method: choice.label for choice in reversed(recipe.choices)}
+    always = (labels[method] for method in ("random", FULL))
     try:
-        return tabulate(results, needs, costs, full)
+        return tabulate(results, needs, costs, *always)
     except (ArithmeticError, LookupError, ValueError) as error:
         raise IntegrityError(f"{run.path}: the results of its arms do not fit together") from error

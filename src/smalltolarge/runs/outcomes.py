@@ -16,6 +16,8 @@ from smalltolarge.runs.paired import LEVEL, Difference, holm
 from smalltolarge.selection.diagnostics import finite
 
 _NORMAL = 1.960
+NOTHING = "0%"
+"""The budget of the untuned model."""
 Measure = Literal["accuracy", "loss"]
 """What methods are compared by."""
 
@@ -144,6 +146,16 @@ class Row:
     break_even_seconds: float | None
     """The same in seconds."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it is training on everything."""
+        return self.budget == "100%" and self.to_full is None
+
+    @property
+    def is_subset(self) -> bool:
+        """Whether it chose rows: it is neither full nor untuned."""
+        return not self.is_full and self.budget != NOTHING
+
 
 @dataclass(frozen=True)
 class Table:
@@ -155,6 +167,13 @@ class Table:
     held_out: tuple[str, ...]
     recording: Mapping[str, float]
     """flops and seconds of recording; empty where no proxy was trained."""
+    floors: Mapping[str, Sequence[str]]
+    """By kind of equality: the tasks, or held-out data, on which full is within the error of the
+    untuned model, and "mean" where it is on the mean of several."""
+
+    def of(self, equal: str) -> list[Row]:
+        """Give the rows of a kind of equality, and the untuned model."""
+        return [row for row in self.rows if row.equal == equal or row.budget == NOTHING]
 
     @property
     def comparisons(self) -> int:
@@ -176,6 +195,7 @@ def tabulate(
     results: Sequence[ArmResult],
     needs_proxy: Mapping[str, bool],
     recording: Mapping[str, float],
+    random: str = "random",
     full: str = "full",
 ) -> Table:
     """Put the results of arms together: one row for each method, budget and kind of equality.
@@ -184,7 +204,7 @@ def tabulate(
     ----------
     needs_proxy : by label, whether the method needs a trained proxy
     recording : flops and seconds of the proxy
-    full : the label of training on everything
+    random, full : the labels of drawing at random and of training on everything
     """
     tasks = tuple(results[0].scores)
     held_out = tuple(results[0].losses)
@@ -193,10 +213,15 @@ def tabulate(
     for result in results:
         arm = result.arm
         groups.setdefault((arm.equal, arm.budget, arm.method), []).append(result)
+    untuned = [
+        r for result in results if result.arm.budget == NOTHING for r in _every(result, results)
+    ]
+    wholes = {equal: group for (equal, _, method), group in groups.items() if method == full}
     rows = []
     for (equal, budget, method), group in groups.items():
-        random = groups.get((equal, budget, "random"), [])
-        whole = next((g for (e, _, m), g in groups.items() if (e, m) == (equal, full)), [])
+        drawn = groups.get((equal, budget, random), [])
+        whole = wholes.get(equal, [])
+        compared = untuned if budget == NOTHING else group
         saved = {
             kind: float(np.mean([getattr(r, kind) for r in whole]))
             - float(np.mean([getattr(r, kind) for r in group]))
@@ -218,8 +243,8 @@ def tabulate(
                     for kind in ("(all)", "(balanced)")
                 },
                 main=_main(group, tasks, measure),
-                to_random=_difference(group, random, measure) if method != "random" else None,
-                to_full=_difference(group, whole, measure) if method != full else None,
+                to_random=_difference(group, drawn, measure) if method != random else None,
+                to_full=_difference(compared, whole, measure) if method != full else None,
                 verdict="",
                 failed_programs=_failed_programs(group),
                 break_even=_break_even(costs.get("flops", 0.0), saved.get("flops", 0.0)),
@@ -228,7 +253,32 @@ def tabulate(
                 ),
             )
         )
-    return Table(tuple(_judged(rows, measure)), measure, tasks, held_out, dict(recording))
+    floors = {equal: _floors(whole, untuned, measure) for equal, whole in wholes.items()}
+    judged = tuple(_judged(rows, measure))
+    return Table(judged, measure, tasks, held_out, dict(recording), floors)
+
+
+def _every(result: ArmResult, results: Sequence[ArmResult]) -> list[ArmResult]:
+    """Give a result that no seed changes with every seed there is."""
+    seeds = dict.fromkeys(other.arm.seed for other in results)
+    return [replace(result, arm=replace(result.arm, seed=seed)) for seed in seeds]
+
+
+def _floors(
+    whole: Sequence[ArmResult], untuned: Sequence[ArmResult], measure: Measure
+) -> tuple[str, ...]:
+    """Name that by which full and untuned cannot be told apart."""
+    if not whole or not untuned:
+        return ()
+    names = [*(whole[0].scores if measure == "accuracy" else whole[0].losses)]
+    differences = {name: _difference(whole, untuned, measure, name) for name in names}
+    if len(names) > 1:
+        differences["mean"] = _difference(whole, untuned, measure)
+    return tuple(
+        name
+        for name, one in differences.items()
+        if one is not None and one.is_known and one.low <= 0 <= one.high
+    )
 
 
 _MEANS = ("rows", "steps", "tokens", "flops", "seconds", "seconds_selecting")
@@ -270,23 +320,32 @@ def _main(group: Sequence[ArmResult], tasks: Sequence[str], measure: Measure) ->
     return Estimate(mean, error, *wilson(mean, n))
 
 
-def _values(result: ArmResult, measure: Measure) -> list[np.ndarray]:
+def _values(result: ArmResult, measure: Measure, only: str | None = None) -> list[np.ndarray]:
     """Give what is compared: by task the scores (questions,), or by held-out data its loss (1,)."""
-    if measure == "accuracy":
-        return [np.asarray(scores, dtype=np.float64) for scores in result.scores.values()]
-    return [np.array([losses["(balanced)"]]) for losses in result.losses.values()]
+    found = (
+        {name: np.asarray(scores, dtype=np.float64) for name, scores in result.scores.items()}
+        if measure == "accuracy"
+        else {name: np.array([losses["(balanced)"]]) for name, losses in result.losses.items()}
+    )
+    return [*found.values()] if only is None else [found[only]]
 
 
 def _difference(
-    group: Sequence[ArmResult], others: Sequence[ArmResult], measure: Measure
+    group: Sequence[ArmResult],
+    others: Sequence[ArmResult],
+    measure: Measure,
+    only: str | None = None,
 ) -> Difference | None:
-    """Compare by pairs of one seed; None where there are none."""
+    """Compare by pairs of one seed, on all or ``only`` one task; None where there are none."""
     of, there = ({result.arm.seed: result for result in some} for some in (group, others))
     seeds = [seed for seed in of if seed in there]
     if not seeds:
         return None
     first, second = (
-        [np.stack(task) for task in zip(*(_values(some[s], measure) for s in seeds), strict=True)]
+        [
+            np.stack(task)
+            for task in zip(*(_values(some[s], measure, only) for s in seeds), strict=True)
+        ]
         for some in (of, there)
     )
     return Difference.of([(a - b)[None] for a, b in zip(first, second, strict=True)])

@@ -51,6 +51,8 @@ _WHOLE = ("columns", "template_arg")
 """Mappings that one given beside a recipe replaces."""
 FULL = "full"
 """The name of training on everything, in a comparison."""
+UNTUNED = "untuned"
+"""The name of the target as it is before any training, in a comparison."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _BY_MACHINE = ("revision", "precision", "device", "threads", "unit_tokens")
 """Settings of a model that are found out when it is prepared, unless they are given."""
@@ -165,8 +167,8 @@ class Method:
     """A way of choosing that takes part in a comparison."""
 
     method: str
-    """A name of ``s2l methods``, full for all rows whatever the budget, or my_package.module:Class.
-    """
+    """A name of ``s2l methods``, full for all rows whatever the budget, untuned for the target
+    before any training, or my_package.module:Class."""
     label: str = ""
     """What it is called in the table. Default: the method's name."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -180,10 +182,10 @@ class Method:
             )
 
     def selector(self) -> Selector | None:
-        """Make the method with its settings; None for full."""
-        if self.method == FULL:
+        """Make the method with its settings; None for full and untuned, which choose nothing."""
+        if self.method in (FULL, UNTUNED):
             if self.settings:
-                raise RecipeError(f"methods.{self.label}: full has no settings")
+                raise RecipeError(f"methods.{self.label}: {self.method} has no settings")
             return None
         return read(self.settings, find_selector(self.method), f"methods.{self.label}")
 
@@ -209,7 +211,7 @@ class CompareRecipe(RecordRecipe):
     evaluation: EvaluationSettings
     """What the trained targets are scored on."""
     methods: tuple[str | Method, ...]
-    """What is compared; full and random are always part of it."""
+    """What is compared; full and random are always part of it, and untuned on request."""
     budgets: tuple[str, ...]
     """How much each method chooses: rows (30000, 30K) or shares (11%)."""
     seeds: tuple[int, ...] = (0, 1, 2)

@@ -20,6 +20,7 @@ from smalltolarge.runs import stages
 from smalltolarge.runs.arms import make_table, ranking_table, read_results
 from smalltolarge.runs.recipe import (
     FULL,
+    UNTUNED,
     CompareRecipe,
     EvaluateRecipe,
     Recipe,
@@ -158,7 +159,7 @@ def _same_rankings(
     run: Run, recipe: CompareRecipe, watch: Watch
 ) -> Iterator[tuple[str, str, bool | None]]:
     """Rank all rows again, where the data is here and it takes no long time."""
-    choices = [choice for choice in recipe.choices if choice.method != FULL]
+    choices = [choice for choice in recipe.choices if choice.method not in (FULL, UNTUNED)]
     if not all(Path(name).exists() for name in recipe.data):
         yield "the rankings made", "places", None
         return

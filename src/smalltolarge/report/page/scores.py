@@ -33,7 +33,7 @@ def comparison_page(run: Run, table: outcomes.Table) -> tuple[str, dict[str, Dra
     """Write the page of a comparison; give the figures that may be written as files, too."""
     parts, figures = [], {}
     for equal in dict.fromkeys(row.equal for row in table.rows):
-        rows = [row for row in table.rows if row.equal == equal]
+        rows = table.of(equal)
         measures = ["main", *(table.tasks if len(table.tasks) > 1 else ())]
         drawn = []
         for measure in measures:
@@ -57,7 +57,7 @@ def comparison_page(run: Run, table: outcomes.Table) -> tuple[str, dict[str, Dra
             }
         )
     ways = len({row.method for row in table.rows})
-    budgets = len({row.budget for row in table.rows if row.to_full is not None})
+    budgets = len({row.budget for row in table.rows if row.is_subset})
     text = render(
         "comparison.html",
         None,
@@ -105,7 +105,8 @@ def _warnings(table: outcomes.Table) -> list[str]:
             f"{seeds} seed{'s' if seeds > 1 else ''}: intervals of a difference are very wide, "
             "and a verdict can hardly be had. Give three or more."
         )
-    if len({row.seeds for row in table.rows}) > 1:
+    told += comparison.floors(table)
+    if len({row.seeds for row in table.rows if row.budget != outcomes.NOTHING}) > 1:
         told.append("Not all targets are trained yet: some rows have fewer seeds than others.")
     if not table.tasks:
         told.append("Targets are compared by their loss alone: no answer was asked of them.")
@@ -129,9 +130,9 @@ def _score_figure(table: outcomes.Table, rows: Sequence[Row], measure: str) -> B
     words = "accuracy, %" if scale == 100 else "loss (nats a token)"
     if measure == "main" and len(table.tasks) > 1:
         words = f"mean {words} over {len(table.tasks)} tasks"
-    full = next((row for row in rows if row.to_full is None), None)
+    full = next((row for row in rows if row.is_full), None)
     level = None if full is None else _estimate(table, full, measure).mean * scale
-    subsets = [row for row in rows if row is not full]
+    subsets = [row for row in rows if row.is_subset]
     budgets = list(dict.fromkeys(row.budget for row in subsets))
     if len(budgets) > 1:
         lines = []
@@ -144,10 +145,8 @@ def _score_figure(table: outcomes.Table, rows: Sequence[Row], measure: str) -> B
                     points.append((row.rows, one.mean * scale, low, high))
             lines.append(Line(printable(method, 28), tuple(sorted(points))))
         return Both.of(charts.lines, f"Score against budget, {measure}", lines, level, words)
-    return Both.of(
-        charts.dots, f"Score of each method, {measure}",
-        _dots(table, subsets, measure, scale), level, words, "full",
-    )  # fmt: skip
+    dots = _dots(table, [row for row in rows if row is not full], measure, scale)
+    return Both.of(charts.dots, f"Score of each method, {measure}", dots, level, words, "full")
 
 
 def _dots(table: outcomes.Table, rows: Sequence[Row], measure: str, scale: float) -> list[Dot]:
@@ -169,7 +168,7 @@ def _count(number: int, noun: str) -> str:
 def _difference_figure(table: outcomes.Table, rows: Sequence[Row]) -> Both | None:
     scale = 100.0 if table.measure == "accuracy" else 1.0
     found = []
-    budgets = list(dict.fromkeys(row.budget for row in rows if row.to_full is not None))
+    budgets = list(dict.fromkeys(row.budget for row in rows if row.is_subset))
     for budget in budgets:
         for row in rows:
             one = row.to_random
