@@ -223,6 +223,30 @@ def test_the_proxy_is_paid_for_by_what_the_subset_saves() -> None:
     assert "never" in to_markdown(dear)
 
 
+def test_the_compute_multiplier_is_of_the_training_of_random_at_its_budgets() -> None:
+    def scored(method: str, seed: int, right: int, tokens: int, budget: str) -> ArmResult:
+        scores = [1.0] * right + [0.0] * (100 - right)
+        return result(method, seed, scores, budget=budget, tokens=tokens)
+
+    arms = [("full", 90, 1600, "100%"), ("random", 30, 100, "5%"), ("random", 50, 200, "11%"),
+            ("s2l", 50, 100, "5%"), ("s2l", 95, 200, "11%")]  # fmt: skip
+    results = [
+        scored(method, seed, right, tokens, budget)
+        for method, right, tokens, budget in arms for seed in range(2)
+    ]  # fmt: skip
+    table = table_of(*results)
+    found = {(row.method, row.budget): row.multiplier for row in table.rows if row.multiplier}
+    assert found.keys() == {("s2l", "5%"), ("s2l", "11%")}
+    assert found["s2l", "5%"].value == pytest.approx(2)
+    assert "| >= 8.00x [" in to_markdown(table) and "| 2.00x [" in to_markdown(table)
+    rows = [row for row in csv.DictReader(io.StringIO(to_csv(table))) if row["method"] == "s2l"]
+    assert [row["compute_multiplier_bound"] for row in rows] == ["", ">="]
+    one_budget = table_of(*(one for one in results if one.arm.budget != "5%"))
+    assert "compute multiplier" not in to_markdown(one_budget)
+    steps = [replace(one, arm=replace(one.arm, equal="steps")) for one in results]
+    assert not table_of(*steps).has_multipliers
+
+
 def test_without_tasks_the_lower_balanced_loss_is_better() -> None:
     def losing(method: str, seed: int, loss: float) -> ArmResult:
         losses = {"held-out": {"(all)": 9.0, "(balanced)": loss, "source": loss}}

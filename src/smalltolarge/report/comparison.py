@@ -16,6 +16,7 @@ from rich.text import Text
 from smalltolarge.errors import printable
 from smalltolarge.report import tables
 from smalltolarge.report.tables import tell, tell_failures
+from smalltolarge.runs.multiplier import Multiplier
 from smalltolarge.runs.outcomes import Row, Table
 from smalltolarge.runs.paired import LEVEL, Difference
 from smalltolarge.runs.recipe import about, ready_made
@@ -38,7 +39,7 @@ def to_markdown(table: Table) -> str:
     for equal, budget, rows in _parts(table):
         parts.append(f"### {_title(budget, rows)}\n\n{_HOW[equal]}\n")
         parts.append(tables.to_markdown([_scores(table, row) for row in rows]))
-        parts.append(tables.to_markdown([_costs(row) for row in rows]))
+        parts.append(tables.to_markdown([_costs(table, row) for row in rows]))
     return "\n".join([*parts, *(f"{line}\n" for line in notes(table))])
 
 
@@ -59,6 +60,13 @@ def notes(table: Table) -> list[str]:
         f"{table.comparisons:,} comparisons with random in this table (Holm). Below "
         f"{LEVEL:g} a method beats random, or is worse; an interval beside 0 is not enough.",
     ]
+    if table.has_multipliers:
+        lines.append(
+            "Compute multiplier: how many times the training tokens of this arm random rows would "
+            "need for its score, by what random scores at its budgets and full; >= and <= where "
+            "that is beyond them, and an interval (bootstrap) is open there. The proxy's cost is "
+            "not in it."
+        )
     lines += floors(table)
     if table.has_failed_programs:
         lines.append("Failed programs are those of all tasks and seeds, by kind.")
@@ -110,6 +118,9 @@ def _in_full(table: Table, row: Row) -> list[tuple[str, object]]:
     for name, difference in (("to_random", row.to_random), ("to_full", row.to_full)):
         for end in ("", "_low", "_high", "_p", "_corrected"):
             cells.append((name + end, getattr(difference, end.removeprefix("_") or "mean", None)))
+    for end in ("", "_low", "_high", "_bound"):
+        name = end.removeprefix("_") or "value"
+        cells.append((f"compute_multiplier{end}", getattr(row.multiplier, name, None)))
     cells += [("verdict", row.verdict), ("failed_programs", sum(row.failed_programs.values()))]
     for kind, estimates in (("accuracy", row.accuracies), ("loss", row.losses)):
         for name, one in estimates.items():
@@ -166,6 +177,8 @@ def _in_brief(table: Table, row: Row) -> list[tuple[str, str]]:
     ]
     if table.has_failed_programs:
         cells.append(("failed programs", f"{sum(row.failed_programs.values()):,}"))
+    if table.has_multipliers:
+        cells.append(("compute", _times(row.multiplier, briefly=True)))
     return [*cells, ("break-even", _trainings(row.break_even))]
 
 
@@ -250,7 +263,8 @@ def _scores(table: Table, row: Row) -> list[tuple[str, str]]:
     return [*cells, ("", row.verdict)]
 
 
-def _costs(row: Row) -> list[tuple[str, str]]:
+def _costs(table: Table, row: Row) -> list[tuple[str, str]]:
+    multiplier = [("compute multiplier", _times(row.multiplier))] * table.has_multipliers
     return [
         ("method", row.method),
         ("rows", f"{row.rows:,.0f}"),
@@ -259,6 +273,7 @@ def _costs(row: Row) -> list[tuple[str, str]]:
         ("FLOPs of training", f"{row.flops:.3g}"),
         ("seconds of training", f"{row.seconds:,.1f}"),
         ("seconds of selecting", f"{row.seconds_selecting:,.2f}"),
+        *multiplier,
         ("break-even (FLOPs)", _trainings(row.break_even)),
         ("break-even (seconds)", _trainings(row.break_even_seconds)),
     ]
@@ -268,3 +283,14 @@ def _trainings(count: float | None) -> str:
     if count is None:
         return "never"
     return "no proxy" if count == 0 else f"{count:,.2f}"
+
+
+def _times(one: Multiplier | None, *, briefly: bool = False) -> str:
+    """Write a compute multiplier and its interval, which is open where random's training ends."""
+    if one is None:
+        return ""
+    value = f"{one.bound} {one.value:.2f}x".lstrip()
+    if briefly or math.isnan(one.low):
+        return value
+    low = f"[{one.low:.2f}" if one.low > 0 else "[..."
+    return f"{value} {low}, {one.high:.2f}]" if one.high < math.inf else f"{value} {low}, ...]"

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from smalltolarge.errors import IntegrityError
+from smalltolarge.runs.multiplier import Multiplier, Trained, multipliers
 from smalltolarge.runs.paired import LEVEL, Difference, holm
 from smalltolarge.selection.diagnostics import finite
 
@@ -141,6 +142,8 @@ class Row:
     """Against random of the same budget; with the p-value corrected for all of the table."""
     failed_programs: Mapping[str, int]
     """Programs that gave no answer, of all tasks and seeds, by the kind of failure."""
+    multiplier: Multiplier | None
+    """Of the training of random rows for its score; None at equal steps, or with one budget."""
     break_even: float | None
     """Target trainings after which the FLOPs saved have paid for the proxy; None: never."""
     break_even_seconds: float | None
@@ -181,6 +184,11 @@ class Table:
         return sum(row.to_random is not None and row.to_random.is_known for row in self.rows)
 
     @property
+    def has_multipliers(self) -> bool:
+        """Whether random has budgets enough to compare training with."""
+        return any(row.multiplier is not None for row in self.rows)
+
+    @property
     def has_failed_programs(self) -> bool:
         """Whether any program failed."""
         return any(row.failed_programs for row in self.rows)
@@ -217,6 +225,7 @@ def tabulate(
         r for result in results if result.arm.budget == NOTHING for r in _every(result, results)
     ]
     wholes = {equal: group for (equal, _, method), group in groups.items() if method == full}
+    multiplied = _multipliers(groups, wholes.get("epochs", []), random, measure)
     rows = []
     for (equal, budget, method), group in groups.items():
         drawn = groups.get((equal, budget, random), [])
@@ -247,6 +256,7 @@ def tabulate(
                 to_full=_difference(compared, whole, measure) if method != full else None,
                 verdict="",
                 failed_programs=_failed_programs(group),
+                multiplier=multiplied.get((equal, budget, method)),
                 break_even=_break_even(costs.get("flops", 0.0), saved.get("flops", 0.0)),
                 break_even_seconds=_break_even(
                     costs.get("seconds", 0.0), saved.get("seconds", 0.0)
@@ -349,6 +359,41 @@ def _difference(
         for some in (of, there)
     )
     return Difference.of([(a - b)[None] for a, b in zip(first, second, strict=True)])
+
+
+Groups = Mapping[tuple[str, str, str], Sequence[ArmResult]]
+
+
+def _multipliers(
+    groups: Groups, whole: Sequence[ArmResult], random: str, measure: Measure
+) -> dict[tuple[str, str, str], Multiplier]:
+    """Compare the subsets of equal epochs with the budgets of random, by seeds that all have."""
+    subsets = {
+        key: group for key, group in groups.items() if key[0] == "epochs" and key[1] != NOTHING
+    }
+    curve = [group for (_, _, method), group in subsets.items() if method == random]
+    if len(curve) < 2:
+        return {}
+    curve += [whole] * bool(whole)
+    by_seed = [{result.arm.seed: result for result in group} for group in curve]
+    seeds = [seed for seed in by_seed[0] if all(seed in there for there in by_seed)]
+    sign = 1 if measure == "accuracy" else -1
+
+    def trained(group: Sequence[ArmResult]) -> Trained:
+        of = {result.arm.seed: result for result in group}
+        scores = zip(*(_values(of[seed], measure) for seed in seeds), strict=True)
+        return Trained(_mean(group, "tokens"), [sign * np.stack(task) for task in scores])
+
+    arms = {
+        key: group
+        for key, group in subsets.items()
+        if key[2] != random and group is not whole
+        and {result.arm.seed for result in group}.issuperset(seeds)
+    }  # fmt: skip
+    if not seeds or not arms:
+        return {}
+    found = multipliers([*map(trained, curve)], [*map(trained, arms.values())])
+    return dict(zip(arms, found, strict=True))
 
 
 def _failed_programs(group: Sequence[ArmResult]) -> dict[str, int]:
