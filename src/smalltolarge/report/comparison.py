@@ -43,19 +43,20 @@ def to_markdown(table: Table) -> str:
     return "\n".join([*parts, *(f"{line}\n" for line in notes(table))])
 
 
-def notes(table: Table) -> list[str]:
-    """Say how to read the table."""
+def notes(table: Table, *, briefly: bool = False) -> list[str]:
+    """Say how to read the table, or that on the terminal, in which means have no interval."""
     what = (
-        "Accuracy in percent [its 95% interval over the questions, Wilson's]; other scores in "
-        "percent ± their standard error."
+        "Accuracy in percent" + " [its 95% interval over the questions, Wilson's]; other scores in "
+        "percent ± their standard error" * (not briefly)
         if table.measure == "accuracy"
-        else "Loss in nats a token ± its standard error over the seeds; lower is better. The mean "
-        "is that of the sources, each counting the same."
+        else "Loss in nats a token"
+        + " ± its standard error over the seeds" * (not briefly)
+        + "; lower is better. The mean is that of the sources, each counting the same"
     )
     of = "question" if table.measure == "accuracy" else "set of held-out data"
     lines = [
-        what,
-        f"Differences are those of one seed at one {of}, with 95% intervals over {_drawn(table)}.",
+        f"{what}.",
+        f"Differences are paired by seed and {of}; their 95% intervals are over {_drawn(table)}.",
         "p is how often chance alone would differ as much, corrected for the "
         f"{table.comparisons:,} comparisons with random in this table (Holm). Below "
         f"{LEVEL:g} a method beats random, or is worse; an interval beside 0 is not enough.",
@@ -82,8 +83,9 @@ def notes(table: Table) -> list[str]:
 def floors(table: Table) -> list[str]:
     """Say where the targets are scored on what cannot tell methods apart."""
     return [
-        f"Floor: with equal {equal}, full is within the error of the untuned model by "
-        f"{', '.join(printable(name, 60) for name in names)}: methods cannot be told apart by that."
+        f"Floor: full is within the error of the untuned model on "
+        f"{', '.join(printable(name, 60) for name in names)} (equal {equal}), which cannot tell "
+        "methods apart."
         for equal, names in table.floors.items()
         if names
     ]
@@ -155,7 +157,7 @@ def show_comparison(run: Run, table: Table, console: Console, missing: Sequence[
         console.print(Text(f"{_title(budget, rows)}. {_HOW[equal]}", style="bold"))
         styles = [_STYLES.get(row.verdict, "") for row in rows]
         console.print(tables.to_terminal([_in_brief(table, row) for row in rows], styles), Text())
-    for line in notes(table):
+    for line in notes(table, briefly=True):
         console.print(Text(line))
     console.print()
     if missing:
@@ -169,17 +171,16 @@ def _in_brief(table: Table, row: Row) -> list[tuple[str, str]]:
     scale, digits = _SCALES[table.measure]
     cells = [
         ("method", row.method),
-        (table.measure, tell(row.main, scale, digits)),
+        (table.measure, f"{row.main.mean * scale:.{digits}f}"),
         ("to random", _differs(row.to_random, scale, digits, briefly=True)),
-        ("p", _chance(row.to_random)),
-        ("", _MARKS.get(row.verdict, "")),
+        ("p", f"{_chance(row.to_random)} {_MARKS.get(row.verdict, '')}".strip()),
         ("to full", f"{row.to_full.mean * scale:+.{digits}f}" if row.to_full else ""),
     ]
     if table.has_failed_programs:
         cells.append(("failed programs", f"{sum(row.failed_programs.values()):,}"))
     if table.has_multipliers:
         cells.append(("compute", _times(row.multiplier, briefly=True)))
-    return [*cells, ("break-even", _trainings(row.break_even))]
+    return [*cells, ("break even", _trainings(row.break_even).removeprefix("no proxy"))]
 
 
 def show_recipes(console: Console) -> None:
@@ -193,11 +194,7 @@ def show_recipes(console: Console) -> None:
 
 _SCALES = {"accuracy": (100.0, 1), "loss": (1.0, 3)}
 _STYLES = {"beats random": "green", "worse than random": "red"}
-_MARKS = {
-    "beats random": "beats it",
-    "worse than random": "worse",
-    "does not beat random": "no better",
-}
+_MARKS = {"beats random": "beats", "worse than random": "worse"}
 
 
 def _differs(difference: Difference | None, scale: float, digits: int, *, briefly: bool) -> str:
@@ -218,7 +215,7 @@ def _chance(difference: Difference | None) -> str:
     """Write a corrected p-value."""
     if difference is None or not difference.is_known:
         return ""
-    return "< 0.001" if difference.corrected < 0.001 else f"{difference.corrected:.3f}"
+    return "<0.001" if difference.corrected < 0.001 else f"{difference.corrected:.3f}"
 
 
 def _parts(table: Table) -> list[tuple[str, str, list[Row]]]:
@@ -289,7 +286,7 @@ def _times(one: Multiplier | None, *, briefly: bool = False) -> str:
     """Write a compute multiplier and its interval, which is open where random's training ends."""
     if one is None:
         return ""
-    value = f"{one.bound} {one.value:.2f}x".lstrip()
+    value = f"{one.bound}{one.value:.2f}x"
     if briefly or math.isnan(one.low):
         return value
     low = f"[{one.low:.2f}" if one.low > 0 else "[..."

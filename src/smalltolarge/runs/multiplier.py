@@ -57,14 +57,17 @@ def multipliers(curve: Sequence[Trained], arms: Sequence[Trained]) -> list[Multi
     ends = np.quantile(needed, [LEVEL / 2, 1 - LEVEL / 2], axis=0, method="inverted_cdf")
     if (drawn == drawn[0]).all():
         ends[:] = math.nan
+    least, most = curve[0].tokens, curve[-1].tokens
     made = []
     for arm, value, low, high in zip(arms, needed[0].tolist(), *ends.tolist(), strict=True):
         bound: Literal["", ">=", "<="] = ""
         if value == math.inf:
-            value, bound = curve[-1].tokens, ">="
+            value, bound = most, ">="
         elif value == 0:
-            value, bound = curve[0].tokens, "<="
-        value, low, high = (rounded(one / arm.tokens) for one in (value, low, high))
+            value, bound = least, "<="
+        value, low, high = (
+            rounded(one / arm.tokens) for one in (value, min(low, most), max(high, least))
+        )
         made.append(Multiplier(value, low, high, bound))
     return made
 

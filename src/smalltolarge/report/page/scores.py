@@ -212,13 +212,13 @@ def _compared(one: Difference | None, kind: type[float]) -> list[float | None]:
 
 
 def _costs_table(rows: Sequence[Row]) -> Table:
-    headings = ["method", "budget", "rows", "steps", "tokens", "FLOPs of training",
-                "seconds of training", "seconds of selecting", "compute multiplier",
+    headings = ["method", "budget", "rows", "compute multiplier", "steps", "tokens",
+                "FLOPs of training", "seconds of training", "seconds of selecting",
                 "break-even (FLOPs)", "break-even (seconds)"]  # fmt: skip
     found = [
-        [row.method, row.budget, round(row.rows), round(row.steps), round(row.tokens),
-         f"{row.flops:.3g}", row.seconds, row.seconds_selecting,
-         comparison._times(row.multiplier), comparison._trainings(row.break_even),
+        [row.method, row.budget, round(row.rows), comparison._times(row.multiplier),
+         round(row.steps), round(row.tokens), f"{row.flops:.3g}", row.seconds,
+         row.seconds_selecting, comparison._trainings(row.break_even),
          comparison._trainings(row.break_even_seconds)]
         for row in rows
     ]  # fmt: skip
