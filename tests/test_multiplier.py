@@ -14,7 +14,7 @@ from smalltolarge.runs.multiplier import Multiplier, Trained, multipliers
 def trained(tokens: float, *shares: float, questions: int = 100) -> Trained:
     """A kind of target with these shares of right answers, a run each."""
     ranks = np.arange(questions) / questions
-    return Trained(tokens, [np.array([ranks < share for share in shares], dtype=float)])
+    return Trained(tokens, [np.array([[ranks < share for share in shares]], dtype=float)])
 
 
 CURVE = [trained(400, 0.6), trained(100, 0.2), trained(200, 0.4)]
@@ -56,14 +56,14 @@ def test_the_interval_holds_what_is_true_about_as_often_as_it_says() -> None:
         levels = np.array([-2, -1, 0, 1, 0])  # the last of an arm, which random has at 8 tokens
         logits = levels[:, None, None] + rng.normal(0, 0.1, (5, 3, 1)) - hard
         right = (rng.random(logits.shape) < 1 / (1 + np.exp(-logits))) * 1.0
-        points = [Trained(t, [each]) for t, each in zip((2, 4, 8, 16, 4), right, strict=True)]
+        points = [Trained(t, [each[None]]) for t, each in zip((2, 4, 8, 16, 4), right, strict=True)]
         found = of(points[-1], points[:-1])
         hits += found.low <= 2 <= found.high
     assert hits >= 20  # of 25; one of 19 or fewer in a thousand
 
 
 def test_one_run_and_one_number_have_no_interval() -> None:
-    curve = [Trained(100, [np.array([[-2.0]])]), Trained(200, [np.array([[-1.0]])])]
-    found = of(Trained(100, [np.array([[-1.5]])]), curve)
+    curve = [Trained(100, [np.array([[[-2.0]]])]), Trained(200, [np.array([[[-1.0]]])])]
+    found = of(Trained(100, [np.array([[[-1.5]]])]), curve)
     assert found.value == pytest.approx(math.sqrt(2))
     assert math.isnan(found.low) and math.isnan(found.high)

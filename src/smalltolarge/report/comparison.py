@@ -73,8 +73,9 @@ def notes(table: Table, *, briefly: bool = False) -> list[str]:
         lines.append("Failed programs are those of all tasks and seeds, by kind.")
     if table.recording:
         flops, seconds = table.recording["flops"], table.recording["seconds"]
+        whose = "The proxy" if table.proxies == 1 else f"Each of {table.proxies} proxies (mean)"
         lines.append(
-            f"The proxy took {flops:.3g} FLOPs and {seconds:,.0f} s, once for all arms. "
+            f"{whose} took {flops:.3g} FLOPs and {seconds:,.0f} s, once for all arms. "
             "Break-even: target trainings after which what the subset saves has paid for it."
         )
     return lines
@@ -94,7 +95,11 @@ def floors(table: Table) -> list[str]:
 def _drawn(table: Table) -> str:
     """Say what the intervals of the differences take as drawn from more."""
     differences = [one for row in table.rows for one in (row.to_random, row.to_full) if one]
-    kinds = dict.fromkeys(" and ".join(one.covers) for one in differences if one.is_known)
+    kinds = dict.fromkeys(
+        ", ".join(one.covers[:-1]) + " and " * (len(one.covers) > 1) + one.covers[-1]
+        for one in differences
+        if one.is_known
+    )
     words = {"questions": "the questions, with one seed"}
     told = ", some over ".join(words.get(kind, f"the {kind}") for kind in kinds)
     return told or "nothing: one seed has none"

@@ -27,8 +27,8 @@ from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import Questions, questions_of
 from smalltolarge.progress import NotedProgress, Step, Watch
 from smalltolarge.runs.folder import PAUSE, RunFolder, waiting
-from smalltolarge.runs.outcomes import NOTHING, Arm, ArmResult, Table, tabulate
-from smalltolarge.runs.recipe import FULL, OF_A_PROXY, UNTUNED, CompareRecipe, Method
+from smalltolarge.runs.outcomes import NOTHING, Arm, ArmResult, Table, of_proxy, tabulate
+from smalltolarge.runs.recipe import FULL, UNTUNED, CompareRecipe
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.shapes import ARM
 from smalltolarge.runs.stages import joined
@@ -57,7 +57,8 @@ def list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
             for budget in recipe.budgets:
                 for choice in recipe.choices:
                     if choice.method not in (FULL, UNTUNED):
-                        yield Arm(choice.label, budget, seed, equal)
+                        for proxy_seed in recipe.proxies if choice.needs_proxy else (None,):
+                            yield Arm(choice.label, budget, seed, equal, proxy_seed)
 
 
 def find_arms(recipe: CompareRecipe, wanted: Sequence[str | int] | None) -> list[Arm]:
@@ -127,7 +128,7 @@ class Arms:
         self,
         run: RunFolder,
         recipe: CompareRecipe,
-        pool: Pool,
+        pools: Mapping[int | None, Pool],
         prepared: Prepared,
         scorer: Scorer,
         overlaps: Mapping[str, np.ndarray],
@@ -135,11 +136,12 @@ class Arms:
         *,
         wait: bool = True,
     ) -> None:
-        self.run, self.recipe, self.pool = run, recipe, pool
+        self.run, self.recipe, self.pools = run, recipe, pools
+        pool = self.pool = pools[None]
         self.scorer, self.overlaps, self.watch, self.wait = scorer, overlaps, watch, wait
         self.all = list(list_arms(recipe))
         self._choices = {choice.label: choice for choice in recipe.choices}
-        self._ranked: dict[tuple[str, int], _Ranked] = {}
+        self._ranked: dict[str, _Ranked] = {}
         # What the proxy could not use, or the target cannot, is trained on by no arm.
         self.usable = np.isin(pool.ids, prepared.ids)
         self.prepared = prepared.take(np.flatnonzero(np.isin(prepared.ids, pool.ids)))
@@ -181,7 +183,7 @@ class Arms:
         """Rank, train, score, and keep what came of it; what is temporary is in ``place``."""
         from smalltolarge import lm
 
-        ranked = self._rank(self._choices[arm.method], arm.seed)
+        ranked = self._rank(arm)
         if arm.budget == NOTHING:
             every = np.arange(len(self.prepared))
             target = lm.untrained(self.prepared.take(every, seed=arm.seed))
@@ -234,7 +236,7 @@ class Arms:
         """Make all rankings, or those ``lost`` of arms that are done."""
         for arm in self.all:
             if not lost or self.run.facts(arm.stage) is not None:
-                self._rank(self._choices[arm.method], arm.seed)
+                self._rank(arm)
 
     def _keep(
         self,
@@ -260,22 +262,22 @@ class Arms:
         chosen[order[: Budget.parse(arm.budget).least_rows(len(order))]] = True
         return np.flatnonzero(chosen[self.usable])
 
-    def _rank(self, choice: Method, seed: int) -> _Ranked:
-        """Order all rows as a method and a seed want them; it is made once, and kept."""
-        key = (choice.label, seed)
+    def _rank(self, arm: Arm) -> _Ranked:
+        """Order all rows as a method and the seeds want them; it is made once, and kept."""
+        key = arm.ranking
         if key not in self._ranked:
-            selector = choice.selector()
+            selector = self._choices[arm.method].selector()
             if selector is None:
                 self._ranked[key] = _Ranked(np.arange(len(self.pool)), None, 0.0)
                 return self._ranked[key]
-            stage, file = f"ranking {choice.label}-{seed}", f"ranking-{choice.label}-{seed}.parquet"
+            stage, file = f"ranking {key}", f"ranking-{key}.parquet"
             if not self.run.is_done(stage):
                 with waiting(lambda: self.run.claim(stage), self.watch, wait=self.wait):
                     if not self.run.is_done(stage):
-                        began = time.monotonic()
-                        selection = selector.select(self.pool, len(self.pool), seed)
+                        began, pool = time.monotonic(), self.pools[arm.proxy_seed]
+                        selection = selector.select(pool, len(pool), arm.seed)
                         seconds = round(time.monotonic() - began, 3)
-                        table = ranking_table(self.pool, selection)
+                        table = ranking_table(pool, selection)
                         write = partial(store.write_parquet, table=table)
                         self.run.commit(stage, {file: write}, {"seconds": seconds})
             order, sequence = read_ranking(self.run.path / file, self.pool.ids)
@@ -439,15 +441,12 @@ def make_table(run: Run, recipe: CompareRecipe, results: list[ArmResult]) -> Tab
     """Put the results of arms into one table."""
     costs: dict[str, float] = {}
     for stage in ("record", "embeddings", "losses_alone"):
-        facts = run.facts(stage) if stage in run.stages else {}
+        names = [of_proxy(stage, seed) for seed in recipe.proxies]
+        facts = [run.facts(name) for name in names if name in run.stages]
         for name in ("flops", "seconds"):
-            if name in facts:
-                costs[name] = costs.get(name, 0.0) + float(facts[name])
-    needs = {
-        choice.label: bool(selector and selector.needs & OF_A_PROXY)
-        for choice in recipe.choices
-        for selector in [choice.selector()]
-    }
+            if given := [float(one[name]) for one in facts if name in one]:
+                costs[name] = costs.get(name, 0.0) + sum(given) / len(given)
+    needs = {choice.label: choice.needs_proxy for choice in recipe.choices}
     labels = {choice.method: choice.label for choice in reversed(recipe.choices)}
     always = (labels[method] for method in ("random", FULL))
     try:

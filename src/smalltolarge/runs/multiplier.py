@@ -33,7 +33,7 @@ class Trained(NamedTuple):
     tokens: float
     """Seen in training."""
     scores: Sequence[np.ndarray]
-    """For each task float (runs, questions), more is better; all have the same runs."""
+    """For each task float (proxies, seeds, questions), more is better; all have the same seeds."""
 
 
 def multipliers(curve: Sequence[Trained], arms: Sequence[Trained]) -> list[Multiplier]:
@@ -41,8 +41,8 @@ def multipliers(curve: Sequence[Trained], arms: Sequence[Trained]) -> list[Multi
 
     Scores of random rise with the logarithm of the training, in straight lines between its points,
     made monotone (isotonic regression; Barlow et al. 1972). The intervals are percentiles of a
-    bootstrap that draws questions and, one fewer than there are, runs, the same for all arms (Owen
-    2007; Rao and Wu 1988).
+    bootstrap that draws questions and, one fewer than there are, seeds, the same for all arms, and
+    so proxies (Owen 2007; Rao and Wu 1988).
     """
     curve = sorted(curve, key=lambda point: point.tokens)
     drawn = _drawn([point.scores for point in (*curve, *arms)])
@@ -75,7 +75,6 @@ def multipliers(curve: Sequence[Trained], arms: Sequence[Trained]) -> list[Multi
 def _drawn(given: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     """Give mean scores, float (1 + draws, arms): as they are, then with what was drawn."""
     random = np.random.RandomState(0)  # its numbers are the same with every version of NumPy
-    runs, n_tasks = len(given[0][0]), len(given[0])
 
     def weights(n: int, draws: int) -> np.ndarray:
         even = np.full((1, n), 1 / n)
@@ -83,14 +82,17 @@ def _drawn(given: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
             return np.repeat(even, _DRAWS + 1, 0)
         return np.concatenate([even, random.multinomial(draws, even[0], _DRAWS) / draws])
 
-    of_runs = weights(runs, runs - 1)
+    of_seeds = weights(n_seeds := given[0][0].shape[1], n_seeds - 1)
+    proxies = {len(each[0]) for each in given}
+    of_proxies = {n: weights(n, n - 1) for n in sorted(proxies)}
     total = np.zeros((_DRAWS + 1, len(given)))
-    for task in range(n_tasks):
-        scores = np.stack([each[task] for each in given])
-        n = scores.shape[-1]
+    for task in range(n_tasks := len(given[0])):
+        n = given[0][task].shape[-1]
         of_questions = weights(n, n if n > 1 else 0)
-        by_run = (of_questions @ scores.reshape(-1, n).T).reshape(-1, len(given), runs)
-        total += (by_run * of_runs[:, None]).sum(-1) / n_tasks
+        for place, each in enumerate(given):
+            runs = (of_questions @ each[task].reshape(-1, n).T).reshape(-1, *each[task].shape[:2])
+            by_seed = (runs * of_proxies[len(each[task])][:, :, None]).sum(1)
+            total[:, place] += (by_seed * of_seeds).sum(-1) / n_tasks
     return total.round(12)  # on what machines agree
 
 

@@ -23,6 +23,12 @@ Measure = Literal["accuracy", "loss"]
 """What methods are compared by."""
 
 
+def of_proxy(name: str, seed: int | None) -> str:
+    """Give the name of a file or stage of a proxy's own seed; None: that of the recipe."""
+    stem, dot, kind = name.partition(".")
+    return name if seed is None else f"{stem}-proxy{seed}{dot}{kind}"
+
+
 @dataclass(frozen=True)
 class Arm:
     """One target of a comparison: how its data was chosen, and how it was trained."""
@@ -33,12 +39,19 @@ class Arm:
     seed: int
     equal: str
     """"epochs" or "steps": what it has in common with the others."""
+    proxy_seed: int | None = None
+    """Seed of the proxy it uses; None: that of the recipe, or it uses none."""
 
     @property
     def name(self) -> str:
         """A name for its files."""
         budget = re.sub(r"[^A-Za-z0-9.]", "", self.budget.replace("%", "pct"))
-        return f"{self.method}-{budget}-{self.equal}-{self.seed}"
+        return f"{self.method}-{budget}-{self.equal}-{of_proxy(str(self.seed), self.proxy_seed)}"
+
+    @property
+    def ranking(self) -> str:
+        """A name for the ranking that it begins, which its budgets share."""
+        return f"{self.method}-{of_proxy(str(self.seed), self.proxy_seed)}"
 
     @property
     def stage(self) -> str:
@@ -79,7 +92,10 @@ class ArmResult:
 
     def to_plain(self) -> dict[str, Any]:
         """Give JSON-like data."""
-        return asdict(self)
+        plain = asdict(self)
+        if self.arm.proxy_seed is None:
+            del plain["arm"]["proxy_seed"]
+        return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> ArmResult:
@@ -169,7 +185,9 @@ class Table:
     tasks: tuple[str, ...]
     held_out: tuple[str, ...]
     recording: Mapping[str, float]
-    """flops and seconds of recording; empty where no proxy was trained."""
+    """flops and seconds of recording, the mean of all proxies; empty where none was trained."""
+    proxies: int
+    """Seeds of the proxy that any method has results with."""
     floors: Mapping[str, Sequence[str]]
     """By kind of equality: the tasks, or held-out data, on which full is within the error of the
     untuned model, and "mean" where it is on the mean of several."""
@@ -243,7 +261,7 @@ def tabulate(
                 method=method,
                 budget=budget,
                 equal=equal,
-                seeds=len(group),
+                seeds=len({result.arm.seed for result in group}),
                 **{name: _mean(group, name) for name in _MEANS},
                 accuracies={task: _accuracy(group, task) for task in tasks},
                 losses={
@@ -265,7 +283,8 @@ def tabulate(
         )
     floors = {equal: _floors(whole, untuned, measure) for equal, whole in wholes.items()}
     judged = tuple(_judged(rows, measure))
-    return Table(judged, measure, tasks, held_out, dict(recording), floors)
+    proxies = max(len({one.arm.proxy_seed for one in group}) for group in groups.values())
+    return Table(judged, measure, tasks, held_out, dict(recording), proxies, floors)
 
 
 def _every(result: ArmResult, results: Sequence[ArmResult]) -> list[ArmResult]:
@@ -347,18 +366,33 @@ def _difference(
     only: str | None = None,
 ) -> Difference | None:
     """Compare by pairs of one seed, on all or ``only`` one task; None where there are none."""
-    of, there = ({result.arm.seed: result for result in some} for some in (group, others))
-    seeds = [seed for seed in of if seed in there]
+    seeds = _seeds(group, others)
     if not seeds:
         return None
-    first, second = (
-        [
-            np.stack(task)
-            for task in zip(*(_values(some[s], measure, only) for s in seeds), strict=True)
-        ]
-        for some in (of, there)
-    )
-    return Difference.of([(a - b)[None] for a, b in zip(first, second, strict=True)])
+    first, second = (_stacked(some, seeds, measure, only) for some in (group, others))
+    return Difference.of([a - b for a, b in zip(first, second, strict=True)])
+
+
+def _seeds(*groups: Sequence[ArmResult]) -> list[int]:
+    """Give the seeds with which all groups are there, with all of their proxies."""
+    of_all = []
+    for group in groups:
+        counts = Counter(result.arm.seed for result in group)
+        proxies = len({result.arm.proxy_seed for result in group})
+        of_all.append([seed for seed, count in counts.items() if count == proxies])
+    return [seed for seed in of_all[0] if all(seed in seeds for seeds in of_all)]
+
+
+def _stacked(
+    group: Sequence[ArmResult], seeds: Sequence[int], measure: Measure, only: str | None = None
+) -> list[np.ndarray]:
+    """Give what is compared of a group, for each task float (proxies, seeds, questions)."""
+    of = {(result.arm.proxy_seed, result.arm.seed): result for result in group}
+    proxies = dict.fromkeys(proxy for proxy, _ in of)
+    runs = [[_values(of[proxy, seed], measure, only) for seed in seeds] for proxy in proxies]
+    return [
+        np.array([[run[task] for run in row] for row in runs]) for task in range(len(runs[0][0]))
+    ]
 
 
 Groups = Mapping[tuple[str, str, str], Sequence[ArmResult]]
@@ -375,20 +409,18 @@ def _multipliers(
     if len(curve) < 2:
         return {}
     curve += [whole] * bool(whole)
-    by_seed = [{result.arm.seed: result for result in group} for group in curve]
-    seeds = [seed for seed in by_seed[0] if all(seed in there for there in by_seed)]
+    seeds = _seeds(*curve)
     sign = 1 if measure == "accuracy" else -1
 
     def trained(group: Sequence[ArmResult]) -> Trained:
-        of = {result.arm.seed: result for result in group}
-        scores = zip(*(_values(of[seed], measure) for seed in seeds), strict=True)
-        return Trained(_mean(group, "tokens"), [sign * np.stack(task) for task in scores])
+        scores = [sign * task for task in _stacked(group, seeds, measure)]
+        return Trained(_mean(group, "tokens"), scores)
 
     arms = {
         key: group
         for key, group in subsets.items()
         if key[2] != random and group is not whole
-        and {result.arm.seed for result in group}.issuperset(seeds)
+        and set(_seeds(group)).issuperset(seeds)
     }  # fmt: skip
     if not seeds or not arms:
         return {}

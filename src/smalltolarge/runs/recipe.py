@@ -181,6 +181,12 @@ class Method:
                 f"label {printable(self.label)!r}: up to 40 letters, digits, '.', '_' and '-'"
             )
 
+    @property
+    def needs_proxy(self) -> bool:
+        """Whether it needs a trained proxy."""
+        selector = self.selector()
+        return bool(selector and selector.needs & OF_A_PROXY)
+
     def selector(self) -> Selector | None:
         """Make the method with its settings; None for full and untuned, which choose nothing."""
         if self.method in (FULL, UNTUNED):
@@ -215,7 +221,9 @@ class CompareRecipe(RecordRecipe):
     budgets: tuple[str, ...]
     """How much each method chooses: rows (30000, 30K) or shares (11%)."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the draw and of the target's training; the proxy is trained once, with ``seed``."""
+    """Seeds of the draw and of the target's training."""
+    proxy_seeds: tuple[int, ...] | None = None
+    """Seeds of the proxy, which is trained once for each. Default: ``seed`` alone."""
     equal: tuple[Literal["epochs", "steps"], ...] = ("epochs",)
     """What targets have in common: epochs, so that a subset takes fewer steps, or the steps that
     full takes. Both: each is trained twice."""
@@ -236,6 +244,7 @@ class CompareRecipe(RecordRecipe):
             "budgets": list(self.budgets),
             "seeds": list(self.seeds),
             "equal": list(self.equal),
+            "proxy_seeds": list(self.proxies),
         }
         for name, values in several.items():
             if len(values) > _MOST:
@@ -245,7 +254,7 @@ class CompareRecipe(RecordRecipe):
                 raise RecipeError(f"{name}: {printable(twice[0])} is there twice")
             if not values:
                 raise RecipeError(f"{name}: at least one is needed")
-        for seed in self.seeds:
+        for seed in (*self.seeds, *(self.proxy_seeds or ())):
             check_seed(seed)
         for budget in self.budgets:
             if Budget.parse(budget).unit == "tokens":
@@ -257,6 +266,12 @@ class CompareRecipe(RecordRecipe):
     def choices(self) -> tuple[Method, ...]:
         """The methods, each with its settings."""
         return tuple(choice for choice in self.methods if isinstance(choice, Method))
+
+    @property
+    def proxies(self) -> tuple[int | None, ...]:
+        """The seeds of the proxy; None is that of the recipe."""
+        seeds = (self.seed,) if self.proxy_seeds is None else self.proxy_seeds
+        return tuple(None if seed == self.seed else seed for seed in seeds)
 
     @property
     def needs(self) -> frozenset[Evidence]:
@@ -272,7 +287,9 @@ class CompareRecipe(RecordRecipe):
             for selector in [choice.selector()]
         )
         proxy = self.proxy.resolved() if self.proxy and self.needs & OF_A_PROXY else None
-        return replace(self, methods=methods, proxy=proxy, target=self.target.resolved())
+        seeds = None if proxy is None or self.proxies == (None,) else self.proxy_seeds
+        settled = {"proxy": proxy, "proxy_seeds": seeds, "target": self.target.resolved()}
+        return replace(self, methods=methods, **settled)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
