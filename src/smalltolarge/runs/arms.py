@@ -3,7 +3,8 @@
 The run folder of a comparison holds what every run folder holds, and: ``ranking-NAME.parquet``, all
 rows in the order a method and seed want them (its budgets are beginnings of it); ``arm-NAME.json``
 and ``answers-NAME.jsonl``, what a target cost, scored and answered; ``table.md``, ``table.csv`` and
-``table.json``; ``targets/`` where they are kept.
+``table.json``; ``targets/`` where they are kept. What belongs to a proxy of another seed than the
+recipe's has it at the end of its name.
 """
 
 from __future__ import annotations
