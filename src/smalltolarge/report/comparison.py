@@ -54,13 +54,20 @@ def notes(table: Table, *, briefly: bool = False) -> list[str]:
         + "; lower is better. The mean is that of the sources, each counting the same"
     )
     of = "question" if table.measure == "accuracy" else "set of held-out data"
+    drawn = _drawn(table)
     lines = [
         f"{what}.",
-        f"Differences are paired by seed and {of}; their 95% intervals are over {_drawn(table)}.",
-        "p is how often chance alone would differ as much, corrected for the "
-        f"{table.comparisons:,} comparisons with random in this table (Holm). Below "
-        f"{LEVEL:g} a method beats random, or is worse; an interval beside 0 is not enough.",
+        f"Differences are paired by seed and {of}"
+        + (
+            f"; their 95% intervals are over {drawn}." if drawn else "; one seed gives no interval."
+        ),
     ]
+    if table.comparisons:
+        lines.append(
+            "p is how often chance alone would make a difference as large, corrected for the "
+            f"{table.comparisons:,} comparisons with random in this table (Holm). Below {LEVEL:g} "
+            "a method beats random, or is worse; an interval beside 0 is not enough."
+        )
     if table.has_multipliers:
         lines.append(
             "Compute multiplier: how many times the training tokens of this arm random rows would "
@@ -93,7 +100,7 @@ def floors(table: Table) -> list[str]:
 
 
 def _drawn(table: Table) -> str:
-    """Say what the intervals of the differences take as drawn from more."""
+    """Say what the intervals of the differences take as drawn from more; "" where there are none."""
     differences = [one for row in table.rows for one in (row.to_random, row.to_full) if one]
     kinds = dict.fromkeys(
         ", ".join(one.covers[:-1]) + " and " * (len(one.covers) > 1) + one.covers[-1]
@@ -101,8 +108,7 @@ def _drawn(table: Table) -> str:
         if one.is_known
     )
     words = {"questions": "the questions, with one seed"}
-    told = ", some over ".join(words.get(kind, f"the {kind}") for kind in kinds)
-    return told or "nothing: one seed has none"
+    return ", some over ".join(words.get(kind, f"the {kind}") for kind in kinds)
 
 
 def to_csv(table: Table) -> str:

@@ -250,10 +250,7 @@ def tabulate(
         whole = wholes.get(equal, [])
         compared = untuned if budget == NOTHING else group
         saved = {
-            kind: float(np.mean([getattr(r, kind) for r in whole]))
-            - float(np.mean([getattr(r, kind) for r in group]))
-            for kind in ("flops", "seconds")
-            if whole
+            kind: _mean(whole, kind) - _mean(group, kind) for kind in ("flops", "seconds") if whole
         }
         costs = recording if needs_proxy.get(method) else {}
         rows.append(

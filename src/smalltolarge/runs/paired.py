@@ -75,7 +75,7 @@ class Difference:
             if drawn and abs(mean) <= _ROUNDING:
                 return cls(0.0, 0.0, 0.0, 1.0, seeds, drawn)
             return cls(mean, -math.inf, math.inf, math.nan, seeds, drawn)
-        freedom = variance**2 / sum(one**2 / n for one, n in (*parts, *questions))
+        freedom = max(variance**2 / sum(one**2 / n for one, n in (*parts, *questions)), 1.0)
         half = quantile(freedom) * error
         low, high = rounded(mean - half), rounded(mean + half)
         return cls(mean, low, high, tail(abs(mean) / error, freedom), seeds, drawn)
