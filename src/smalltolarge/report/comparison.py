@@ -100,7 +100,7 @@ def floors(table: Table) -> list[str]:
 
 
 def _drawn(table: Table) -> str:
-    """Say what the intervals of the differences take as drawn from more; "" where there are none."""
+    """Say what the intervals of the differences take as drawn from more; "" if there are none."""
     differences = [one for row in table.rows for one in (row.to_random, row.to_full) if one]
     kinds = dict.fromkeys(
         ", ".join(one.covers[:-1]) + " and " * (len(one.covers) > 1) + one.covers[-1]
