@@ -111,6 +111,67 @@ def test_equal_steps_give_every_target_the_steps_of_full(
     assert steps["epochs", "random"] == 1
 
 
+def test_the_untuned_model_is_scored_once_and_stands_in_every_part(
+    tmp_path: Path, tiny: Path, s2l: Cli
+) -> None:
+    sets = ["equal=[epochs, steps]", "methods=[{method: untuned, label: base}]"]
+    single = [word for one in sets for word in ("--set", one)]
+    shown = s2l("run", tiny, "--out", "run", *single).stdout
+    rows = list(csv.DictReader((tmp_path / "run/table.csv").open()))
+    (base,) = [row for row in rows if row["method"] == "base"]
+    full = next(row for row in rows if row["method"] == "full")
+    assert (base["seeds"], base["rows"], base["tokens"], base["flops"]) == (
+        "1",
+        "0.0",
+        "0.0",
+        "0.0",
+    )
+    assert float(base["loss"]) > float(full["loss"])
+    assert float(base["to_full"]) == pytest.approx(float(base["loss"]) - float(full["loss"]))
+    assert shown.count("\nbase ") == 2
+    assert "the same numbers" in s2l("verify", "run").stdout
+
+
+def test_proxies_of_several_seeds_have_a_recording_and_arms_each(
+    tmp_path: Path, tiny: Path, s2l: Cli
+) -> None:
+    proxy = "{proxy: scratch-0.1m, epochs: 1, checkpoints: 2, template: alpaca, threads: 1}"
+    methods = "[{method: s2l, settings: {clusters: 4}}]"
+    sets = [f"proxy={proxy}", f"methods={methods}", "seed=3", "proxy_seeds=[3, 7]"]
+    command = ["run", tiny, "--out", "run", *(word for one in sets for word in ("--set", one))]
+    s2l(*command)
+    run = tmp_path / "run"
+    arms = {file.name for file in run.glob("arm-*.json")}
+    assert arms == {
+        "arm-full-100pct-epochs-0.json", "arm-random-20pct-epochs-0.json",
+        "arm-s2l-20pct-epochs-0.json", "arm-s2l-20pct-epochs-0-proxy7.json",
+    }  # fmt: skip
+    first, second = (run / f"{name}.parquet" for name in ("trajectories", "trajectories-proxy7"))
+    assert first.read_bytes() != second.read_bytes()
+    (row,) = [row for row in csv.DictReader((run / "table.csv").open()) if row["method"] == "s2l"]
+    losses = [
+        json.loads((run / f"arm-s2l-20pct-epochs-0{end}.json").read_text())["losses"]["held-out"]
+        for end in ("", "-proxy7")
+    ]
+    assert float(row["loss"]) == pytest.approx(sum(one["(balanced)"] for one in losses) / 2)
+    assert float(row["to_random_p"]) <= 1 and row["seeds"] == "1"
+    assert "Each of 2 proxies" in (run / "table.md").read_text()
+    assert "ranking-s2l-0-proxy7.parquet made again: the same places" in s2l("verify", "run").stdout
+    kept = (run / "arm-s2l-20pct-epochs-0.json").stat().st_mtime_ns
+    before = without_times(run / "table.csv")
+    second.write_bytes(b"")
+    assert "stage record-proxy7 is done again" in s2l(*command).stderr
+    assert (run / "arm-s2l-20pct-epochs-0.json").stat().st_mtime_ns == kept
+    assert without_times(run / "table.csv") == before
+
+
+def test_one_proxy_seed_that_is_the_seed_changes_nothing(tmp_path: Path) -> None:
+    given = TINY | {"methods": ["s2l"], "seed": 3}
+    plain = recipes.read(given, CompareRecipe).resolved()
+    assert recipes.read(given | {"proxy_seeds": [3]}, CompareRecipe).resolved() == plain
+    assert plain.proxy_seeds is None
+
+
 def test_a_kept_target_is_a_model_folder(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
     s2l("run", tiny, "--out", "run", "--set", "keep_targets=true")
     kept = tmp_path / "run/targets/random-20pct-epochs-0"

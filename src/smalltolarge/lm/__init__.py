@@ -14,7 +14,7 @@ from smalltolarge.lm.recording import Recording, record
 from smalltolarge.lm.saved import record_saved
 from smalltolarge.lm.shelf import read_weights, write_weights
 from smalltolarge.lm.showing import show, show_first
-from smalltolarge.lm.targets import Target, train
+from smalltolarge.lm.targets import Target, train, untrained
 from smalltolarge.lm.tokens import Prepared, prepare
 from smalltolarge.lm.world import World, joined
 
@@ -37,5 +37,6 @@ __all__ = [
     "show",
     "show_first",
     "train",
+    "untrained",
     "write_weights",
 ]

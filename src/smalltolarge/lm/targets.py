@@ -145,6 +145,20 @@ def train(
     return Target(model, prepared, facts | spent, adapter)
 
 
+def untrained(prepared: Prepared) -> Target:
+    """Give the target as it is before any training; its prompts are those it would be trained on.
+
+    Raises as ``train``.
+    """
+    machine = Machine.of(prepared.settings)
+    model = models.load(prepared.model, prepared.seed).to(machine.device)
+    ends = [*ending.learned_ends(prepared), prepared.tokenizer.eos]
+    ending.add_ends(model.generation_config, ends)
+    nothing = dict.fromkeys(("steps", "tokens", "flops", "seconds", "trained_parameters"), 0)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    return Target(model, prepared, {**nothing, "parameters": parameters, "train_loss": None})
+
+
 def _train(
     prepared: Prepared,
     settings: TargetSettings,

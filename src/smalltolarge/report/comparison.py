@@ -16,7 +16,9 @@ from rich.text import Text
 from smalltolarge.errors import printable
 from smalltolarge.report import tables
 from smalltolarge.report.tables import tell, tell_failures
-from smalltolarge.runs.outcomes import Difference, Row, Table
+from smalltolarge.runs.multiplier import Multiplier
+from smalltolarge.runs.outcomes import Row, Table
+from smalltolarge.runs.paired import LEVEL, Difference
 from smalltolarge.runs.recipe import about, ready_made
 
 if TYPE_CHECKING:
@@ -37,35 +39,76 @@ def to_markdown(table: Table) -> str:
     for equal, budget, rows in _parts(table):
         parts.append(f"### {_title(budget, rows)}\n\n{_HOW[equal]}\n")
         parts.append(tables.to_markdown([_scores(table, row) for row in rows]))
-        parts.append(tables.to_markdown([_costs(row) for row in rows]))
+        parts.append(tables.to_markdown([_costs(table, row) for row in rows]))
     return "\n".join([*parts, *(f"{line}\n" for line in notes(table))])
 
 
-def notes(table: Table) -> list[str]:
-    """Say how to read the table."""
+def notes(table: Table, *, briefly: bool = False) -> list[str]:
+    """Say how to read the table, or that on the terminal, in which means have no interval."""
     what = (
-        "Accuracy in percent [its 95% interval over the questions, Wilson's]; other scores in "
-        "percent ± their standard error."
+        "Accuracy in percent" + " [its 95% interval over the questions, Wilson's]; other scores in "
+        "percent ± their standard error" * (not briefly)
         if table.measure == "accuracy"
-        else "Loss in nats a token ± its standard error over the seeds; lower is better. The mean "
-        "is that of the sources, each counting the same."
+        else "Loss in nats a token"
+        + " ± its standard error over the seeds" * (not briefly)
+        + "; lower is better. The mean is that of the sources, each counting the same"
     )
+    of = "question" if table.measure == "accuracy" else "set of held-out data"
+    drawn = _drawn(table)
     lines = [
-        what,
-        "Differences are means over the seeds with 95% intervals (Student's t, pairs of a seed). "
-        "A method beats random where its interval lies beyond 0; with few seeds, intervals are "
-        "wide, and among many methods one in twenty does so by chance. Where the seeds all differ "
-        "alike, the interval is over the questions.",
+        f"{what}.",
+        f"Differences are paired by seed and {of}"
+        + (
+            f"; their 95% intervals are over {drawn}." if drawn else "; one seed gives no interval."
+        ),
     ]
+    if table.comparisons:
+        lines.append(
+            "p is how often chance alone would make a difference as large, corrected for the "
+            f"{table.comparisons:,} comparisons with random in this table (Holm). Below {LEVEL:g} "
+            "a method beats random, or is worse; an interval beside 0 is not enough."
+        )
+    if table.has_multipliers:
+        lines.append(
+            "Compute multiplier: how many times the training tokens of this arm random rows would "
+            "need for its score, by what random scores at its budgets and full; >= and <= where "
+            "that is beyond them, and an interval (bootstrap) is open there. The proxy's cost is "
+            "not in it."
+        )
+    lines += floors(table)
     if table.has_failed_programs:
         lines.append("Failed programs are those of all tasks and seeds, by kind.")
     if table.recording:
         flops, seconds = table.recording["flops"], table.recording["seconds"]
+        whose = "The proxy" if table.proxies == 1 else f"Each of {table.proxies} proxies (mean)"
         lines.append(
-            f"The proxy took {flops:.3g} FLOPs and {seconds:,.0f} s, once for all arms. "
+            f"{whose} took {flops:.3g} FLOPs and {seconds:,.0f} s, once for all arms. "
             "Break-even: target trainings after which what the subset saves has paid for it."
         )
     return lines
+
+
+def floors(table: Table) -> list[str]:
+    """Say where the targets are scored on what cannot tell methods apart."""
+    return [
+        f"Floor: full is within the error of the untuned model on "
+        f"{', '.join(printable(name, 60) for name in names)} (equal {equal}), which cannot tell "
+        "methods apart."
+        for equal, names in table.floors.items()
+        if names
+    ]
+
+
+def _drawn(table: Table) -> str:
+    """Say what the intervals of the differences take as drawn from more; "" if there are none."""
+    differences = [one for row in table.rows for one in (row.to_random, row.to_full) if one]
+    kinds = dict.fromkeys(
+        ", ".join(one.covers[:-1]) + " and " * (len(one.covers) > 1) + one.covers[-1]
+        for one in differences
+        if one.is_known
+    )
+    words = {"questions": "the questions, with one seed"}
+    return ", some over ".join(words.get(kind, f"the {kind}") for kind in kinds)
 
 
 def to_csv(table: Table) -> str:
@@ -86,8 +129,11 @@ def _in_full(table: Table, row: Row) -> list[tuple[str, object]]:
     cells: list[tuple[str, object]] = [(name, getattr(row, name)) for name in plain]
     cells += [(table.measure, row.main.mean), ("error", row.main.error)]
     for name, difference in (("to_random", row.to_random), ("to_full", row.to_full)):
-        for end, kind in (("", "mean"), ("_low", "low"), ("_high", "high")):
-            cells.append((name + end, getattr(difference, kind, None)))
+        for end in ("", "_low", "_high", "_p", "_corrected"):
+            cells.append((name + end, getattr(difference, end.removeprefix("_") or "mean", None)))
+    for end in ("", "_low", "_high", "_bound"):
+        name = end.removeprefix("_") or "value"
+        cells.append((f"compute_multiplier{end}", getattr(row.multiplier, name, None)))
     cells += [("verdict", row.verdict), ("failed_programs", sum(row.failed_programs.values()))]
     for kind, estimates in (("accuracy", row.accuracies), ("loss", row.losses)):
         for name, one in estimates.items():
@@ -122,7 +168,7 @@ def show_comparison(run: Run, table: Table, console: Console, missing: Sequence[
         console.print(Text(f"{_title(budget, rows)}. {_HOW[equal]}", style="bold"))
         styles = [_STYLES.get(row.verdict, "") for row in rows]
         console.print(tables.to_terminal([_in_brief(table, row) for row in rows], styles), Text())
-    for line in notes(table):
+    for line in notes(table, briefly=True):
         console.print(Text(line))
     console.print()
     if missing:
@@ -136,14 +182,16 @@ def _in_brief(table: Table, row: Row) -> list[tuple[str, str]]:
     scale, digits = _SCALES[table.measure]
     cells = [
         ("method", row.method),
-        (table.measure, tell(row.main, scale, digits)),
+        (table.measure, f"{row.main.mean * scale:.{digits}f}"),
         ("to random", _differs(row.to_random, scale, digits, briefly=True)),
-        ("", _MARKS.get(row.verdict, "")),
+        ("p", f"{_chance(row.to_random)} {_MARKS.get(row.verdict, '')}".strip()),
         ("to full", f"{row.to_full.mean * scale:+.{digits}f}" if row.to_full else ""),
     ]
     if table.has_failed_programs:
         cells.append(("failed programs", f"{sum(row.failed_programs.values()):,}"))
-    return [*cells, ("break-even", _trainings(row.break_even))]
+    if table.has_multipliers:
+        cells.append(("compute", _times(row.multiplier, briefly=True)))
+    return [*cells, ("break even", _trainings(row.break_even).removeprefix("no proxy"))]
 
 
 def show_recipes(console: Console) -> None:
@@ -157,11 +205,7 @@ def show_recipes(console: Console) -> None:
 
 _SCALES = {"accuracy": (100.0, 1), "loss": (1.0, 3)}
 _STYLES = {"beats random": "green", "worse than random": "red"}
-_MARKS = {
-    "beats random": "beats it",
-    "worse than random": "worse",
-    "does not beat random": "no better",
-}
+_MARKS = {"beats random": "beats", "worse than random": "worse"}
 
 
 def _differs(difference: Difference | None, scale: float, digits: int, *, briefly: bool) -> str:
@@ -178,13 +222,20 @@ def _differs(difference: Difference | None, scale: float, digits: int, *, briefl
     return f"{mean} ± {half:.{digits}f}" if briefly else f"{mean} [{low}, {high}]"
 
 
+def _chance(difference: Difference | None) -> str:
+    """Write a corrected p-value."""
+    if difference is None or not difference.is_known:
+        return ""
+    return "<0.001" if difference.corrected < 0.001 else f"{difference.corrected:.3f}"
+
+
 def _parts(table: Table) -> list[tuple[str, str, list[Row]]]:
-    """Give the rows of each kind of equality and budget, the best first; full is in every part."""
+    """Give the rows of each kind of equality and budget, the best first, after full and untuned."""
     found = []
     for equal in dict.fromkeys(row.equal for row in table.rows):
-        of_kind = [row for row in table.rows if row.equal == equal]
-        whole = [row for row in of_kind if row.to_full is None and row.budget == "100%"]
-        others = [row for row in of_kind if row not in whole]
+        of_kind = table.of(equal)
+        whole = [row for row in of_kind if not row.is_subset]
+        others = [row for row in of_kind if row.is_subset]
         for budget in dict.fromkeys(row.budget for row in others or whole):
             rows = [row for row in others if row.budget == budget]
             sign = -1 if table.measure == "accuracy" else 1
@@ -212,14 +263,16 @@ def _scores(table: Table, row: Row) -> list[tuple[str, str]]:
         if table.held_out:
             means = [row.losses[f"{name} (balanced)"].mean for name in table.held_out]
             cells.append(("loss", f"{sum(means) / len(means):.3f}"))
-    for heading, difference in (("to random", row.to_random), ("to full", row.to_full)):
-        cells.append((heading, _differs(difference, scale, digits, briefly=False)))
+    cells.append(("to random", _differs(row.to_random, scale, digits, briefly=False)))
+    cells.append(("p", _chance(row.to_random)))
+    cells.append(("to full", _differs(row.to_full, scale, digits, briefly=False)))
     if table.has_failed_programs:
         cells.append(("failed programs", tell_failures(row.failed_programs)))
     return [*cells, ("", row.verdict)]
 
 
-def _costs(row: Row) -> list[tuple[str, str]]:
+def _costs(table: Table, row: Row) -> list[tuple[str, str]]:
+    multiplier = [("compute multiplier", _times(row.multiplier))] * table.has_multipliers
     return [
         ("method", row.method),
         ("rows", f"{row.rows:,.0f}"),
@@ -228,6 +281,7 @@ def _costs(row: Row) -> list[tuple[str, str]]:
         ("FLOPs of training", f"{row.flops:.3g}"),
         ("seconds of training", f"{row.seconds:,.1f}"),
         ("seconds of selecting", f"{row.seconds_selecting:,.2f}"),
+        *multiplier,
         ("break-even (FLOPs)", _trainings(row.break_even)),
         ("break-even (seconds)", _trainings(row.break_even_seconds)),
     ]
@@ -237,3 +291,14 @@ def _trainings(count: float | None) -> str:
     if count is None:
         return "never"
     return "no proxy" if count == 0 else f"{count:,.2f}"
+
+
+def _times(one: Multiplier | None, *, briefly: bool = False) -> str:
+    """Write a compute multiplier and its interval, which is open where random's training ends."""
+    if one is None:
+        return ""
+    value = f"{one.bound}{one.value:.2f}x"
+    if briefly or math.isnan(one.low):
+        return value
+    low = f"[{one.low:.2f}" if one.low > 0 else "[..."
+    return f"{value} {low}, {one.high:.2f}]" if one.high < math.inf else f"{value} {low}, ...]"

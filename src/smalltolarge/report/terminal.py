@@ -20,7 +20,7 @@ from smalltolarge.examples import usual_suffix
 from smalltolarge.examples.sniff import stem_of
 from smalltolarge.runs.estimate import of_recording
 from smalltolarge.runs.outcomes import Arm
-from smalltolarge.runs.recipe import FULL, OF_A_PROXY, DataRecipe, Recipe, SelectRecipe
+from smalltolarge.runs.recipe import FULL, OF_A_PROXY, UNTUNED, DataRecipe, Recipe, SelectRecipe
 from smalltolarge.runs.results import Run, reasons
 from smalltolarge.selection import S2L, SELECTORS, Budget, Evidence, find_selector
 from smalltolarge.settings import ReadingSettings, describe
@@ -142,6 +142,7 @@ def show_methods(name: str | None, console: Console) -> None:
         return
     lines = {kind.name: inspect.cleandoc(kind.__doc__ or "") for kind in SELECTORS.values()}
     lines[FULL] = "Train on everything, whatever the budget (in s2l run alone)."
+    lines[UNTUNED] = "The target before any training (in s2l run alone)."
     for name, text in lines.items():
         proxy = name in SELECTORS and SELECTORS[name].needs & OF_A_PROXY
         first = text.partition("\n")[0]

@@ -3,7 +3,8 @@
 The run folder of a comparison holds what every run folder holds, and: ``ranking-NAME.parquet``, all
 rows in the order a method and seed want them (its budgets are beginnings of it); ``arm-NAME.json``
 and ``answers-NAME.jsonl``, what a target cost, scored and answered; ``table.md``, ``table.csv`` and
-``table.json``; ``targets/`` where they are kept.
+``table.json``; ``targets/`` where they are kept. What belongs to a proxy of another seed than the
+recipe's has it at the end of its name.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import Questions, questions_of
 from smalltolarge.progress import NotedProgress, Step, Watch
 from smalltolarge.runs.folder import PAUSE, RunFolder, waiting
-from smalltolarge.runs.outcomes import Arm, ArmResult, Table, tabulate
-from smalltolarge.runs.recipe import FULL, OF_A_PROXY, CompareRecipe, Method
+from smalltolarge.runs.outcomes import NOTHING, Arm, ArmResult, Table, of_proxy, tabulate
+from smalltolarge.runs.recipe import FULL, UNTUNED, CompareRecipe
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.shapes import ARM
 from smalltolarge.runs.stages import joined
@@ -45,7 +46,10 @@ _LONGEST_PAUSE = 5.0
 
 
 def list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
-    """Give all arms, those first that make the first row of the table."""
+    """Give all arms, those first that make the first row of the table; untuned is there once."""
+    for choice in recipe.choices:
+        if choice.method == UNTUNED:
+            yield Arm(choice.label, NOTHING, recipe.seeds[0], recipe.equal[0])
     for seed in recipe.seeds:
         for equal in recipe.equal:
             for choice in recipe.choices:
@@ -53,8 +57,9 @@ def list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
                     yield Arm(choice.label, "100%", seed, equal)
             for budget in recipe.budgets:
                 for choice in recipe.choices:
-                    if choice.method != FULL:
-                        yield Arm(choice.label, budget, seed, equal)
+                    if choice.method not in (FULL, UNTUNED):
+                        for proxy_seed in recipe.proxies if choice.needs_proxy else (None,):
+                            yield Arm(choice.label, budget, seed, equal, proxy_seed)
 
 
 def find_arms(recipe: CompareRecipe, wanted: Sequence[str | int] | None) -> list[Arm]:
@@ -124,7 +129,7 @@ class Arms:
         self,
         run: RunFolder,
         recipe: CompareRecipe,
-        pool: Pool,
+        pools: Mapping[int | None, Pool],
         prepared: Prepared,
         scorer: Scorer,
         overlaps: Mapping[str, np.ndarray],
@@ -132,11 +137,12 @@ class Arms:
         *,
         wait: bool = True,
     ) -> None:
-        self.run, self.recipe, self.pool = run, recipe, pool
+        self.run, self.recipe, self.pools = run, recipe, pools
+        pool = self.pool = pools[None]
         self.scorer, self.overlaps, self.watch, self.wait = scorer, overlaps, watch, wait
         self.all = list(list_arms(recipe))
         self._choices = {choice.label: choice for choice in recipe.choices}
-        self._ranked: dict[tuple[str, int], _Ranked] = {}
+        self._ranked: dict[str, _Ranked] = {}
         # What the proxy could not use, or the target cannot, is trained on by no arm.
         self.usable = np.isin(pool.ids, prepared.ids)
         self.prepared = prepared.take(np.flatnonzero(np.isin(prepared.ids, pool.ids)))
@@ -178,23 +184,29 @@ class Arms:
         """Rank, train, score, and keep what came of it; what is temporary is in ``place``."""
         from smalltolarge import lm
 
-        ranked = self._rank(self._choices[arm.method], arm.seed)
-        chosen = self._chosen(arm, ranked)
-        steps = None
-        if arm.equal == "steps":
-            whole = self.prepared.plan_of_epochs
-            steps = self.recipe.target.steps or whole.steps
-        sequence = None if ranked.sequence is None else ranked.sequence[chosen]
-        prepared = self.prepared.take(chosen, seed=arm.seed, steps=steps, sequence=sequence)
-        target = lm.train(
-            prepared, folder=place / "target", progress=progress, check=self.watch.check
-        )
+        ranked = self._rank(arm)
+        if arm.budget == NOTHING:
+            every = np.arange(len(self.prepared))
+            target = lm.untrained(self.prepared.take(every, seed=arm.seed))
+            ids = self.prepared.ids[:0]
+        else:
+            chosen = self._chosen(arm, ranked)
+            steps = None
+            if arm.equal == "steps":
+                whole = self.prepared.plan_of_epochs
+                steps = self.recipe.target.steps or whole.steps
+            sequence = None if ranked.sequence is None else ranked.sequence[chosen]
+            prepared = self.prepared.take(chosen, seed=arm.seed, steps=steps, sequence=sequence)
+            target = lm.train(
+                prepared, folder=place / "target", progress=progress, check=self.watch.check
+            )
+            ids = prepared.ids
         began = time.monotonic()
         results, losses = self.scorer.score(target, progress, place / "answering")
         facts = target.facts
         result = ArmResult(
             arm=arm,
-            rows=len(prepared),
+            rows=len(ids),
             steps=int(facts["steps"]),
             tokens=int(facts["tokens"]),
             flops=float(facts["flops"]),
@@ -210,7 +222,8 @@ class Arms:
             losses=losses,
         )
         shared = {
-            name: int(np.isin(ids, prepared.ids).sum()) for name, ids in self.overlaps.items()
+            name: int(np.isin(overlapping, ids).sum())
+            for name, overlapping in self.overlaps.items()
         }
         self._keep(
             arm,
@@ -224,7 +237,7 @@ class Arms:
         """Make all rankings, or those ``lost`` of arms that are done."""
         for arm in self.all:
             if not lost or self.run.facts(arm.stage) is not None:
-                self._rank(self._choices[arm.method], arm.seed)
+                self._rank(arm)
 
     def _keep(
         self,
@@ -250,22 +263,22 @@ class Arms:
         chosen[order[: Budget.parse(arm.budget).least_rows(len(order))]] = True
         return np.flatnonzero(chosen[self.usable])
 
-    def _rank(self, choice: Method, seed: int) -> _Ranked:
-        """Order all rows as a method and a seed want them; it is made once, and kept."""
-        key = (choice.label, seed)
+    def _rank(self, arm: Arm) -> _Ranked:
+        """Order all rows as a method and the seeds want them; it is made once, and kept."""
+        key = arm.ranking
         if key not in self._ranked:
-            selector = choice.selector()
+            selector = self._choices[arm.method].selector()
             if selector is None:
                 self._ranked[key] = _Ranked(np.arange(len(self.pool)), None, 0.0)
                 return self._ranked[key]
-            stage, file = f"ranking {choice.label}-{seed}", f"ranking-{choice.label}-{seed}.parquet"
+            stage, file = f"ranking {key}", f"ranking-{key}.parquet"
             if not self.run.is_done(stage):
                 with waiting(lambda: self.run.claim(stage), self.watch, wait=self.wait):
                     if not self.run.is_done(stage):
-                        began = time.monotonic()
-                        selection = selector.select(self.pool, len(self.pool), seed)
+                        began, pool = time.monotonic(), self.pools[arm.proxy_seed]
+                        selection = selector.select(pool, len(pool), arm.seed)
                         seconds = round(time.monotonic() - began, 3)
-                        table = ranking_table(self.pool, selection)
+                        table = ranking_table(pool, selection)
                         write = partial(store.write_parquet, table=table)
                         self.run.commit(stage, {file: write}, {"seconds": seconds})
             order, sequence = read_ranking(self.run.path / file, self.pool.ids)
@@ -429,17 +442,15 @@ def make_table(run: Run, recipe: CompareRecipe, results: list[ArmResult]) -> Tab
     """Put the results of arms into one table."""
     costs: dict[str, float] = {}
     for stage in ("record", "embeddings", "losses_alone"):
-        facts = run.facts(stage) if stage in run.stages else {}
+        names = [of_proxy(stage, seed) for seed in recipe.proxies]
+        facts = [run.facts(name) for name in names if name in run.stages]
         for name in ("flops", "seconds"):
-            if name in facts:
-                costs[name] = costs.get(name, 0.0) + float(facts[name])
-    needs = {
-        choice.label: bool(selector and selector.needs & OF_A_PROXY)
-        for choice in recipe.choices
-        for selector in [choice.selector()]
-    }
-    full = next(choice.label for choice in recipe.choices if choice.method == FULL)
+            if given := [float(one[name]) for one in facts if name in one]:
+                costs[name] = costs.get(name, 0.0) + sum(given) / len(given)
+    needs = {choice.label: choice.needs_proxy for choice in recipe.choices}
+    labels = {choice.method: choice.label for choice in reversed(recipe.choices)}
+    always = (labels[method] for method in ("random", FULL))
     try:
-        return tabulate(results, needs, costs, full)
+        return tabulate(results, needs, costs, *always)
     except (ArithmeticError, LookupError, ValueError) as error:
         raise IntegrityError(f"{run.path}: the results of its arms do not fit together") from error

@@ -154,8 +154,13 @@ def drop_damaged(path: Path, stages: dict[str, Any], name: str) -> bool:
         _set_aside(path, output, name)
     if changed:
         made_of_it = _LOST_WITH.get(name, (name,))
-        if name == "record":
-            made_of_it = tuple(stage for stage in stages if stage != "load")
+        if name.startswith("record"):  # the end names the seed of the proxy, where it has its own
+            end = name.removeprefix("record")
+            made_of_it = tuple(
+                stage
+                for stage in stages
+                if stage == "table" or (stage.endswith(end) and stage != "load")
+            )
         for lost in made_of_it:
             stages.pop(lost, None)
     return not changed

@@ -5,23 +5,28 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from smalltolarge.errors import IntegrityError
+from smalltolarge.runs.multiplier import Multiplier, Trained, multipliers
+from smalltolarge.runs.paired import LEVEL, Difference, holm
 from smalltolarge.selection.diagnostics import finite
 
-_T = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
-    2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-"""Quantile 0.975 of Student's t for 1 to 30 degrees of freedom; beyond, the normal one is taken."""
 _NORMAL = 1.960
-_ROUNDING = 1e-12
+NOTHING = "0%"
+"""The budget of the untuned model."""
+Measure = Literal["accuracy", "loss"]
+"""What methods are compared by."""
+
+
+def of_proxy(name: str, seed: int | None) -> str:
+    """Give the name of a file or stage of a proxy's own seed; None: that of the recipe."""
+    stem, dot, kind = name.partition(".")
+    return name if seed is None else f"{stem}-proxy{seed}{dot}{kind}"
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,19 @@ class Arm:
     seed: int
     equal: str
     """"epochs" or "steps": what it has in common with the others."""
+    proxy_seed: int | None = None
+    """Seed of the proxy it uses; None: that of the recipe, or it uses none."""
 
     @property
     def name(self) -> str:
         """A name for its files."""
         budget = re.sub(r"[^A-Za-z0-9.]", "", self.budget.replace("%", "pct"))
-        return f"{self.method}-{budget}-{self.equal}-{self.seed}"
+        return f"{self.method}-{budget}-{self.equal}-{of_proxy(str(self.seed), self.proxy_seed)}"
+
+    @property
+    def ranking(self) -> str:
+        """A name for the ranking that it begins, which its budgets share."""
+        return f"{self.method}-{of_proxy(str(self.seed), self.proxy_seed)}"
 
     @property
     def stage(self) -> str:
@@ -80,7 +92,10 @@ class ArmResult:
 
     def to_plain(self) -> dict[str, Any]:
         """Give JSON-like data."""
-        return asdict(self)
+        plain = asdict(self)
+        if self.arm.proxy_seed is None:
+            del plain["arm"]["proxy_seed"]
+        return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> ArmResult:
@@ -118,36 +133,6 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A mean difference over seeds, and its 95% interval (Student's t, pairs of one seed)."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-    @classmethod
-    def of(cls, differences: Sequence[float]) -> Difference:
-        """Take one difference for each seed."""
-        n = len(differences)
-        mean = float(np.mean(differences))
-        if n < 2:
-            return cls(mean, -math.inf, math.inf, n)
-        half = _t(n - 1) * float(np.std(differences, ddof=1)) / math.sqrt(n)
-        return cls(mean, mean - half, mean + half, n)
-
-    def over_questions(self, error: float) -> Difference:
-        """Give it the interval over the questions, for seeds that differ alike: they say nothing.
-
-        ``error`` is the standard error over the questions. A point at 0: no question differs.
-        """
-        if abs(self.mean) <= _ROUNDING and not error > 0:  # nan for one question
-            return replace(self, mean=0.0, low=0.0, high=0.0)
-        half = _NORMAL * error if error > 0 else math.inf
-        return replace(self, low=self.mean - half, high=self.mean + half)
-
-
-@dataclass(frozen=True)
 class Row:
     """A method at one budget, over its seeds."""
 
@@ -170,13 +155,25 @@ class Row:
     to_random: Difference | None
     to_full: Difference | None
     verdict: str
-    """Against random of the same budget."""
+    """Against random of the same budget; with the p-value corrected for all of the table."""
     failed_programs: Mapping[str, int]
     """Programs that gave no answer, of all tasks and seeds, by the kind of failure."""
+    multiplier: Multiplier | None
+    """Of the training of random rows for its score; None at equal steps, or with one budget."""
     break_even: float | None
     """Target trainings after which the FLOPs saved have paid for the proxy; None: never."""
     break_even_seconds: float | None
     """The same in seconds."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is training on everything."""
+        return self.budget == "100%" and self.to_full is None
+
+    @property
+    def is_subset(self) -> bool:
+        """Whether it chose rows: it is neither full nor untuned."""
+        return not self.is_full and self.budget != NOTHING
 
 
 @dataclass(frozen=True)
@@ -184,11 +181,30 @@ class Table:
     """All rows, and what the proxy cost."""
 
     rows: tuple[Row, ...]
-    measure: Literal["accuracy", "loss"]
+    measure: Measure
     tasks: tuple[str, ...]
     held_out: tuple[str, ...]
     recording: Mapping[str, float]
-    """flops and seconds of recording; empty where no proxy was trained."""
+    """flops and seconds of recording, the mean of all proxies; empty where none was trained."""
+    proxies: int
+    """Seeds of the proxy that any method has results with."""
+    floors: Mapping[str, Sequence[str]]
+    """By kind of equality: the tasks, or held-out data, on which full is within the error of the
+    untuned model, and "mean" where it is on the mean of several."""
+
+    def of(self, equal: str) -> list[Row]:
+        """Give the rows of a kind of equality, and the untuned model."""
+        return [row for row in self.rows if row.equal == equal or row.budget == NOTHING]
+
+    @property
+    def comparisons(self) -> int:
+        """The number of p-values, of differences to random, that each of them is corrected for."""
+        return sum(row.to_random is not None and row.to_random.is_known for row in self.rows)
+
+    @property
+    def has_multipliers(self) -> bool:
+        """Whether random has budgets enough to compare training with."""
+        return any(row.multiplier is not None for row in self.rows)
 
     @property
     def has_failed_programs(self) -> bool:
@@ -205,6 +221,7 @@ def tabulate(
     results: Sequence[ArmResult],
     needs_proxy: Mapping[str, bool],
     recording: Mapping[str, float],
+    random: str = "random",
     full: str = "full",
 ) -> Table:
     """Put the results of arms together: one row for each method, budget and kind of equality.
@@ -213,25 +230,27 @@ def tabulate(
     ----------
     needs_proxy : by label, whether the method needs a trained proxy
     recording : flops and seconds of the proxy
-    full : the label of training on everything
+    random, full : the labels of drawing at random and of training on everything
     """
     tasks = tuple(results[0].scores)
     held_out = tuple(results[0].losses)
-    measure: Literal["accuracy", "loss"] = "accuracy" if tasks else "loss"
+    measure: Measure = "accuracy" if tasks else "loss"
     groups: dict[tuple[str, str, str], list[ArmResult]] = {}
     for result in results:
         arm = result.arm
         groups.setdefault((arm.equal, arm.budget, arm.method), []).append(result)
+    untuned = [
+        r for result in results if result.arm.budget == NOTHING for r in _every(result, results)
+    ]
+    wholes = {equal: group for (equal, _, method), group in groups.items() if method == full}
+    multiplied = _multipliers(groups, wholes.get("epochs", []), random, measure)
     rows = []
     for (equal, budget, method), group in groups.items():
-        random = groups.get((equal, budget, "random"), [])
-        whole = next((g for (e, _, m), g in groups.items() if (e, m) == (equal, full)), [])
-        to_random = _difference(group, random, measure) if method != "random" else None
+        drawn = groups.get((equal, budget, random), [])
+        whole = wholes.get(equal, [])
+        compared = untuned if budget == NOTHING else group
         saved = {
-            kind: float(np.mean([getattr(r, kind) for r in whole]))
-            - float(np.mean([getattr(r, kind) for r in group]))
-            for kind in ("flops", "seconds")
-            if whole
+            kind: _mean(whole, kind) - _mean(group, kind) for kind in ("flops", "seconds") if whole
         }
         costs = recording if needs_proxy.get(method) else {}
         rows.append(
@@ -239,7 +258,7 @@ def tabulate(
                 method=method,
                 budget=budget,
                 equal=equal,
-                seeds=len(group),
+                seeds=len({result.arm.seed for result in group}),
                 **{name: _mean(group, name) for name in _MEANS},
                 accuracies={task: _accuracy(group, task) for task in tasks},
                 losses={
@@ -248,17 +267,44 @@ def tabulate(
                     for kind in ("(all)", "(balanced)")
                 },
                 main=_main(group, tasks, measure),
-                to_random=to_random,
-                to_full=_difference(group, whole, measure) if method != full else None,
-                verdict=_verdict(to_random, measure),
+                to_random=_difference(group, drawn, measure) if method != random else None,
+                to_full=_difference(compared, whole, measure) if method != full else None,
+                verdict="",
                 failed_programs=_failed_programs(group),
+                multiplier=multiplied.get((equal, budget, method)),
                 break_even=_break_even(costs.get("flops", 0.0), saved.get("flops", 0.0)),
                 break_even_seconds=_break_even(
                     costs.get("seconds", 0.0), saved.get("seconds", 0.0)
                 ),
             )
         )
-    return Table(tuple(rows), measure, tasks, held_out, dict(recording))
+    floors = {equal: _floors(whole, untuned, measure) for equal, whole in wholes.items()}
+    judged = tuple(_judged(rows, measure))
+    proxies = max(len({one.arm.proxy_seed for one in group}) for group in groups.values())
+    return Table(judged, measure, tasks, held_out, dict(recording), proxies, floors)
+
+
+def _every(result: ArmResult, results: Sequence[ArmResult]) -> list[ArmResult]:
+    """Give a result that no seed changes with every seed there is."""
+    seeds = dict.fromkeys(other.arm.seed for other in results)
+    return [replace(result, arm=replace(result.arm, seed=seed)) for seed in seeds]
+
+
+def _floors(
+    whole: Sequence[ArmResult], untuned: Sequence[ArmResult], measure: Measure
+) -> tuple[str, ...]:
+    """Name that by which full and untuned cannot be told apart."""
+    if not whole or not untuned:
+        return ()
+    names = [*(whole[0].scores if measure == "accuracy" else whole[0].losses)]
+    differences = {name: _difference(whole, untuned, measure, name) for name in names}
+    if len(names) > 1:
+        differences["mean"] = _difference(whole, untuned, measure)
+    return tuple(
+        name
+        for name, one in differences.items()
+        if one is not None and one.is_known and one.low <= 0 <= one.high
+    )
 
 
 _MEANS = ("rows", "steps", "tokens", "flops", "seconds", "seconds_selecting")
@@ -287,11 +333,9 @@ def _estimate(values: Sequence[float] | np.ndarray) -> Estimate:
     return Estimate(float(np.mean(values)), error)
 
 
-def _main(
-    group: Sequence[ArmResult], tasks: Sequence[str], measure: Literal["accuracy", "loss"]
-) -> Estimate:
+def _main(group: Sequence[ArmResult], tasks: Sequence[str], measure: Measure) -> Estimate:
     if measure == "loss":
-        return _estimate([_measured(result, measure) for result in group])
+        return _estimate([float(np.mean(_values(result, measure))) for result in group])
     found = [_accuracy(group, task) for task in tasks]
     error = math.sqrt(sum(one.error**2 for one in found)) / len(found)
     mean = float(np.mean([one.mean for one in found]))
@@ -302,28 +346,83 @@ def _main(
     return Estimate(mean, error, *wilson(mean, n))
 
 
-def _measured(result: ArmResult, measure: Literal["accuracy", "loss"]) -> float:
-    if measure == "accuracy":
-        return float(np.mean([np.mean(scores) for scores in result.scores.values()]))
-    return float(np.mean([losses["(balanced)"] for losses in result.losses.values()]))
+def _values(result: ArmResult, measure: Measure, only: str | None = None) -> list[np.ndarray]:
+    """Give what is compared: by task the scores (questions,), or by held-out data its loss (1,)."""
+    found = (
+        {name: np.asarray(scores, dtype=np.float64) for name, scores in result.scores.items()}
+        if measure == "accuracy"
+        else {name: np.array([losses["(balanced)"]]) for name, losses in result.losses.items()}
+    )
+    return [*found.values()] if only is None else [found[only]]
 
 
 def _difference(
-    group: Sequence[ArmResult], others: Sequence[ArmResult], measure: Literal["accuracy", "loss"]
+    group: Sequence[ArmResult],
+    others: Sequence[ArmResult],
+    measure: Measure,
+    only: str | None = None,
 ) -> Difference | None:
-    """Compare by pairs of one seed; None where there are none."""
-    there = {result.arm.seed: result for result in others}
-    pairs = [(one, there[one.arm.seed]) for one in group if one.arm.seed in there]
-    if not pairs:
+    """Compare by pairs of one seed, on all or ``only`` one task; None where there are none."""
+    seeds = _seeds(group, others)
+    if not seeds:
         return None
-    found = Difference.of([_measured(a, measure) - _measured(b, measure) for a, b in pairs])
-    if found.high - found.low > _ROUNDING or measure == "loss":
-        return found
-    errors = [
-        _estimate(np.mean([np.subtract(a.scores[task], b.scores[task]) for a, b in pairs], 0)).error
-        for task in group[0].scores
+    first, second = (_stacked(some, seeds, measure, only) for some in (group, others))
+    return Difference.of([a - b for a, b in zip(first, second, strict=True)])
+
+
+def _seeds(*groups: Sequence[ArmResult]) -> list[int]:
+    """Give the seeds with which all groups are there, with all of their proxies."""
+    of_all = []
+    for group in groups:
+        counts = Counter(result.arm.seed for result in group)
+        proxies = len({result.arm.proxy_seed for result in group})
+        of_all.append([seed for seed, count in counts.items() if count == proxies])
+    return [seed for seed in of_all[0] if all(seed in seeds for seeds in of_all)]
+
+
+def _stacked(
+    group: Sequence[ArmResult], seeds: Sequence[int], measure: Measure, only: str | None = None
+) -> list[np.ndarray]:
+    """Give what is compared of a group, for each task float (proxies, seeds, questions)."""
+    of = {(result.arm.proxy_seed, result.arm.seed): result for result in group}
+    proxies = dict.fromkeys(proxy for proxy, _ in of)
+    runs = [[_values(of[proxy, seed], measure, only) for seed in seeds] for proxy in proxies]
+    return [
+        np.array([[run[task] for run in row] for row in runs]) for task in range(len(runs[0][0]))
     ]
-    return found.over_questions(math.sqrt(sum(one**2 for one in errors)) / len(errors))
+
+
+Groups = Mapping[tuple[str, str, str], Sequence[ArmResult]]
+
+
+def _multipliers(
+    groups: Groups, whole: Sequence[ArmResult], random: str, measure: Measure
+) -> dict[tuple[str, str, str], Multiplier]:
+    """Compare the subsets of equal epochs with the budgets of random, by seeds that all have."""
+    subsets = {
+        key: group for key, group in groups.items() if key[0] == "epochs" and key[1] != NOTHING
+    }
+    curve = [group for (_, _, method), group in subsets.items() if method == random]
+    if len(curve) < 2:
+        return {}
+    curve += [whole] * bool(whole)
+    seeds = _seeds(*curve)
+    sign = 1 if measure == "accuracy" else -1
+
+    def trained(group: Sequence[ArmResult]) -> Trained:
+        scores = [sign * task for task in _stacked(group, seeds, measure)]
+        return Trained(_mean(group, "tokens"), scores)
+
+    arms = {
+        key: group
+        for key, group in subsets.items()
+        if key[2] != random and group is not whole
+        and set(_seeds(group)).issuperset(seeds)
+    }  # fmt: skip
+    if not seeds or not arms:
+        return {}
+    found = multipliers([*map(trained, curve)], [*map(trained, arms.values())])
+    return dict(zip(arms, found, strict=True))
 
 
 def _failed_programs(group: Sequence[ArmResult]) -> dict[str, int]:
@@ -335,24 +434,33 @@ def _failed_programs(group: Sequence[ArmResult]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _verdict(difference: Difference | None, measure: Literal["accuracy", "loss"]) -> str:
+def _judged(rows: Sequence[Row], measure: Measure) -> Iterator[Row]:
+    """Correct the p-values of the differences to random, and to full, and draw the verdicts."""
+    corrected = {
+        kind: holm([one.p if one else math.nan for one in (getattr(row, kind) for row in rows)])
+        for kind in ("to_random", "to_full")
+    }
+    for place, row in enumerate(rows):
+        changes: dict[str, Any] = {
+            kind: replace(getattr(row, kind), corrected=ps[place])
+            for kind, ps in corrected.items()
+            if getattr(row, kind) is not None
+        }
+        yield replace(row, **changes, verdict=_verdict(changes.get("to_random"), measure))
+
+
+def _verdict(difference: Difference | None, measure: Measure) -> str:
     if difference is None:
         return ""
-    low, high = difference.low, difference.high
-    if measure == "loss":
-        low, high = -high, -low
-    if low > 0:
-        return "beats random"
-    if high < 0:
-        return "worse than random"
-    return "does not beat random" if difference.seeds > 1 else "one seed: not known"
+    if difference.seeds == 1:
+        return "one seed: not known"
+    if not difference.corrected < LEVEL:
+        return "does not beat random"
+    is_better = (difference.mean > 0) == (measure == "accuracy")
+    return "beats random" if is_better else "worse than random"
 
 
 def _break_even(cost: float, saved: float) -> float | None:
     if cost == 0:
         return 0.0
     return cost / saved if saved > 0 else None
-
-
-def _t(freedom: int) -> float:
-    return _T[freedom - 1] if freedom <= len(_T) else _NORMAL

@@ -52,6 +52,8 @@ _WHOLE = ("columns", "template_arg")
 """Mappings that one given beside a recipe replaces."""
 FULL = "full"
 """The name of training on everything, in a comparison."""
+UNTUNED = "untuned"
+"""The name of the target as it is before any training, in a comparison."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _BY_MACHINE = ("revision", "precision", "device", "threads", "unit_tokens")
 """Settings of a model that are found out when it is prepared, unless they are given."""
@@ -174,8 +176,8 @@ class Method:
     """A way of choosing that takes part in a comparison."""
 
     method: str
-    """A name of ``s2l methods``, full for all rows whatever the budget, or my_package.module:Class.
-    """
+    """A name of ``s2l methods``, full for all rows whatever the budget, untuned for the target
+    before any training, or my_package.module:Class."""
     label: str = ""
     """What it is called in the table. Default: the method's name."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -188,11 +190,17 @@ class Method:
                 f"label {printable(self.label)!r}: up to 40 letters, digits, '.', '_' and '-'"
             )
 
+    @property
+    def needs_proxy(self) -> bool:
+        """Whether it needs a trained proxy."""
+        selector = self.selector()
+        return bool(selector and selector.needs & OF_A_PROXY)
+
     def selector(self) -> Selector | None:
-        """Make the method with its settings; None for full."""
-        if self.method == FULL:
+        """Make the method with its settings; None for full and untuned, which choose nothing."""
+        if self.method in (FULL, UNTUNED):
             if self.settings:
-                raise RecipeError(f"methods.{self.label}: full has no settings")
+                raise RecipeError(f"methods.{self.label}: {self.method} has no settings")
             return None
         return read(self.settings, find_selector(self.method), f"methods.{self.label}")
 
@@ -218,11 +226,13 @@ class CompareRecipe(RecordRecipe):
     evaluation: EvaluationSettings
     """What the trained targets are scored on."""
     methods: tuple[str | Method, ...]
-    """What is compared; full and random are always part of it."""
+    """What is compared; full and random are always part of it, and untuned on request."""
     budgets: tuple[str, ...]
     """How much each method chooses: rows (30000, 30K) or shares (11%)."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the draw and of the target's training; the proxy is trained once, with ``seed``."""
+    """Seeds of the draw and of the target's training."""
+    proxy_seeds: tuple[int, ...] | None = None
+    """Seeds of the proxy, which is trained once for each. Default: ``seed`` alone."""
     equal: tuple[Literal["epochs", "steps"], ...] = ("epochs",)
     """What targets have in common: epochs, so that a subset takes fewer steps, or the steps that
     full takes. Both: each is trained twice."""
@@ -245,6 +255,7 @@ class CompareRecipe(RecordRecipe):
             "budgets": list(self.budgets),
             "seeds": list(self.seeds),
             "equal": list(self.equal),
+            "proxy_seeds": list(self.proxies),
         }
         for name, values in several.items():
             if len(values) > _MOST:
@@ -254,7 +265,7 @@ class CompareRecipe(RecordRecipe):
                 raise RecipeError(f"{name}: {printable(twice[0])} is there twice")
             if not values:
                 raise RecipeError(f"{name}: at least one is needed")
-        for seed in self.seeds:
+        for seed in (*self.seeds, *(self.proxy_seeds or ())):
             check_seed(seed)
         for budget in self.budgets:
             if Budget.parse(budget).unit == "tokens":
@@ -266,6 +277,12 @@ class CompareRecipe(RecordRecipe):
     def choices(self) -> tuple[Method, ...]:
         """The methods, each with its settings."""
         return tuple(choice for choice in self.methods if isinstance(choice, Method))
+
+    @property
+    def proxies(self) -> tuple[int | None, ...]:
+        """The seeds of the proxy; None is that of the recipe."""
+        seeds = (self.seed,) if self.proxy_seeds is None else self.proxy_seeds
+        return tuple(None if seed == self.seed else seed for seed in seeds)
 
     @property
     def needs(self) -> frozenset[Evidence]:
@@ -281,7 +298,9 @@ class CompareRecipe(RecordRecipe):
             for selector in [choice.selector()]
         )
         proxy = self.proxy.resolved() if self.proxy and self.needs & OF_A_PROXY else None
-        return replace(self, methods=methods, proxy=proxy, target=self.target.resolved())
+        seeds = None if proxy is None or self.proxies == (None,) else self.proxy_seeds
+        settled = {"proxy": proxy, "proxy_seeds": seeds, "target": self.target.resolved()}
+        return replace(self, methods=methods, **settled)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from smalltolarge.errors import IntegrityError, MissingArtifact
 from smalltolarge.features import COLUMNS, EMBEDDING, read_features
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.manifest import Facts, read_manifest
+from smalltolarge.runs.outcomes import of_proxy
 from smalltolarge.runs.shapes import Shape, check_shape
 from smalltolarge.selection.columns import NAMES
 from smalltolarge.trajectories import Trajectories
@@ -128,19 +129,19 @@ class Run:
         file = self.kept(name)
         return [_parsed(file, line, shape) for line in file.read_bytes().splitlines()]
 
-    def trajectories(self) -> Trajectories:
-        """Read the trajectories this run recorded."""
-        return Trajectories.from_parquet(self.kept("trajectories.parquet"))
+    def trajectories(self, proxy_seed: int | None = None) -> Trajectories:
+        """Read the trajectories this run recorded; None: with the seed of the recipe."""
+        return Trajectories.from_parquet(self.kept(of_proxy("trajectories.parquet", proxy_seed)))
 
-    def features(self, ids: np.ndarray) -> dict[str, Any]:
+    def features(self, ids: np.ndarray, proxy_seed: int | None = None) -> dict[str, Any]:
         """Read what a pool of the examples ``ids`` held beside trajectories, by its field."""
         given = getattr(self.recipe, "embeddings", None)
         if given is not None:
             return {"embeddings": read_features(Path(given), EMBEDDING, ids)}
         return {
-            field: read_features(self.kept(f"{field}.parquet"), name, ids)
+            field: read_features(self.kept(of_proxy(f"{field}.parquet", proxy_seed)), name, ids)
             for field, name in COLUMNS.items()
-            if field in self.stages
+            if of_proxy(field, proxy_seed) in self.stages
         }
 
     def selection(self) -> pa.Table:

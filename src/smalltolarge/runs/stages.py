@@ -37,6 +37,7 @@ from smalltolarge.runs import estimate
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.folder import RunFolder, refuse_other_recipe
 from smalltolarge.runs.manifest import ANOTHER, begin_again, kept_losses, recipe_of
+from smalltolarge.runs.outcomes import of_proxy
 from smalltolarge.runs.recipe import (
     CompareRecipe,
     DataRecipe,
@@ -243,6 +244,20 @@ def join(examples: Examples, trajectories: Trajectories) -> tuple[Examples, Traj
     return examples, joined
 
 
+def join_all(
+    examples: Examples, recorded: Mapping[int | None, Trajectories]
+) -> tuple[Examples, dict[int | None, Trajectories | None]]:
+    """Bring examples and the trajectories of proxies of several seeds to the same rows, by id.
+
+    There is always a None, the seed of the recipe, with no trajectories where none were recorded.
+    Raises as ``join``.
+    """
+    for trajectories in recorded.values():
+        examples, _ = join(examples, trajectories)
+    aligned = {seed: found.align(examples.ids) for seed, found in recorded.items()}
+    return examples, {None: None, **aligned}
+
+
 def prepare(
     examples: Examples, model: TrainingSettings, seed: int, watch: Watch, folder: Path | None = None
 ) -> Prepared:
@@ -295,20 +310,26 @@ def record_once(
     watch: Watch,
     budget: Budget,
     world: World | None = None,
+    proxy_seed: int | None = None,
 ) -> Trajectories:
     """Train the proxy of a recipe and keep its losses, or read those kept earlier.
+
+    ``proxy_seed`` goes before the seed of the recipe, and ends the names of what is kept.
 
     The trajectories remember which examples were left out, and why. The other processes of
     ``world`` were called by ``call``.
     """
-    file = run.path / "trajectories.parquet"
-    if run.is_done("record"):
+    stage = of_proxy("record", proxy_seed)
+    file = run.path / of_proxy("trajectories.parquet", proxy_seed)
+    working = run.working / of_proxy("proxy", proxy_seed)
+    if run.is_done(stage):
         begin(run, recipe, examples, read_facts)
     else:
         assert recipe.proxy is not None
         began = time.monotonic()
-        kept = None if run.is_temporary else run.working / "proxy"
-        prepared = prepare(examples, recipe.proxy, recipe.seed, watch, kept)
+        kept = None if run.is_temporary else working
+        seed = recipe.seed if proxy_seed is None else proxy_seed
+        prepared = prepare(examples, recipe.proxy, seed, watch, kept)
         check_budget(budget, len(prepared), prepared.n_tokens)
         if kept is not None:
             estimate.require_room({run.path: estimate.of_recording(prepared.plan)})
@@ -325,10 +346,10 @@ def record_once(
         origin = {**found.trajectories.origin, "left_out": left_out}
         files: dict[str, store.Content] = {
             file.name: replace(found.trajectories, origin=origin).to_parquet,
-            PROXY_WEIGHTS: lambda path: lm.write_weights(path, found.weights),
+            of_proxy(PROXY_WEIGHTS, proxy_seed): lambda path: lm.write_weights(path, found.weights),
         }
         if recipe.proxy.is_scratch:
-            files["tokenizer.json"] = prepared.tokenizer.text.encode()
+            files[of_proxy("tokenizer.json", proxy_seed)] = prepared.tokenizer.text.encode()
         facts = {
             **found.facts,
             "left_out": dict(sorted(Counter(left_out.values()).items())),
@@ -336,8 +357,8 @@ def record_once(
             "seconds": round(time.monotonic() - began, 3),
             "seconds_preparing": round(preparing, 3),
         }
-        run.commit("record", files, facts)
-    store.remove(run.working / "proxy")
+        run.commit(stage, files, facts)
+    store.remove(working)
     return Trajectories.from_parquet(file)
 
 
@@ -373,12 +394,13 @@ def find_features(
     needs: frozenset[Evidence],
     watch: Watch,
     embeddings: np.ndarray | None = None,
+    proxy_seed: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Give what a pool needs beside trajectories, in the order of ``used``: given, kept, or made
     with the proxy that was recorded on ``read``.
 
     ``embeddings``, float (n, d) in the order of ``read``, are those of a recipe that names none of
-    its files.
+    its files; ``proxy_seed`` is as in ``record_once``.
     """
     found: dict[str, np.ndarray] = {}
     given = getattr(recipe, "embeddings", None)
@@ -391,19 +413,21 @@ def find_features(
     for kind, maker in makers.items():
         if recipe.proxy is None or kind not in needs or kind in found:
             continue
-        file = run.path / f"{kind}.parquet"
-        if not run.is_done(kind):
+        stage = of_proxy(kind, proxy_seed)
+        file = run.path / f"{stage}.parquet"
+        if not run.is_done(stage):
             from smalltolarge import lm
 
             began = time.monotonic()
-            prepared = prepared or prepare(read, recipe.proxy, recipe.seed, watch)
-            weights = lm.read_weights(run.path / PROXY_WEIGHTS)
+            seed = recipe.seed if proxy_seed is None else proxy_seed
+            prepared = prepared or prepare(read, recipe.proxy, seed, watch)
+            weights = lm.read_weights(run.path / of_proxy(PROXY_WEIGHTS, proxy_seed))
             make = getattr(lm, maker)
             values = make(prepared, weights, progress=watch.progress, check=watch.check)
             seconds = round(time.monotonic() - began, 3)
             costs = {"seconds": seconds, "flops": prepared.forward_flops}
             write = partial(write_features, name=COLUMNS[kind], ids=prepared.ids, values=values)
-            run.commit(kind, {file.name: write}, costs)
+            run.commit(stage, {file.name: write}, costs)
         found[kind.value] = read_features(file, COLUMNS[kind], used.ids)
     return found
 

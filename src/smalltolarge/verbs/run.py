@@ -29,7 +29,7 @@ from smalltolarge.runs.arms import (
     read_table,
 )
 from smalltolarge.runs.folder import RunFolder, waiting
-from smalltolarge.runs.outcomes import Arm, Table
+from smalltolarge.runs.outcomes import Arm, Table, of_proxy
 from smalltolarge.runs.recipe import CompareRecipe
 from smalltolarge.runs.results import Run
 from smalltolarge.selection import Budget, Pool
@@ -156,7 +156,10 @@ def run_comparison(
         if _is_done(run, recipe, wanted, arms):
             what = run.path if arms is None else f"{run.path}: {', '.join(a.name for a in wanted)}"
             log.info("%s is done: there is nothing to do", what)
-            run.is_left_open = bool(missing_arms(Run(run.path), recipe))
+            if arms is None:
+                _close(run, recipe, watch)
+            else:
+                run.is_left_open = bool(missing_arms(Run(run.path), recipe))
             return Run.open(folder)
         exam.confine(unconfined=unconfined)
         _require_models(run, recipe)
@@ -173,28 +176,33 @@ def run_comparison(
                     kept = estimate.of_model(prepared.plan) * len(find_arms(recipe, None))
                     estimate.require_room({run.path / "targets": kept})
                 recipe = recipes.settled(recipe, prepared.settings)
-            used, trajectories = read, None
-            if recipe.proxy is not None:
-                whole = Budget.parse("100%")
-                recorded = stages.record_once(run, recipe, read, facts, watch, whole)
-                used, trajectories = stages.join(read, recorded)
-            else:
-                stages.begin(run, recipe, read, facts)
-            features = stages.find_features(run, recipe, read, used, recipe.needs, watch)
+            recorded = {}
+            for seed in recipe.proxies if recipe.proxy is not None else ():
+                recorded[seed] = stages.record_once(
+                    run, recipe, read, facts, watch, Budget.parse("100%"), proxy_seed=seed
+                )
+                recipe = stages.joined(recipe, folder)
+            stages.begin(run, recipe, read, facts)
+            used, trajectories = stages.join_all(read, recorded)
+            features = {
+                seed: stages.find_features(
+                    run, recipe, read, used, recipe.needs, watch, proxy_seed=seed
+                )
+                for seed in recorded
+            }
         recipe = stages.joined(recipe, folder)
         if prepared is None:  # after the claim, so that processes do it at the same time
             prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
-        pool = Pool.of(used, trajectories, **features, check=watch.check)
-        todo = Arms(run, recipe, pool, prepared, scorer, overlaps, watch, wait=wait)
+        pools = {
+            seed: Pool.of(used, found, **features.get(seed, {}), check=watch.check)
+            for seed, found in trajectories.items()
+        }
+        todo = Arms(run, recipe, pools, prepared, scorer, overlaps, watch, wait=wait)
         if arms is None or not wanted:
             todo.keep_rankings(lost=arms is None)
         if wanted:
             todo.do(wanted)
-        if missing_arms(Run(run.path), recipe):
-            run.is_left_open = True
-        else:
-            with waiting(lambda: run.claim("table"), watch):
-                _tabulate(run, recipe)
+        _close(run, recipe, watch)
     return Run.open(folder)
 
 
@@ -211,10 +219,7 @@ def tabulate_comparison(recipe: CompareRecipe, folder: Path, watch: Watch) -> No
     Run.open(folder)
     recipe = recipe.resolved()
     with waiting(lambda: stages.hold(recipe, folder, shared=True), watch) as (run, recipe):
-        run.is_left_open = bool(missing_arms(Run(run.path), recipe))
-        if not run.is_left_open:
-            with waiting(lambda: run.claim("table"), watch):
-                _tabulate(run, recipe)
+        _close(run, recipe, watch)
 
 
 def require_locks(run: RunFolder) -> None:
@@ -266,7 +271,8 @@ def _require_models(run: RunFolder, recipe: CompareRecipe) -> None:
     stages.require_torch()
     from smalltolarge.lm.models import locate
 
-    proxy = None if run.is_done("record") else recipe.proxy
+    recorded = all(run.is_done(of_proxy("record", seed)) for seed in recipe.proxies)
+    proxy = None if recorded else recipe.proxy
     for settings in (recipe.target, proxy):
         if settings is not None and not settings.is_scratch:
             locate(settings.model, settings.revision)
@@ -290,14 +296,18 @@ def _find_overlaps(
     return {name: examples.ids[rows] for name, rows in found.items()}
 
 
-def _tabulate(run: RunFolder, recipe: CompareRecipe) -> None:
-    """Write the table, unless it is there with these numbers."""
-    done = Run(run.path)
-    made = tables(make_table(done, recipe, read_results(done)))
-    if not run.is_done("table") or any(
-        (run.path / name).read_bytes() != content for name, content in made.items()
-    ):
-        run.commit("table", made, {})
+def _close(run: RunFolder, recipe: CompareRecipe, watch: Watch) -> None:
+    """Write the table, unless it is there with these numbers, where no arm is left to be done."""
+    run.is_left_open = bool(missing_arms(Run(run.path), recipe))
+    if run.is_left_open:
+        return
+    with waiting(lambda: run.claim("table"), watch):
+        done = Run(run.path)
+        made = tables(make_table(done, recipe, read_results(done)))
+        if not run.is_done("table") or any(
+            (run.path / name).read_bytes() != content for name, content in made.items()
+        ):
+            run.commit("table", made, {})
 
 
 def tables(table: Table) -> dict[str, bytes]:

@@ -17,9 +17,8 @@ from smalltolarge.evaluation import Answer, Question, Score, find_tasks
 from smalltolarge.examples.inputs import expanded
 from smalltolarge.progress import Progress, Watch
 from smalltolarge.runs import stages
-from smalltolarge.runs.arms import make_table, ranking_table, read_results
+from smalltolarge.runs.arms import list_arms, make_table, ranking_table, read_results
 from smalltolarge.runs.recipe import (
-    FULL,
     CompareRecipe,
     EvaluateRecipe,
     Recipe,
@@ -158,21 +157,26 @@ def _same_rankings(
     run: Run, recipe: CompareRecipe, watch: Watch
 ) -> Iterator[tuple[str, str, bool | None]]:
     """Rank all rows again, where the data is here and it takes no long time."""
-    choices = [choice for choice in recipe.choices if choice.method != FULL]
     if not all(Path(name).exists() for name in recipe.data):
         yield "the rankings made", "places", None
         return
-    used, trajectories = stages.load(recipe, watch), None
-    if "record" in run.stages:
-        used, trajectories = stages.join(used, run.trajectories())
-    pool = Pool.of(used, trajectories, check=watch.check, **run.features(used.ids))
-    for choice, seed in itertools.product(choices, recipe.seeds):
-        name = f"ranking-{choice.label}-{seed}.parquet"
-        selector = choice.selector()
-        if selector is None or Evidence.EMBEDDINGS in selector.needs:
+    recorded = {} if recipe.proxy is None else {s: run.trajectories(s) for s in recipe.proxies}
+    used, trajectories = stages.join_all(stages.load(recipe, watch), recorded)
+    pools = {
+        seed: Pool.of(used, found, check=watch.check, **run.features(used.ids, seed))
+        for seed, found in trajectories.items()
+    }
+    methods = {choice.label: choice for choice in recipe.choices}
+    for arm in {arm.ranking: arm for arm in list_arms(recipe)}.values():
+        selector = methods[arm.method].selector()
+        if selector is None:
+            continue
+        name = f"ranking-{arm.ranking}.parquet"
+        if Evidence.EMBEDDINGS in selector.needs:
             yield f"{name} made", "places", None
             continue
-        again = ranking_table(pool, selector.select(pool, len(pool), seed))
+        pool = pools[arm.proxy_seed]
+        again = ranking_table(pool, selector.select(pool, len(pool), arm.seed))
         same = again.equals(store.read_parquet(run.kept(name)))
         yield f"{name} made", "places", bool(same)
         watch.check()

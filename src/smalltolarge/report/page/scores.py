@@ -18,6 +18,7 @@ from smalltolarge.report.page.charts import Dot, Line
 from smalltolarge.report.page.drawing import Drawing
 from smalltolarge.runs import outcomes
 from smalltolarge.runs.outcomes import Estimate, Row, wilson
+from smalltolarge.runs.paired import Difference
 from smalltolarge.runs.recipe import EvaluateRecipe
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.shapes import ANSWER
@@ -32,7 +33,7 @@ def comparison_page(run: Run, table: outcomes.Table) -> tuple[str, dict[str, Dra
     """Write the page of a comparison; give the figures that may be written as files, too."""
     parts, figures = [], {}
     for equal in dict.fromkeys(row.equal for row in table.rows):
-        rows = [row for row in table.rows if row.equal == equal]
+        rows = table.of(equal)
         measures = ["main", *(table.tasks if len(table.tasks) > 1 else ())]
         drawn = []
         for measure in measures:
@@ -56,7 +57,7 @@ def comparison_page(run: Run, table: outcomes.Table) -> tuple[str, dict[str, Dra
             }
         )
     ways = len({row.method for row in table.rows})
-    budgets = len({row.budget for row in table.rows if row.to_full is not None})
+    budgets = len({row.budget for row in table.rows if row.is_subset})
     text = render(
         "comparison.html",
         None,
@@ -104,7 +105,8 @@ def _warnings(table: outcomes.Table) -> list[str]:
             f"{seeds} seed{'s' if seeds > 1 else ''}: intervals of a difference are very wide, "
             "and a verdict can hardly be had. Give three or more."
         )
-    if len({row.seeds for row in table.rows}) > 1:
+    told += comparison.floors(table)
+    if len({row.seeds for row in table.rows if row.budget != outcomes.NOTHING}) > 1:
         told.append("Not all targets are trained yet: some rows have fewer seeds than others.")
     if not table.tasks:
         told.append("Targets are compared by their loss alone: no answer was asked of them.")
@@ -128,9 +130,9 @@ def _score_figure(table: outcomes.Table, rows: Sequence[Row], measure: str) -> B
     words = "accuracy, %" if scale == 100 else "loss (nats a token)"
     if measure == "main" and len(table.tasks) > 1:
         words = f"mean {words} over {len(table.tasks)} tasks"
-    full = next((row for row in rows if row.to_full is None), None)
+    full = next((row for row in rows if row.is_full), None)
     level = None if full is None else _estimate(table, full, measure).mean * scale
-    subsets = [row for row in rows if row is not full]
+    subsets = [row for row in rows if row.is_subset]
     budgets = list(dict.fromkeys(row.budget for row in subsets))
     if len(budgets) > 1:
         lines = []
@@ -143,10 +145,8 @@ def _score_figure(table: outcomes.Table, rows: Sequence[Row], measure: str) -> B
                     points.append((row.rows, one.mean * scale, low, high))
             lines.append(Line(printable(method, 28), tuple(sorted(points))))
         return Both.of(charts.lines, f"Score against budget, {measure}", lines, level, words)
-    return Both.of(
-        charts.dots, f"Score of each method, {measure}",
-        _dots(table, subsets, measure, scale), level, words, "full",
-    )  # fmt: skip
+    dots = _dots(table, [row for row in rows if row is not full], measure, scale)
+    return Both.of(charts.dots, f"Score of each method, {measure}", dots, level, words, "full")
 
 
 def _dots(table: outcomes.Table, rows: Sequence[Row], measure: str, scale: float) -> list[Dot]:
@@ -168,7 +168,7 @@ def _count(number: int, noun: str) -> str:
 def _difference_figure(table: outcomes.Table, rows: Sequence[Row]) -> Both | None:
     scale = 100.0 if table.measure == "accuracy" else 1.0
     found = []
-    budgets = list(dict.fromkeys(row.budget for row in rows if row.to_full is not None))
+    budgets = list(dict.fromkeys(row.budget for row in rows if row.is_subset))
     for budget in budgets:
         for row in rows:
             one = row.to_random
@@ -191,33 +191,35 @@ def _scores_table(table: outcomes.Table, rows: Sequence[Row]) -> Table:
     kind: Any = Share if is_share else float
     names = [*table.tasks] if is_share else [*rows[0].losses]
     headings = ["method", "budget", "rows", "seeds", "accuracy" if is_share else "balanced loss",
-                "low", "high", *names, "to random", "low", "high", "to full",
-                "verdict"]  # fmt: skip
+                "low", "high", *names, "to random", "low", "high", "p",
+                "to full", "low", "high", "verdict"]  # fmt: skip
     found = []
     for row in rows:
         low, high = _bounds(row.main)
         each = row.accuracies if is_share else row.losses
         cells: list[Any] = [row.method, row.budget, round(row.rows), row.seeds, kind(row.main.mean)]
         cells += [kind(low), kind(high), *(kind(each[name].mean) for name in names)]
-        if row.to_random is None:
-            cells += [None, None, None]
-        else:
-            one = row.to_random
-            ends = [None if math.isinf(end) else kind(end) for end in (one.low, one.high)]
-            cells += [kind(one.mean), *ends]
-        cells += [None if row.to_full is None else kind(row.to_full.mean), row.verdict]
-        found.append(cells)
+        cells += [*_compared(row.to_random, kind), comparison._chance(row.to_random)]
+        found.append([*cells, *_compared(row.to_full, kind), row.verdict])
     return Table.of("Table of scores", headings, found)
 
 
+def _compared(one: Difference | None, kind: type[float]) -> list[float | None]:
+    """Give the cells of a difference and its interval."""
+    if one is None:
+        return [None, None, None]
+    return [kind(one.mean), *(kind(end) if one.is_known else None for end in (one.low, one.high))]
+
+
 def _costs_table(rows: Sequence[Row]) -> Table:
-    headings = ["method", "budget", "rows", "steps", "tokens", "FLOPs of training",
-                "seconds of training", "seconds of selecting", "break-even (FLOPs)",
-                "break-even (seconds)"]  # fmt: skip
+    headings = ["method", "budget", "rows", "compute multiplier", "steps", "tokens",
+                "FLOPs of training", "seconds of training", "seconds of selecting",
+                "break-even (FLOPs)", "break-even (seconds)"]  # fmt: skip
     found = [
-        [row.method, row.budget, round(row.rows), round(row.steps), round(row.tokens),
-         f"{row.flops:.3g}", row.seconds, row.seconds_selecting,
-         comparison._trainings(row.break_even), comparison._trainings(row.break_even_seconds)]
+        [row.method, row.budget, round(row.rows), comparison._times(row.multiplier),
+         round(row.steps), round(row.tokens), f"{row.flops:.3g}", row.seconds,
+         row.seconds_selecting, comparison._trainings(row.break_even),
+         comparison._trainings(row.break_even_seconds)]
         for row in rows
     ]  # fmt: skip
     return Table.of("Table of costs", headings, found)
