@@ -153,11 +153,25 @@ class Shapes:
 
     def _meet(self, keys: tuple[str, ...]) -> tuple[tuple[str, ...], _Counts]:
         names = tuple(name for name in keys if name in self._watched)
-        self.names.update(dict.fromkeys(keys if len(self.names) < _MOST_KEPT else names))
+        self._name(keys)
         if len(self._known) > _MOST_KEPT:
             self._known.clear()
         found = self._known[keys] = (names, self._counts.setdefault(names, {}))
         return found
+
+    def _name(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if len(self.names) < _MOST_KEPT or key in self._watched:
+                self.names[key] = None
+
+    def join(self, other: Shapes) -> None:
+        """Take in the shapes of the rows that follow."""
+        self._name(other.names)
+        self.rows += other.rows
+        for names, shapes in other._counts.items():
+            counts = self._counts.setdefault(names, {})
+            for kinds, (count, *first) in shapes.items():
+                counts.setdefault(kinds, [0, *first])[0] += count
 
     def having(self, *wanted: tuple[str, str]) -> tuple[int, str]:
         """Count the rows with all of these (column, kind), and name the first.

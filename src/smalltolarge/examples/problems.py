@@ -128,6 +128,14 @@ class BadRows:
             values = (file, row, flaw.field, flaw.reason, flaw.found)
             self._set_aside.append(dict(zip(EXCLUDED_SCHEMA.names, values, strict=True)))
 
+    def join(self, other: BadRows) -> None:
+        """Take in the bad rows that follow."""
+        for reason, count in other.counts.items():
+            self.counts[reason] += count
+            first = self._first.setdefault(reason, [])
+            first += other._first[reason][: MOST_SHOWN - len(first)]
+        self._set_aside += other._set_aside
+
     def check(self, n_read: int) -> None:
         """Raise ``DataError`` if rows are bad and must not be, or if no good row is left."""
         if self.counts and (not self.exclude or self.total == n_read):

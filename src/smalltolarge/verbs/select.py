@@ -16,7 +16,7 @@ from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
 from smalltolarge.runs import outputs, stages
 from smalltolarge.runs.recipe import RecordRecipe, SelectRecipe
-from smalltolarge.selection import Budget, Evidence, Selection, Selector
+from smalltolarge.selection import SELECTORS, Budget, Evidence, Selection, Selector
 from smalltolarge.trajectories import Trajectories
 from smalltolarge.verbs import given
 from smalltolarge.verbs.given import Data
@@ -113,6 +113,7 @@ def run_select(
     examples: Examples | None = None,
     evidence: Mapping[Evidence, Any] | None = None,
     world: World | None = None,
+    texts: bool = True,
 ) -> Selection:
     """Read, record, select and write, each stage once; what is done is not done again.
 
@@ -123,6 +124,7 @@ def run_select(
     examples : the data of a recipe that names none
     evidence : trajectories and embeddings of a recipe that names no files of them
     world : the processes that share a recording; this is rank 0, and the others ``record.follow``
+    texts : whether the selection's examples must have their texts, or only what the method needs
 
     Raises
     ------
@@ -137,7 +139,9 @@ def run_select(
     output: outputs.Output | None = None
     with stages.hold(recipe, folder) as (run, recipe), ExitStack() as stack:
         stages.call(run, recipe, world)
-        read, facts = stages.load_once(run, recipe, watch, examples=examples)
+        own = recipe.method in SELECTORS and Evidence.EXAMPLES not in recipe.selector().needs
+        texts = texts or recipe.proxy is not None or not own
+        read, facts = stages.load_once(run, recipe, watch, examples=examples, texts=texts)
         budget.least_rows(len(read))
         if folder is not None or out is not None:
             out = out or Path(f"subset{reading.usual_suffix(read.inputs[0].kind)}")
