@@ -7,12 +7,13 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import TypeVar, cast
 
-from smalltolarge.errors import OutOfSpace, S2LError, printable
+from smalltolarge.errors import OutOfSpace, printable
 from smalltolarge.settings import cores
 
 Task = TypeVar("Task")
@@ -52,10 +53,12 @@ def in_order(
     running: dict[Connection, int] = {}
     try:
         for ours, theirs in pipes:
-            running[ours] = _fork(work, theirs, pipes)
+            running[ours] = _fork(work, theirs)
             theirs.close()
         yield from _dealt(tasks, running, check)
     except (EOFError, ConnectionError) as error:
+        time.sleep(_TICK)  # what killed it may stop this process, too
+        check()
         raise OutOfSpace(
             f"{printable(name, 200)}: a process that was reading it has been killed, as happens "
             "when memory runs out. Free some, and give the command again."
@@ -99,11 +102,7 @@ def _dealt(
             following += 1
 
 
-def _fork(
-    work: Callable[[Task], Result],
-    channel: Connection,
-    pipes: list[tuple[Connection, Connection]],
-) -> int:
+def _fork(work: Callable[[Task], Result], channel: Connection) -> int:
     """Begin a fork that works until this process closes the other end of its channel."""
     process = os.fork()
     if process:
@@ -112,17 +111,16 @@ def _fork(
         # What stops this process is heard there; it then ends its forks.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)
-        for ours, theirs in pipes:
-            ours.close()
-            if theirs is not channel:
-                theirs.close()
+        # Locks and pipes are not held any longer than by this process.
+        os.closerange(0, channel.fileno())
+        os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
         gc.disable()  # rows hold no cycles
         with contextlib.suppress(EOFError, ConnectionError):
             while True:
                 task = channel.recv()
                 try:
                     found: tuple[object, BaseException | None] = (work(task), None)
-                except (S2LError, MemoryError, OSError) as error:
+                except Exception as error:
                     found = (None, error)
                 channel.send(found)
     finally:

@@ -52,11 +52,9 @@ def number_occurrences(examples: Examples, reader: ConversationReader) -> Exampl
         pa.array(ids[begin : begin + _BLOCK].tolist(), pa.binary()).cast(pa.string())
         for begin in range(0, len(ids), _BLOCK)
     ]
-    place = examples.table.schema.get_field_index("id")
-    return replace(
-        examples,
-        table=examples.table.set_column(place, SCHEMA.field("id"), pa.chunked_array(parts)),
-    )
+    column = pa.chunked_array(parts)
+    table = examples.table.set_column(SCHEMA.get_field_index("id"), SCHEMA.field("id"), column)
+    return replace(examples, table=table)
 
 
 def _equal(ids: np.ndarray) -> list[list[int]]:
