@@ -152,11 +152,16 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(
     assert not children()
 
 
+def slow(seconds: float) -> bytes:
+    time.sleep(seconds)
+    return b""
+
+
 def test_a_process_that_is_killed_is_told_and_no_other_is_left() -> None:
-    def work(task: int) -> int:
+    def work(task: int) -> bytes:
         if task == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        return task
+        return b""
 
     with pytest.raises(OutOfSpace, match=r"rows\.jsonl: a process that was reading it has been k"):
         list(in_order(work, iter(range(10)), 2, lambda: None, "rows.jsonl"))
@@ -171,20 +176,20 @@ def test_a_signal_ends_all_processes_at_once() -> None:
             raise Interrupted("stopped")
 
     with pytest.raises(Interrupted):
-        list(in_order(time.sleep, iter([60.0] * 4), 2, check, "rows.jsonl"))
+        list(in_order(slow, iter([60.0] * 4), 2, check, "rows.jsonl"))
     assert time.monotonic() < began + 30
     assert not children()
 
 
 def test_results_and_errors_come_in_the_order_of_the_work() -> None:
-    def work(task: int) -> int:
+    def work(task: int) -> bytes:
         time.sleep(0.1 if task in (2, 4) else 0)
         if task in (4, 5):
             raise DataError(str(task))
-        return task
+        return bytes([task])
 
     found = in_order(work, iter(range(8)), 3, lambda: None, "rows.jsonl")
-    assert [next(found) for _ in range(4)] == [0, 1, 2, 3]
+    assert [next(found) for _ in range(4)] == [b"\0", b"\1", b"\2", b"\3"]
     with pytest.raises(DataError, match="4"):
         next(found)
 
@@ -194,8 +199,7 @@ def test_when_its_parent_is_killed_a_process_ends_and_holds_nothing_open() -> No
     parent = os.fork()
     if not parent:
         os.close(reading)
-        work: Callable[[float], None] = time.sleep
-        list(in_order(work, iter([0.5] * 1000), 2, lambda: None, "rows.jsonl"))
+        list(in_order(slow, iter([0.5] * 1000), 2, lambda: None, "rows.jsonl"))
     os.close(writing)
     time.sleep(0.3)
     os.kill(parent, signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import signal
 import sys
@@ -11,19 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from typing import TypeVar, cast
+from typing import Any, cast
 
-from smalltolarge.errors import OutOfSpace, printable
+from smalltolarge.errors import DataError, OutOfSpace, printable
 from smalltolarge.settings import cores
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 _MOST = 16
 """More could not be fed: this process digests all that they read."""
 _AHEAD = 2
 """Tasks that a fork is given before it has done the first of them."""
 _TICK = 0.2
+_ERRORS: dict[str, type[Exception]] = {"DataError": DataError, "MemoryError": MemoryError}
 
 
 def forks() -> int:
@@ -32,17 +31,17 @@ def forks() -> int:
 
 
 def in_order(
-    work: Callable[[Task], Result],
-    tasks: Iterator[Task],
+    work: Callable[[Any], bytes],
+    tasks: Iterator[Any],
     count: int,
     check: Callable[[], None],
     name: str,
-) -> Iterator[Result]:
-    """Yield ``work(task)`` for each of ``tasks``, in their order, done by ``count`` forks.
+) -> Iterator[bytes]:
+    """Yield the bytes ``work(task)`` for each of ``tasks``, in their order, by ``count`` forks.
 
-    Tasks are taken as forks become free. Results, and what ``work`` raises, which is raised here in
-    its place, are pickled on their way. ``check`` is called often and may raise; ``name`` is what
-    the work is about, in messages.
+    A task is plain data, as in JSON, and is taken when a fork becomes free. What ``work`` raises is
+    raised here in its place. ``check`` is called often and may raise; ``name`` is what the work is
+    about, in messages.
 
     Raises
     ------
@@ -55,7 +54,7 @@ def in_order(
         for ours, theirs in pipes:
             running[ours] = _fork(work, theirs)
             theirs.close()
-        yield from _dealt(tasks, running, check)
+        yield from _dealt(tasks, list(running), check)
     except (EOFError, ConnectionError) as error:
         time.sleep(_TICK)  # what killed it may stop this process, too
         check()
@@ -72,37 +71,37 @@ def in_order(
 
 
 def _dealt(
-    tasks: Iterator[Task], running: dict[Connection, int], check: Callable[[], None]
-) -> Iterator[Result]:
+    tasks: Iterator[Any], channels: list[Connection], check: Callable[[], None]
+) -> Iterator[bytes]:
     numbered = enumerate(tasks)
-    given: dict[Connection, list[int]] = {connection: [] for connection in running}
-    done: dict[int, tuple[Result | None, BaseException | None]] = {}
+    given: dict[Connection, list[int]] = {channel: [] for channel in channels}
+    done: dict[int, tuple[bytes, bytes]] = {}
+    following = 0
 
-    def give(connection: Connection) -> None:
+    def give(channel: Connection) -> None:
         number, task = next(numbered, (-1, None))
         if number >= 0:
-            connection.send(task)
-            given[connection].append(number)
+            channel.send_bytes(json.dumps(task).encode())
+            given[channel].append(number)
 
-    for _ in range(_AHEAD):
-        for connection in given:
-            give(connection)
-    following = 0
+    for channel in channels * _AHEAD:
+        give(channel)
     while any(given.values()):
         check()
-        busy = [connection for connection, numbers in given.items() if numbers]
-        for connection in cast("list[Connection]", wait(busy, _TICK)):
-            done[given[connection].pop(0)] = connection.recv()
-            give(connection)
+        busy = [channel for channel, numbers in given.items() if numbers]
+        for channel in cast("list[Connection]", wait(busy, _TICK)):
+            done[given[channel].pop(0)] = (channel.recv_bytes(), channel.recv_bytes())
+            give(channel)
         while following in done:
             result, error = done.pop(following)
-            if error is not None:
-                raise error
-            yield result  # type: ignore[misc]
+            if error:
+                kind, text = json.loads(error)
+                raise _ERRORS.get(kind, RuntimeError)(text)
+            yield result
             following += 1
 
 
-def _fork(work: Callable[[Task], Result], channel: Connection) -> int:
+def _fork(work: Callable[[Any], bytes], channel: Connection) -> int:
     """Begin a fork that works until this process closes the other end of its channel."""
     process = os.fork()
     if process:
@@ -117,11 +116,13 @@ def _fork(work: Callable[[Task], Result], channel: Connection) -> int:
         gc.disable()  # rows hold no cycles
         with contextlib.suppress(EOFError, ConnectionError):
             while True:
-                task = channel.recv()
+                task = json.loads(channel.recv_bytes())
+                found, said = b"", b""
                 try:
-                    found: tuple[object, BaseException | None] = (work(task), None)
+                    found = work(task)
                 except Exception as error:
-                    found = (None, error)
-                channel.send(found)
+                    said = json.dumps([type(error).__name__, str(error)]).encode()
+                channel.send_bytes(found)
+                channel.send_bytes(said)
     finally:
         os._exit(0)

@@ -164,14 +164,19 @@ class Shapes:
             if len(self.names) < _MOST_KEPT or key in self._watched:
                 self.names[key] = None
 
-    def join(self, other: Shapes) -> None:
-        """Take in the shapes of the rows that follow."""
-        self._name(other.names)
-        self.rows += other.rows
-        for names, shapes in other._counts.items():
-            counts = self._counts.setdefault(names, {})
-            for kinds, (count, *first) in shapes.items():
-                counts.setdefault(kinds, [0, *first])[0] += count
+    def plain(self) -> list[Any]:
+        """Give all of it as plain data, for ``join``."""
+        counts = [[names, list(shapes.items())] for names, shapes in self._counts.items()]
+        return [list(self.names), self.rows, counts]
+
+    def join(self, names: list[str], rows: int, counts: list[Any]) -> None:
+        """Take in the shapes of the rows that follow, as ``plain`` gives them."""
+        self._name(names)
+        self.rows += rows
+        for columns, shapes in counts:
+            known = self._counts.setdefault(tuple(columns), {})
+            for kinds, (count, *first) in shapes:
+                known.setdefault(tuple(kinds), [0, *first])[0] += count
 
     def having(self, *wanted: tuple[str, str]) -> tuple[int, str]:
         """Count the rows with all of these (column, kind), and name the first.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,6 +50,7 @@ _BATCH = 20_000
 _BATCH_CHARACTERS = 100_000_000
 _AGAIN = frozenset({"jsonl", "json"})
 """Kinds of files whose rows can be read again by their bytes."""
+_PLAIN = b"part"
 LEAST_SHARED = 16_000_000
 """Bytes that are worth beginning processes for."""
 RANGE = 4_000_000
@@ -164,14 +166,30 @@ class _Part:
         """Note the lines of one input that were repaired."""
         self.mended += [place(one.name, one.kind, line, -1) for line in lines or []]
 
-    def join(self, other: _Part) -> None:
+    def packed(self) -> bytes:
+        """Give all of it as an Arrow stream, for ``join`` in another process."""
+        plain: list[Any] = [self.n_read, self.mended, self.flawed.plain(), self.shapes.plain()]
+        batches: list[pa.RecordBatch] = []
+        schema = pa.schema([])
+        if self.rows is not None:
+            batches, schema = self.rows.flush(), self.rows.schema
+            plain.append(self.rows.plain())
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, schema.with_metadata({_PLAIN: json.dumps(plain)})) as stream:
+            for batch in batches:
+                stream.write_batch(batch)
+        return sink.getvalue().to_pybytes()
+
+    def join(self, packed: bytes) -> None:
         """Take in the rows that follow."""
-        self.n_read += other.n_read
-        self.mended += other.mended
-        self.flawed.join(other.flawed)
-        self.shapes.join(other.shapes)
-        if self.rows is not None and other.rows is not None:
-            self.rows.join(other.rows)
+        with pa.ipc.open_stream(packed) as stream:
+            n_read, mended, flawed, shapes, *rows = json.loads(stream.schema.metadata[_PLAIN])
+            if self.rows is not None:
+                self.rows.join(list(stream), *rows[0])
+        self.n_read += n_read
+        self.mended += mended
+        self.flawed.join(*flawed)
+        self.shapes.join(*shapes)
 
     def _table(self) -> _Rows:
         assert self.layout is not None
@@ -238,16 +256,17 @@ def _read_shared(
     layout = wanted.layout or _suggested(inputs, wanted)
     settings = wanted.settings
 
-    def ranges() -> Iterator[tuple[int, int, int, int]]:
+    def ranges() -> Iterator[list[int]]:
         for number, one in enumerate(inputs):
             path, before = one.file()
             stream = ByteStream(path, one.name, None)
             for line, start, end in stream.ranges(RANGE):
-                yield number, line, start, end
+                lengths.append(end - start)
+                yield [number, line, start, end]
             one.record = InputFile(one.name, one.kind, None, stream.size, stream.sha256)
             seen.append(before)
 
-    def work(task: tuple[int, int, int, int]) -> tuple[int, _Part]:
+    def work(task: list[int]) -> bytes:
         number, *lines = task
         one, part = inputs[number], _Part(wanted, layout)
         path, _ = one.file()
@@ -256,15 +275,14 @@ def _read_shared(
         for row in jsonl_rows(stream, settings.max_line_bytes, mended):
             part.add(number, one, row)
         part.mend(one, mended)
-        if part.rows is not None:
-            part.rows.flush()
-        return lines[-1] - lines[-2], part
+        return part.packed()
 
     seen: list[tuple[int, ...]] = []
+    lengths: list[int] = []
     whole = _Part(wanted, layout)
-    for amount, part in in_order(work, ranges(), forks(), check, input_names(inputs)):
-        advance(amount)
-        whole.join(part)
+    for packed in in_order(work, ranges(), forks(), check, input_names(inputs)):
+        whole.join(packed)
+        advance(lengths.pop(0))
     for one, before in zip(inputs, seen, strict=True):
         if one.file()[1] != before:
             raise _changed(one)
@@ -366,18 +384,32 @@ class _Rows:
         if len(self.pending) == _BATCH or self.characters > _BATCH_CHARACTERS:
             self.flush()
 
-    def join(self, other: _Rows) -> None:
-        """Take in the rows that follow, of which none is pending."""
-        self.bad.join(other.bad)
-        self.n_read += other.n_read
-        self.mended += other.mended
-        self.batches += other.batches
+    def plain(self) -> list[Any]:
+        """Give what is not in the batches as plain data, for ``join``."""
+        proposed = {name: list(values) for name, values in self.proposed.items()}
+        counts = [self.n_read, self.mended, self.reader.opened, self.reader.cut]
+        return [counts, self.bad.plain(), self.source_odd, proposed]
+
+    def join(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        counts: list[int],
+        bad: list[Any],
+        source_odd: tuple[int, str],
+        proposed: dict[str, list[str]],
+    ) -> None:
+        """Take in the rows that follow."""
+        self.batches += (batch.replace_schema_metadata(None) for batch in batches)
+        n_read, mended, opened, cut = counts
+        self.n_read += n_read
+        self.mended += mended
+        self.reader.opened += opened
+        self.reader.cut += cut
+        self.bad.join(*bad)
         if not self.source_odd[0]:
-            self.source_odd = other.source_odd
-        for name, values in other.proposed.items():
+            self.source_odd = source_odd
+        for name, values in proposed.items():
             self.proposed.setdefault(name, set()).update(values)
-        self.reader.opened += other.reader.opened
-        self.reader.cut += other.reader.cut
 
     def _compare(
         self, twin: ConversationReader, row: dict[str, Any], messages: list[Message], where: str
@@ -442,10 +474,10 @@ class _Rows:
                 self.sources_known[source] = None
         return source
 
-    def flush(self) -> None:
-        """Put what is pending into the table."""
+    def flush(self) -> list[pa.RecordBatch]:
+        """Put what is pending into the batches, and give them."""
         if not self.pending:
-            return
+            return self.batches
         columns: list[Any] = list(zip(*self.pending, strict=True))
         if self.schema is SCHEMA:
             columns[1] = _conversations(columns[1])
@@ -456,13 +488,13 @@ class _Rows:
         self.batches.append(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
         self.pending.clear()
         self.characters = 0
+        return self.batches
 
     def finish(self, inputs: list[Input]) -> Examples:
         """Give the examples, or raise for bad rows."""
         self.bad.check(self.n_read)
-        self.flush()
         layout = self.layout
-        table = pa.Table.from_batches(self.batches, self.schema)
+        table = pa.Table.from_batches(self.flush(), self.schema)
         columns = dict(layout.columns)
         if self.source_odd[0]:
             log.warning(
