@@ -50,11 +50,13 @@ class Input:
             return len(self.objects)
         return self.path.stat().st_size if self.path else 0
 
-    def file(self) -> tuple[Path, tuple[int, ...]]:
-        """Give the path of a file, and what is another once it is written to."""
-        assert self.path is not None
-        found = self.path.stat()
-        return self.path, (found.st_ino, found.st_size, found.st_mtime_ns)
+    def stamp(self) -> tuple[int, ...]:
+        """Give what is another once a file is written to or gone."""
+        try:
+            found = os.stat(self.path or "")
+        except OSError:
+            return ()
+        return found.st_ino, found.st_size, found.st_mtime_ns
 
     def rows(
         self,

@@ -258,33 +258,32 @@ def _read_shared(
 
     def ranges() -> Iterator[list[int]]:
         for number, one in enumerate(inputs):
-            path, before = one.file()
-            stream = ByteStream(path, one.name, None)
+            assert one.path is not None
+            stream = ByteStream(one.path, one.name, None)
             for line, start, end in stream.ranges(RANGE):
                 lengths.append(end - start)
                 yield [number, line, start, end]
             one.record = InputFile(one.name, one.kind, None, stream.size, stream.sha256)
-            seen.append(before)
 
     def work(task: list[int]) -> bytes:
         number, *lines = task
         one, part = inputs[number], _Part(wanted, layout)
-        path, _ = one.file()
-        stream = LineRange(path, one.name, *lines)
+        assert one.path is not None
+        stream = LineRange(one.path, one.name, *lines)
         mended: list[int] | None = [] if settings.repair_text else None
         for row in jsonl_rows(stream, settings.max_line_bytes, mended):
             part.add(number, one, row)
         part.mend(one, mended)
         return part.packed()
 
-    seen: list[tuple[int, ...]] = []
+    before = [one.stamp() for one in inputs]
     lengths: list[int] = []
     whole = _Part(wanted, layout)
     for packed in in_order(work, ranges(), forks(), check, input_names(inputs)):
         whole.join(packed)
         advance(lengths.pop(0))
-    for one, before in zip(inputs, seen, strict=True):
-        if one.file()[1] != before:
+    for one, stamp in zip(inputs, before, strict=True):
+        if one.stamp() != stamp:
             raise _changed(one)
     return whole
 

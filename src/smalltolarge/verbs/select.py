@@ -170,7 +170,7 @@ def run_select(
 def plan(recipe: RecordRecipe, out: Path | None, watch: Watch) -> tuple[Examples, Prepared | None]:
     """Read and tokenise, and say what a run would do; nothing is trained or written."""
     recipe = recipe.resolved()
-    examples = stages.load(recipe, watch)
+    examples = stages.load(recipe, watch, texts=recipe.proxy is not None)
     if out is not None:
         outputs.refuse_input(stages.inputs(recipe, examples), recipe, out)
     prepared, n_tokens, rows = None, None, len(examples)

@@ -162,7 +162,7 @@ def _same_rankings(
     if not all(Path(name).exists() for name in recipe.data):
         yield "the rankings made", "places", None
         return
-    used, trajectories = stages.load(recipe, watch), None
+    used, trajectories = stages.load(recipe, watch, texts=False), None
     if "record" in run.stages:
         used, trajectories = stages.join(used, run.trajectories())
     pool = Pool.of(used, trajectories, check=watch.check, **run.features(used.ids))
