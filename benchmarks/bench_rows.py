@@ -14,6 +14,7 @@ import argparse
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -67,17 +68,14 @@ def write_trajectories(run: Path, path: Path) -> None:
 
 def measure(*words: str | Path) -> tuple[float, float, float]:
     """Run a command; give its seconds of processor time and by the clock, and its peak in MB."""
+    command = [sys.executable, "-m", "smalltolarge", *map(str, words)]
     began = time.perf_counter()
-    command = [sys.executable, "-m", "smalltolarge", *map(str, words), "--no-progress"]
-    process = os.posix_spawn(
-        command[0],
-        command,
-        os.environ,
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
-    )
-    _, status, used = os.wait4(process, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            said.seek(0)
+            raise SystemExit(f"{' '.join(command)} failed:\n{said.read()}")
     return used.ru_utime + used.ru_stime, time.perf_counter() - began, used.ru_maxrss / 1000
 
 
