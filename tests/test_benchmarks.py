@@ -172,3 +172,13 @@ def test_no_hostile_completion_raises_or_takes_long(answers: Any, data: st.DataO
     text = hostile.HOSTILE[kind](Random(data.draw(st.integers(0, 2**32))))
     # far above the goal, which is measured: what grows out of bounds takes minutes
     assert hostile.slowest_judgement(text[:50_000]) < 10 * hostile.GOAL
+
+
+@pytest.mark.heavy
+def test_what_many_rows_cost_is_measured_for_every_command(tmp_path: Path) -> None:
+    command = [str(BENCHMARKS / "bench_rows.py"), "--rows", "300", "--folder", str(tmp_path)]
+    done = fresh_python(command, tmp_path, ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()[1:]
+    assert [line.split()[4] for line in lines] == ["load", "random", "given", "verify"]
+    assert not [*tmp_path.iterdir()]

@@ -44,5 +44,6 @@ def load(
 
     wanted = read_recipe(RecordRecipe, data, None, {}, settings)
     with watching(no_progress) as (console, watch):
-        examples = write_examples(stages.load(wanted, watch), wanted, out, overwrite)
+        examples = stages.load(wanted, watch, texts=out is not None)
+        write_examples(examples, wanted, out, overwrite)
     terminal.show_examples(examples, console)

@@ -126,7 +126,9 @@ def select(
         else:
             folder = run or default_folder(out or Path("subset"))
             with mine.world() as world:
-                run_select(wanted, out, folder, watch, overwrite=overwrite, world=world)
+                run_select(
+                    wanted, out, folder, watch, overwrite=overwrite, world=world, texts=False
+                )
     if dry_run:
         terminal.show_plan(examples, prepared.plan if prepared else None, console)
     else:

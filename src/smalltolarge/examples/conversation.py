@@ -43,6 +43,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -81,6 +82,7 @@ _HEADS = {
 _REASONING, _NOT_LEARNED = (
     bytes([len(name)]) + name for name in (b"reasoning", b"assistant, not learned")
 )
+_SIZE = struct.Struct("<Q").pack
 _TEXT = "a text that is not blank"
 _LEARNED = "an answer that is to be learned"
 _OPENAI, _SHAREGPT = ("role", "content"), ("from", "value")
@@ -98,19 +100,25 @@ def encode(messages: list[Message]) -> bytes:
     parts: list[bytes] = []
     for role, content, reasoning, learned in messages:
         if reasoning:
-            parts += (_REASONING, *_sized(reasoning))
-        parts += (_HEADS[role] if learned else _NOT_LEARNED, *_sized(content))
+            thought = reasoning.encode()
+            parts += (_REASONING, _SIZE(len(thought)), thought)
+        body = content.encode()
+        parts += (_HEADS[role] if learned else _NOT_LEARNED, _SIZE(len(body)), body)
     return b"".join(parts)
-
-
-def _sized(text: str) -> tuple[bytes, bytes]:
-    body = text.encode()
-    return len(body).to_bytes(8, "little"), body
 
 
 def example_id(encoded: bytes, occurrence: int) -> str:
     """Give the id of the ``occurrence``-th row (from 0) with these turns: 32 hex characters."""
-    return hashlib.blake2b(encoded + occurrence.to_bytes(8, "little"), digest_size=16).hexdigest()
+    return hashlib.blake2b(encoded + _SIZE(occurrence), digest_size=16).hexdigest()
+
+
+def completion_length(messages: list[Message]) -> int:
+    """Count the characters of all learned turns together, with their reasoning."""
+    length = 0
+    for role, content, reasoning, learned in messages:
+        if learned and role == "assistant":
+            length += len(content) + len(reasoning)
+    return length
 
 
 class ConversationReader:

@@ -50,6 +50,14 @@ class Input:
             return len(self.objects)
         return self.path.stat().st_size if self.path else 0
 
+    def stamp(self) -> tuple[int, ...]:
+        """Give what is another once a file is written to or gone."""
+        try:
+            found = os.stat(self.path or "")
+        except OSError:
+            return ()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     def rows(
         self,
         settings: ReadingSettings,

@@ -28,6 +28,9 @@ class Duplicated(dict[str, Any]):
     twice: frozenset[str] = frozenset()
 
 
+_NESTED = frozenset((dict, list, Duplicated))
+
+
 class HugeInteger:
     """A whole number of more digits than Python converts; never used as a value."""
 
@@ -136,6 +139,8 @@ def _parsed(
         return Flaw(
             "not JSON", "", f'"{printable(text.strip(), 60)}" ({_complaint(error)})', _AN_OBJECT
         )
+    if isinstance(value, dict) and _NESTED.isdisjoint(map(type, value.values())):
+        return value
     return checked(value, line.count(b"{") + line.count(b"["))
 
 

@@ -153,11 +153,30 @@ class Shapes:
 
     def _meet(self, keys: tuple[str, ...]) -> tuple[tuple[str, ...], _Counts]:
         names = tuple(name for name in keys if name in self._watched)
-        self.names.update(dict.fromkeys(keys if len(self.names) < _MOST_KEPT else names))
+        self._name(keys)
         if len(self._known) > _MOST_KEPT:
             self._known.clear()
         found = self._known[keys] = (names, self._counts.setdefault(names, {}))
         return found
+
+    def _name(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if len(self.names) < _MOST_KEPT or key in self._watched:
+                self.names[key] = None
+
+    def plain(self) -> list[Any]:
+        """Give all of it as plain data, for ``join``."""
+        counts = [[names, list(shapes.items())] for names, shapes in self._counts.items()]
+        return [list(self.names), self.rows, counts]
+
+    def join(self, names: list[str], rows: int, counts: list[Any]) -> None:
+        """Take in the shapes of the rows that follow, as ``plain`` gives them."""
+        self._name(names)
+        self.rows += rows
+        for columns, shapes in counts:
+            known = self._counts.setdefault(tuple(columns), {})
+            for kinds, (count, *first) in shapes:
+                known.setdefault(tuple(kinds), [0, *first])[0] += count
 
     def having(self, *wanted: tuple[str, str]) -> tuple[int, str]:
         """Count the rows with all of these (column, kind), and name the first.

@@ -128,6 +128,19 @@ class BadRows:
             values = (file, row, flaw.field, flaw.reason, flaw.found)
             self._set_aside.append(dict(zip(EXCLUDED_SCHEMA.names, values, strict=True)))
 
+    def plain(self) -> list[Any]:
+        """Give all of it as plain data, for ``join``."""
+        return [[[reason, self.counts[reason], self._first[reason]] for reason in self.counts],
+                self._set_aside]  # fmt: skip
+
+    def join(self, counts: list[Any], set_aside: list[dict[str, Any]]) -> None:
+        """Take in the bad rows that follow, as ``plain`` gives them."""
+        for reason, count, lines in counts:
+            self.counts[reason] += count
+            first = self._first.setdefault(reason, [])
+            first += lines[: MOST_SHOWN - len(first)]
+        self._set_aside += set_aside
+
     def check(self, n_read: int) -> None:
         """Raise ``DataError`` if rows are bad and must not be, or if no good row is left."""
         if self.counts and (not self.exclude or self.total == n_read):

@@ -36,6 +36,11 @@ def damaged(name: str, what: str) -> DataError:
     )
 
 
+def unreadable(name: str, error: OSError) -> DataError:
+    """Make the error for a file that the system does not give."""
+    return DataError(f"{printable(name, 200)} cannot be read: {error.strerror}")
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Tell want of memory, which is no damage, from what a damaged file leads to."""
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
@@ -49,6 +54,9 @@ class ByteStream:
     DataError
         While iterating: the file cannot be read, is cut short, damaged, or a bomb.
     """
+
+    line, begin = 1, 0
+    """The number and the place of the first line."""
 
     def __init__(
         self,
@@ -83,9 +91,7 @@ class ByteStream:
                     self._advance(len(chunk))
                     yield chunk
         except OSError as error:
-            raise DataError(
-                f"{printable(self.name, 200)} cannot be read: {error.strerror}"
-            ) from error
+            raise unreadable(self.name, error) from error
 
     def _unpacked(self) -> Iterator[bytes]:
         decoder, started, given, taken = self._decoder(), False, 0, 0
@@ -126,7 +132,7 @@ class ByteStream:
 
         Empty lines are counted, and yielded only if ``empty``.
         """
-        number, start = 1, 0
+        number, start = self.line, self.begin
         pending: list[bytes] = []
         length = 0
         for chunk in self._merged():
@@ -158,6 +164,23 @@ class ByteStream:
             line = b"".join(pending) if length <= limit else None
             yield number, start, start + length, line
 
+    def ranges(self, size: int) -> Iterator[tuple[int, int, int]]:
+        """Yield ranges of whole lines of about ``size`` bytes: first line, start, end."""
+        line, start, read = 1, 0, 0
+        here = 0  # lines that end in this range
+        for chunk in self.chunks():
+            cut = chunk.rfind(b"\n") + 1
+            if cut and read + cut - start >= size:
+                here += chunk.count(b"\n", 0, cut)
+                yield line, start, read + cut
+                line, start = line + here, read + cut
+                here = chunk.count(b"\n", cut)
+            else:
+                here += chunk.count(b"\n")
+            read += len(chunk)
+        if start < read:
+            yield line, start, read
+
     def _merged(self) -> Iterator[bytes]:
         held: list[bytes] = []
         size = 0
@@ -169,3 +192,22 @@ class ByteStream:
                 held, size = [], 0
         if held:
             yield b"".join(held)
+
+
+class LineRange(ByteStream):
+    """The lines in [``begin``, ``end``) of a file that is not packed, without their digest."""
+
+    def __init__(self, path: Path, name: str, line: int, begin: int, end: int) -> None:
+        super().__init__(path, name, None)
+        self.line, self.begin, self.end = line, begin, end
+
+    def _raw(self) -> Iterator[bytes]:
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(self.begin)
+                left = self.end - self.begin
+                while chunk := file.read(min(CHUNK, left)):
+                    left -= len(chunk)
+                    yield chunk
+        except OSError as error:
+            raise unreadable(self.name, error) from error

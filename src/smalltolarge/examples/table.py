@@ -49,6 +49,9 @@ SCHEMA = pa.schema(_FIELDS)
 start) or the place in the array or table, counted from 1; [start, end) are the bytes of the row in
 its (decompressed) file, -1 where rows have no bytes of their own."""
 
+BARE_SCHEMA = SCHEMA.set(1, pa.field("length", pa.int64()))
+"""Examples without their texts: ``length`` is what ``Examples.lengths`` gives."""
+
 _EXCLUDED_FIELDS: list[pa.Field[Any]] = [
     pa.field("file", pa.int32()),
     pa.field("row", pa.int64()),
@@ -92,6 +95,7 @@ class Examples:
     """
 
     table: pa.Table
+    """Of ``SCHEMA``, or of ``BARE_SCHEMA`` where texts were not wanted."""
     excluded: pa.Table
     inputs: tuple[InputFile, ...]
     format: str
@@ -121,7 +125,12 @@ class Examples:
     @cached_property
     def ids(self) -> np.ndarray:
         """Ids as fixed-width bytes, dtype S32, shape (n,)."""
-        return np.array(self.table["id"].to_pylist(), dtype="S32")
+        parts = []
+        for chunk in self.table["id"].chunks:
+            fixed: Any = chunk.cast(pa.binary()).cast(pa.binary(32))
+            found = np.frombuffer(fixed.buffers()[1], "S32")
+            parts.append(found[fixed.offset : fixed.offset + len(fixed)])
+        return np.concatenate([np.empty(0, "S32"), *parts])
 
     def without(
         self, reasons: Mapping[int, str], found: Mapping[int, str] | None = None
@@ -152,13 +161,19 @@ class Examples:
 
     def sources(self) -> list[str | None]:
         """Give the source of every example; None where it has none."""
-        found: list[str | None] = self.table["source"].to_pylist()
+        found: list[str | None] = []
+        for chunk in self.table["source"].chunks:  # a name of many rows is held once
+            coded: Any = chunk.dictionary_encode("encode")
+            names = coded.dictionary.to_pylist()
+            found += map(names.__getitem__, coded.indices.to_pylist())
         return found
 
     def lengths(self) -> np.ndarray:
         """Count the characters of every completion, all learned turns together: int64 (n,)."""
         import pyarrow.compute as pc
 
+        if "length" in self.table.column_names:
+            return self.table["length"].to_numpy()
         parts = []
         chunk: Any
         for chunk in self.table["messages"].chunks:

@@ -115,11 +115,14 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def load(recipe: DataRecipe, watch: Watch) -> Examples:
-    """Read and check the data of a recipe, and say what it was taken for."""
+def load(recipe: DataRecipe, watch: Watch, *, texts: bool = True) -> Examples:
+    """Read and check the data of a recipe, and say what it was taken for.
+
+    Without ``texts`` they are not kept where that can be helped.
+    """
     source = recipe.data[0] if len(recipe.data) == 1 else list(recipe.data)
     examples = reading.load(
-        source, settings=recipe.reading, progress=watch.progress, check=watch.check
+        source, settings=recipe.reading, progress=watch.progress, check=watch.check, texts=texts
     )
     log.info("%s", reading.describe(examples))
     return examples
@@ -132,13 +135,14 @@ def load_once(
     *,
     examples: Examples | None = None,
     besides: Sequence[Mapping[str, Any]] = (),
+    texts: bool = True,
 ) -> tuple[Examples, dict[str, Any]]:
     """Read the data, unless they are read; give them, and what the manifest is to say of them.
 
-    ``besides`` is what else is read, as ``input_of`` describes it.
+    ``besides`` is what else is read, as ``input_of`` describes it; ``texts`` as for ``load``.
     """
     began = time.monotonic()
-    examples = load(recipe, watch) if examples is None else examples
+    examples = load(recipe, watch, texts=texts) if examples is None else examples
     facts: dict[str, Any] = {
         "inputs": [*inputs(recipe, examples), *besides],
         "format": examples.format,

@@ -16,7 +16,7 @@ from smalltolarge.examples import Examples
 from smalltolarge.progress import Progress, Watch
 from smalltolarge.runs import outputs, stages
 from smalltolarge.runs.recipe import RecordRecipe, SelectRecipe
-from smalltolarge.selection import Budget, Evidence, Selection, Selector
+from smalltolarge.selection import SELECTORS, Budget, Evidence, Selection, Selector
 from smalltolarge.selection.columns import NAMES, Column
 from smalltolarge.trajectories import Trajectories
 from smalltolarge.verbs import given
@@ -118,6 +118,7 @@ def run_select(
     examples: Examples | None = None,
     evidence: Mapping[Evidence, Any] | None = None,
     world: World | None = None,
+    texts: bool = True,
 ) -> Selection:
     """Read, record, select and write, each stage once; what is done is not done again.
 
@@ -128,6 +129,7 @@ def run_select(
     examples : the data of a recipe that names none
     evidence : trajectories and embeddings of a recipe that names no files of them
     world : the processes that share a recording; this is rank 0, and the others ``record.follow``
+    texts : whether the selection's examples must have their texts, or only what the method needs
 
     Raises
     ------
@@ -142,7 +144,9 @@ def run_select(
     output: outputs.Output | None = None
     with stages.hold(recipe, folder) as (run, recipe), ExitStack() as stack:
         stages.call(recipe.proxy, world, is_done=run.is_done("record"))
-        read, facts = stages.load_once(run, recipe, watch, examples=examples)
+        own = recipe.method in SELECTORS and Evidence.EXAMPLES not in recipe.selector().needs
+        texts = texts or recipe.proxy is not None or not own
+        read, facts = stages.load_once(run, recipe, watch, examples=examples, texts=texts)
         budget.least_rows(len(read))
         reading.refuse_taken(read, [NAMES[name] for name in recipe.add_columns])
         if folder is not None or out is not None:
@@ -172,7 +176,7 @@ def run_select(
 def plan(recipe: RecordRecipe, out: Path | None, watch: Watch) -> tuple[Examples, Prepared | None]:
     """Read and tokenise, and say what a run would do; nothing is trained or written."""
     recipe = recipe.resolved()
-    examples = stages.load(recipe, watch)
+    examples = stages.load(recipe, watch, texts=recipe.proxy is not None)
     if out is not None:
         outputs.refuse_input(stages.inputs(recipe, examples), recipe, out)
     prepared, n_tokens, rows = None, None, len(examples)

@@ -161,7 +161,7 @@ def _same_rankings(
         yield "the rankings made", "places", None
         return
     recorded = {} if recipe.proxy is None else {s: run.trajectories(s) for s in recipe.proxies}
-    used, trajectories = stages.join_all(stages.load(recipe, watch), recorded)
+    used, trajectories = stages.join_all(stages.load(recipe, watch, texts=False), recorded)
     pools = {
         seed: Pool.of(used, found, check=watch.check, **run.features(used.ids, seed))
         for seed, found in trajectories.items()
