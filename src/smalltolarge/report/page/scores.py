@@ -199,7 +199,11 @@ def _scores_table(table: outcomes.Table, rows: Sequence[Row]) -> Table:
         each = row.accuracies if is_share else row.losses
         cells: list[Any] = [row.method, row.budget, round(row.rows), row.seeds, kind(row.main.mean)]
         cells += [kind(low), kind(high), *_compared(row.to_random, kind)]
-        cells += [comparison._chance(row.to_random), row.verdict, *_compared(row.to_full, kind)]
+        cells += [
+            comparison._chance(row.to_random),
+            comparison._MARKS.get(row.verdict, ""),
+            *_compared(row.to_full, kind),
+        ]
         found.append([*cells, *(kind(each[name].mean) for name in names)])
     return Table.of("Table of scores", headings, found)
 
