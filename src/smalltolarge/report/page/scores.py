@@ -191,16 +191,20 @@ def _scores_table(table: outcomes.Table, rows: Sequence[Row]) -> Table:
     kind: Any = Share if is_share else float
     names = [*table.tasks] if is_share else [*rows[0].losses]
     headings = ["method", "budget", "rows", "seeds", "accuracy" if is_share else "balanced loss",
-                "low", "high", *names, "to random", "low", "high", "p",
-                "to full", "low", "high", "verdict"]  # fmt: skip
+                "low", "high", "to random", "low", "high", "p", "verdict",
+                "to full", "low", "high", *names]  # fmt: skip
     found = []
     for row in rows:
         low, high = _bounds(row.main)
         each = row.accuracies if is_share else row.losses
         cells: list[Any] = [row.method, row.budget, round(row.rows), row.seeds, kind(row.main.mean)]
-        cells += [kind(low), kind(high), *(kind(each[name].mean) for name in names)]
-        cells += [*_compared(row.to_random, kind), comparison._chance(row.to_random)]
-        found.append([*cells, *_compared(row.to_full, kind), row.verdict])
+        cells += [kind(low), kind(high), *_compared(row.to_random, kind)]
+        cells += [
+            comparison._chance(row.to_random),
+            comparison._MARKS.get(row.verdict, ""),
+            *_compared(row.to_full, kind),
+        ]
+        found.append([*cells, *(kind(each[name].mean) for name in names)])
     return Table.of("Table of scores", headings, found)
 
 
