@@ -38,11 +38,13 @@ def test_beyond_the_training_of_random_there_are_bounds() -> None:
     assert (below.value, below.bound, below.low) == (1, "<=", 0)
 
 
-def test_a_curve_that_falls_somewhere_is_made_to_rise() -> None:
+def test_of_a_curve_that_falls_somewhere_the_least_training_counts() -> None:
     curve = [trained(100, 0.2), trained(200, 0.5), trained(400, 0.3), trained(800, 0.6)]
-    # 0.5 and 0.3 come to 0.4, which is first reached at 200.
-    assert of(trained(100, 0.4), curve).value == pytest.approx(2)
-    assert of(trained(100, 0.5), curve).value == pytest.approx(math.sqrt(2 * 8))
+    assert of(trained(100, 0.4), curve).value == pytest.approx(2 ** (2 / 3))
+    assert of(trained(100, 0.5), curve).value == pytest.approx(2)
+    assert of(trained(100, 0.6), curve).value == pytest.approx(8)
+    falls = [trained(100, 0.5), trained(800, 0.2)]
+    assert (of(trained(100, 0.5), falls).value, of(trained(100, 0.5), falls).bound) == (1, "<=")
     flat = [trained(100, 0.0), trained(200, 0.0)]
     assert (of(trained(100, 0.0), flat).value, of(trained(100, 0.0), flat).bound) == (1, "<=")
 

@@ -39,21 +39,23 @@ class Trained(NamedTuple):
 def multipliers(curve: Sequence[Trained], arms: Sequence[Trained]) -> list[Multiplier]:
     """Compare arms with random rows, which were trained at the points of a ``curve``.
 
-    Scores of random rise with the logarithm of the training, in straight lines between its points,
-    made monotone (isotonic regression; Barlow et al. 1972). The intervals are percentiles of a
-    bootstrap that draws questions and, one fewer than there are, seeds, the same for all arms, and
-    so proxies (Owen 2007; Rao and Wu 1988).
+    Scores of random lie on straight lines between its points, over the logarithm of the training;
+    what is needed is the least training at which they reach the score of an arm. The intervals are
+    percentiles of a bootstrap that draws questions and, one fewer than there are, seeds, the same
+    for all arms, and so proxies (Owen 2007; Rao and Wu 1988).
     """
     curve = sorted(curve, key=lambda point: point.tokens)
     drawn = _drawn([point.scores for point in (*curve, *arms)])
     logs = np.log([point.tokens for point in curve])
-    needed = np.empty((len(drawn), len(arms)))
-    for place, scores in enumerate(drawn):
-        levels, first = np.unique(_isotonic(scores[: len(curve)]), return_index=True)
-        found = scores[len(curve) :]
-        needed[place] = np.exp(np.interp(found, levels, logs[first]))
-        needed[place, found > levels[-1]] = math.inf
-        needed[place, found <= levels[0]] = 0.0
+    found = drawn[:, len(curve) :]
+    needed = np.full(found.shape, math.inf)
+    for point in reversed(range(len(curve) - 1)):
+        here, there = drawn[:, [point]], drawn[:, [point + 1]]
+        is_between = (here < found) & (found <= there)
+        share = (found - here) / np.where(here < there, there - here, 1.0)
+        tokens = np.exp(logs[point] + share * (logs[point + 1] - logs[point]))
+        needed = np.where(is_between, tokens, needed)
+    needed[found <= drawn[:, [0]]] = 0.0
     ends = np.quantile(needed, [LEVEL / 2, 1 - LEVEL / 2], axis=0, method="inverted_cdf")
     if (drawn == drawn[0]).all():
         ends[:] = math.nan
@@ -94,13 +96,3 @@ def _drawn(given: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
             by_seed = (runs * of_proxies[len(each[task])][:, :, None]).sum(1)
             total[:, place] += (by_seed * of_seeds).sum(-1) / n_tasks
     return total.round(12)  # on what machines agree
-
-
-def _isotonic(values: np.ndarray) -> np.ndarray:
-    """Give the rising values that are nearest to ``values`` (k,), by pooling those that fall."""
-    pools: list[tuple[float, int]] = []
-    for value in values.tolist():
-        pools.append((value, 1))
-        while len(pools) > 1 and pools[-2][0] / pools[-2][1] >= pools[-1][0] / pools[-1][1]:
-            pools[-2:] = [(pools[-2][0] + pools[-1][0], pools[-2][1] + pools[-1][1])]
-    return np.repeat([total / n for total, n in pools], [n for _, n in pools]).round(12)
