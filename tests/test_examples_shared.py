@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +129,16 @@ class Logged(logging.Handler):
         ]  # fmt: skip
 
 
-def children() -> int:
-    """Count the processes that this one began and has not waited for."""
-    try:
-        return len(os.waitpid(-1, os.WNOHANG))
-    except ChildProcessError:
-        return 0
+@pytest.fixture
+def none_left() -> Iterator[None]:
+    """See that a test leaves no process that it began."""
+    own = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = own.read_text()
+    yield
+    assert own.read_text() == before
 
 
+@pytest.mark.usefixtures("none_left")
 def test_a_file_that_is_written_to_while_it_is_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +151,6 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(
 
     with pytest.raises(DataError, match=r"rows\.jsonl changed while it was read"):
         load(file, check=write)
-    assert not children()
 
 
 def slow(seconds: float) -> bytes:
@@ -157,6 +158,7 @@ def slow(seconds: float) -> bytes:
     return b""
 
 
+@pytest.mark.usefixtures("none_left")
 def test_a_process_that_is_killed_is_told_and_no_other_is_left() -> None:
     def work(task: int) -> bytes:
         if task == 3:
@@ -165,9 +167,9 @@ def test_a_process_that_is_killed_is_told_and_no_other_is_left() -> None:
 
     with pytest.raises(OutOfSpace, match=r"rows\.jsonl: a process that was reading it has been k"):
         list(in_order(work, iter(range(10)), 2, lambda: None, "rows.jsonl"))
-    assert not children()
 
 
+@pytest.mark.usefixtures("none_left")
 def test_a_signal_ends_all_processes_at_once() -> None:
     began = time.monotonic()
 
@@ -178,7 +180,6 @@ def test_a_signal_ends_all_processes_at_once() -> None:
     with pytest.raises(Interrupted):
         list(in_order(slow, iter([60.0] * 4), 2, check, "rows.jsonl"))
     assert time.monotonic() < began + 30
-    assert not children()
 
 
 def test_results_and_errors_come_in_the_order_of_the_work() -> None:
