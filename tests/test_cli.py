@@ -372,7 +372,9 @@ def test_a_recipe_replays_a_run(tmp_path: Path, s2l: Cli) -> None:
         assert again.read_bytes() == (recipe.parent / name).read_bytes(), name
     written = yaml.safe_load(recipe.read_text())
     open_still = {name for name, value in written["proxy"].items() if value in (None, "auto")}
-    assert open_still == {"from_checkpoints", "revision", "tokenizer", "template", "template_arg"}
+    assert open_still == {
+        "from_checkpoints", "perturbation", "revision", "tokenizer", "template", "template_arg",
+    }  # fmt: skip
     assert (written["seed"], written["proxy"]["proxy"], written["settings"]["clusters"]) == (
         0, "scratch-0.5m", 5,
     )  # fmt: skip

@@ -280,7 +280,7 @@ def _settings(values: Mapping[str, Any], kind: type[Any]) -> str:
     typed = []
     own = kind in (S2L, ReadingSettings)
     for f in fields(kind):
-        value, flag = values[f.name], f"--{f.name.replace('_', '-')}"
+        value, flag = values.get(f.name, f.default), f"--{f.name.replace('_', '-')}"
         if not own and value != f.default:
             typed.append(f"--set {shlex.quote(f'settings.{f.name}={json.dumps(value)}')}")
             continue
