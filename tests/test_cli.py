@@ -34,6 +34,7 @@ from smalltolarge.runs.manifest import as_bytes
 from smalltolarge.trajectories import Trajectories
 from smalltolarge.verbs.verify import verify
 
+from . import processes
 from .conftest import QUICK, SELECT, Cli, check_facts, write_data
 
 CLI: Any = typer.main.get_command(app)
@@ -138,19 +139,18 @@ def test_a_run_stopped_by_a_signal_says_so_and_goes_on_to_the_same_bytes(
     tmp_path: Path, s2l: Cli
 ) -> None:
     again = [*SELECT, "--run", "stopped", "--out", "stopped.jsonl"]
-    command = [sys.executable, "-m", "smalltolarge", *again]
     proxy = tmp_path / "stopped" / ".working" / "proxy"
+    files = [tmp_path / "stdout", tmp_path / "stderr"]
     for number in (signal.SIGTERM, signal.SIGKILL):
-        run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-        began = time.monotonic()
         so_far = len(list(proxy.glob("losses*")))
-        while run.poll() is None and time.monotonic() - began < 120:
-            if len(list(proxy.glob("losses*"))) > so_far:
-                break
+        run = processes.start(["-m", "smalltolarge", *again], tmp_path, os.environ, files)
+        while run.is_alive() and len(list(proxy.glob("losses*"))) == so_far:
             time.sleep(0.01)
-        run.send_signal(number)
-        _, said = run.communicate(timeout=60)
-        assert run.returncode == (75 if number == signal.SIGTERM else -signal.SIGKILL), said
+        assert run.pid is not None
+        os.kill(run.pid, number)
+        run.join(60)
+        said = files[1].read_text()
+        assert run.exitcode == (75 if number == signal.SIGTERM else -signal.SIGKILL), said
         assert number == signal.SIGKILL or "stopped by SIGTERM" in said
     s2l(*again)
     for name in RESULTS:

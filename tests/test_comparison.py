@@ -56,6 +56,7 @@ def without_times(table: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if "second" not in k} for row in rows]
 
 
+@pytest.mark.heavy
 def test_a_killed_comparison_continues_to_the_same_table(tmp_path: Path, s2l: Cli) -> None:
     fewer = ["proxy.threads=1", "target.threads=1", "target.target=scratch-0.1m", "seeds=[0]"]
     fewer += ["target.epochs=1", "evaluation.questions=4", "evaluation.max_new_tokens=8"]

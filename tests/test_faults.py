@@ -24,7 +24,7 @@ from tests.faults.malformed import mutate
 from tests.faults.process import compiler
 from tests.faults.trees import differences, tree_of
 
-KILLED = ("select-folder", "select-given", "record", "export-trl", "train", "evaluate")
+KILLED = ("select-folder", "select-given", "record", "export-trl", "train", "run", "evaluate")
 SAMPLE = {
     "fail": ("select-random", "train"),
     "left": ("select-random", "prepare"),
