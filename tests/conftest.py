@@ -26,7 +26,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.load_profile("same")
 
-QUICK = ["--epochs", "1", "--checkpoints", "3", "--threads", "1"]
+QUICK = ["--proxy", "scratch-0.1m", "--epochs", "1", "--checkpoints", "3", "--threads", "1"]
 """Settings of a recording of a few seconds."""
 
 SELECT = [

@@ -376,7 +376,7 @@ def test_a_recipe_replays_a_run(tmp_path: Path, s2l: Cli) -> None:
         "from_checkpoints", "perturbation", "revision", "tokenizer", "template", "template_arg",
     }  # fmt: skip
     assert (written["seed"], written["proxy"]["proxy"], written["settings"]["clusters"]) == (
-        0, "scratch-0.5m", 5,
+        0, "scratch-0.1m", 5,
     )  # fmt: skip
 
 

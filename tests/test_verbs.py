@@ -32,7 +32,7 @@ from smalltolarge.verbs import keywords
 
 from .conftest import QUICK, Cli
 
-SMALL: dict[str, Any] = {"epochs": 1, "checkpoints": 3, "threads": 1}
+SMALL: dict[str, Any] = {"proxy": "scratch-0.1m", "epochs": 1, "checkpoints": 3, "threads": 1}
 
 
 def test_python_and_the_command_line_choose_the_same_rows(
