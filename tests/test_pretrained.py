@@ -206,6 +206,7 @@ def test_what_is_learned_last_and_what_ends_an_answer_is_the_stop_token(smollm2:
     assert "<|" not in answer.text
 
 
+@pytest.mark.heavy
 def test_questions_are_answered_by_name_without_a_network(
     smollm2: str, s2l: Cli, tmp_path: Path
 ) -> None:
