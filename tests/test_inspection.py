@@ -184,7 +184,7 @@ def test_a_folder_without_a_recording_is_answered_clearly(here: Path, s2l: Cli) 
 
 
 def test_two_recordings_with_different_proxies_compare(here: Path) -> None:
-    recorded = recipe(RecordRecipe, proxy="scratch-0.1m", **QUICK)
+    recorded = recipe(RecordRecipe, proxy="scratch-0.5m", **QUICK)
     run_record(recorded, Path("small.parquet"), Path("runs/small"), Watch())
     found = inspect("runs/small", target="runs/subset", gradients=False, seeds=1)
     shown = io.StringIO()
