@@ -87,6 +87,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=["load", "random", "given", "verify"])
     given = parser.parse_args()
     print(f"{cores()} cores; processor seconds, seconds by the clock, MB of the largest process")
+    if given.folder is not None:
+        given.folder.mkdir(parents=True, exist_ok=True)
     for rows in given.rows:
         folder = Path(tempfile.mkdtemp(dir=given.folder))
         try:
