@@ -130,9 +130,7 @@ def train(
     else:
         model, spent = _train(prepared, settings, folder, progress, check)
         adapter = None
-    ending.add_ends(
-        model.generation_config, [*ending.learned_ends(prepared), prepared.tokenizer.eos]
-    )
+    _add_ends(model, prepared)
     weights = list(model.parameters())
     plan = prepared.plan
     facts = {
@@ -152,8 +150,7 @@ def untrained(prepared: Prepared) -> Target:
     """
     machine = Machine.of(prepared.settings)
     model = models.load(prepared.model, prepared.seed).to(machine.device)
-    ends = [*ending.learned_ends(prepared), prepared.tokenizer.eos]
-    ending.add_ends(model.generation_config, ends)
+    _add_ends(model, prepared)
     nothing = dict.fromkeys(("steps", "tokens", "flops", "seconds", "trained_parameters"), 0)
     parameters = sum(weight.numel() for weight in model.parameters())
     return Target(model, prepared, {**nothing, "parameters": parameters, "train_loss": None})
@@ -214,6 +211,12 @@ def _train(
         "seconds": seconds + time.monotonic() - began,
         "train_loss": training.train_loss if math.isfinite(training.train_loss) else None,
     }
+
+
+def _add_ends(model: Any, prepared: Prepared) -> None:
+    """Have answers end where the completions of its prompts do."""
+    ends = [*ending.learned_ends(prepared), prepared.tokenizer.eos]
+    ending.add_ends(model.generation_config, ends)
 
 
 def _copy_tokenizer(prepared: Prepared, folder: Path) -> None:

@@ -77,9 +77,10 @@ def run_train(
         read, facts = stages.load_once(run, recipe, watch, examples=examples)
         output = stack.enter_context(outputs.claim(run, recipe, facts, out, stage="train"))
         done = run.facts("train")
-        is_done = done is not None and output.is_written()
-        stages.call(recipe.target, world, is_done=is_done)
-        if done is not None and is_done:
+        if done is not None and not output.is_written():
+            done = None
+        stages.call(recipe.target, world, is_done=done is not None)
+        if done is not None:
             stages.begin(run, recipe, read, facts)
             log.info("%s is done: there is nothing to do", run.path)
             return done
