@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -19,6 +20,7 @@ from smalltolarge.errors import MissingArtifact
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.recipe import CompareRecipe
 from smalltolarge.selection import SELECTORS
+from smalltolarge.trajectories import Trajectories
 
 from .conftest import Cli, check_facts, write_data
 
@@ -156,7 +158,7 @@ def test_proxies_of_several_seeds_have_a_recording_and_arms_each(
     ]
     assert float(row["loss"]) == pytest.approx(sum(one["(balanced)"] for one in losses) / 2)
     assert float(row["to_random_p"]) <= 1 and row["seeds"] == "1"
-    assert "Each of 2 proxies" in (run / "table.md").read_text()
+    assert "The proxy took, as the mean of 2 seeds," in (run / "table.md").read_text()
     assert "ranking-s2l-0-proxy7.parquet made again: the same places" in s2l("verify", "run").stdout
     kept = (run / "arm-s2l-20pct-epochs-0.json").stat().st_mtime_ns
     before = without_times(run / "table.csv")
@@ -171,6 +173,43 @@ def test_one_proxy_seed_that_is_the_seed_changes_nothing(tmp_path: Path) -> None
     plain = recipes.read(given, CompareRecipe).resolved()
     assert recipes.read(given | {"proxy_seeds": [3]}, CompareRecipe).resolved() == plain
     assert plain.proxy_seeds is None
+
+
+def test_methods_have_proxies_of_their_own(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
+    proxy = "{proxy: scratch-0.1m, epochs: 1, checkpoints: 2, template: alpaca, threads: 1}"
+    methods = (
+        "[s2l, {method: s2l, label: s2l-long, proxy: long}, {method: ifd, proxy: long}, "
+        "{method: least-confidence, proxy: high}]"
+    )
+    sets = [
+        f"proxy={proxy}", "methods=" + methods, "target.threads=1",
+        "proxies={long: {epochs: 2, checkpoints: 3}, high: {learning_rate: 0.01}}",
+    ]  # fmt: skip
+    command = ["run", tiny, "--out", "run", *(word for one in sets for word in ("--set", one))]
+    planned = s2l(*command, "--dry-run").stdout
+    assert "Proxies" in planned and "scratch-0.1m, long, high" in planned
+    shown = s2l(*command).stdout
+    run = tmp_path / "run"
+    recorded = {
+        name: Trajectories.from_parquet(run / f"trajectories{name}.parquet")
+        for name in ("", "-long", "-high")
+    }
+    assert [found.losses.shape[1] for found in recorded.values()] == [2, 3, 2]
+    assert not np.array_equal(recorded[""].losses, recorded["-high"].losses)
+    assert (run / "losses_alone-long.parquet").exists()
+    assert not (run / "losses_alone.parquet").exists()
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    assert recipe["proxies"]["long"] == recipe["proxy"] | {"epochs": 2.0, "checkpoints": 3}
+    table = json.loads((run / "table.json").read_text())
+    paid = {name: cost["flops"] for name, cost in table["recording"].items()}
+    assert paid["long"] > paid[""] == paid["high"] > 0
+    evens = {row["method"]: row["break_even"] for row in table["rows"]}
+    assert evens["s2l-long"] > evens["s2l"] > evens["random"] == 0
+    assert "The proxy long took" in shown and "The proxy took" in shown
+    assert "the same places" in s2l("verify", "run").stdout
+    assert "is done: there is nothing to do" in s2l(*command).stderr
+    (run / "trajectories-long.parquet").unlink()
+    assert "stage record-long is done again" in s2l(*command).stderr
 
 
 def test_a_kept_target_is_a_model_folder(tmp_path: Path, tiny: Path, s2l: Cli) -> None:
@@ -193,6 +232,12 @@ def test_a_dry_run_lists_the_arms_and_writes_nothing(tmp_path: Path, tiny: Path,
         (["methods=[s2ll]"], 2, "Did you mean 's2l'?"),
         (["methods=[{method: random, labl: x}]"], 2, "methods.0.labl is not a setting"),
         (["methods=[s2l, {method: s2l}]"], 2, "methods: s2l is there twice"),
+        (["methods=[{method: s2l, proxy: lng}]", "proxies={long: {}}"], 2, "did you mean long?"),
+        (["proxies={long: {}}"], 2, "proxies.long: no method has it"),
+        (["methods=[{method: s2l, proxy: a}]", "proxies={a: {epoch: 2}}"], 2, "proxies.a.epoch"),
+        (["methods=[{method: s2l, proxy: a}]", "proxies={a: {epochs: -2}}"], 2, "epochs"),
+        (["methods=[{method: s2l, proxy: proxy1}]", "proxies={proxy1: {}}"], 2, "at its end"),
+        (["methods=[{method: longest, proxy: a}]", "proxies={a: {}}"], 2, "longest needs no proxy"),
         (["methods=['os:system']"], 7, "--trust-code"),
         (["budgets=['2M-tokens']"], 2, "in tokens"),
         (["budgets=[91]"], 2, "budgets.0"),

@@ -48,7 +48,7 @@ def result(
 
 
 def table_of(*results: ArmResult, proxy: float = 6.0) -> Table:
-    return tabulate(results, {"s2l": True}, {"flops": proxy, "seconds": proxy})
+    return tabulate(results, {"s2l": ""}, {"": {"flops": proxy, "seconds": proxy}})
 
 
 def row_of(table: Table, method: str) -> Row:

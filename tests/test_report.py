@@ -489,7 +489,7 @@ def comparison(folder: Path, names: Sequence[str] = HOSTILE[::11]) -> str:
         for budget, rows in ([("100%", 99)] if method == "full" else [("9%", 9), (clean[2], 30)])
         for seed in range(2 if place < 20 else 1)
     ]  # fmt: skip
-    table = tabulate(results, {"s2l": True}, {"flops": 1.0, "seconds": 1.0})
+    table = tabulate(results, {"s2l": ""}, {"": {"flops": 1.0, "seconds": 1.0}})
     page, _ = scores.comparison_page(Run.open(folder), table)
     return page
 

@@ -28,6 +28,8 @@ KINDS = ("SIGKILL", "SIGKILL", "operation", *STOPS[:2], "SIGSTOP", "late", "data
 """Faults, those more than once that come more often."""
 SILENCE = 3.0
 """Seconds for which a process may say nothing, where one is stopped."""
+MEETING = 20.0
+"""Seconds for which the others wait for a process that may be gone before they meet."""
 NOTICED = 30.0
 """Seconds in which the others must end, once one is gone or has said nothing for that long."""
 _OTHER_ROWS = "held-out.jsonl"
@@ -37,9 +39,8 @@ def _record(lab: Lab, scenario: Scenario, size: int, rank: int = 0, fault: str =
     """Record in so many processes, of which one meets a fault; give how each ended."""
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     what, _, at = fault.partition("@")
-    words = list(scenario.words)
-    if what == "SIGSTOP":
-        words += ["--rank-timeout", str(SILENCE)]
+    patience = SILENCE if what == "SIGSTOP" else MEETING
+    words = [*scenario.words, "--rank-timeout", str(patience)]
     forks, files = [], [lab.place / f"rank-{number}.said" for number in range(size)]
     for number, file in enumerate(files):
         mine = what if number == rank else ""
@@ -111,7 +112,8 @@ def _check(what: str, rank: str, faulty: Done, others: list[Done]) -> None:
         how = f"said nothing for {SILENCE:g} s" if what == "SIGSTOP" else "ended"
         if f"rank {rank}" not in said or how not in said:
             raise Broken(f"it is not said that rank {rank} {how}: {ends}")
-    if max(done.seconds for done in others) > SILENCE + NOTICED and what != "late":
+    most = NOTICED + (SILENCE if has_met else MEETING)
+    if max(done.seconds for done in others) > most and what != "late":
         raise Broken(f"{others[0].seconds:.0f} s until the others ended: {ends}")
 
 

@@ -188,7 +188,7 @@ def run(
             named = [] if shared else None if arm is None else [arm]
             comparison.run_comparison(wanted, folder, watch, arms=named, wait=not no_wait, **unsafe)
     if dry_run:
-        terminal.show_arms(examples, arms, console)
+        terminal.show_arms(examples, wanted, arms, console)
         return
     missing = [one.arm.name for one in arms_there(wanted, folder) if not one.is_done]
     if table or not missing:

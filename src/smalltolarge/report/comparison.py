@@ -78,12 +78,17 @@ def notes(table: Table, *, briefly: bool = False) -> list[str]:
     lines += floors(table)
     if table.has_failed_programs:
         lines.append("Failed programs are those of all tasks and seeds, by kind.")
+    for name, cost in table.recording.items():
+        whose = f"The proxy {name}" if name else "The proxy"
+        if table.proxies > 1:
+            whose += f" took, as the mean of {table.proxies} seeds,"
+        else:
+            whose += " took"
+        lines.append(f"{whose} {cost['flops']:.3g} FLOPs and {cost['seconds']:,.0f} s.")
     if table.recording:
-        flops, seconds = table.recording["flops"], table.recording["seconds"]
-        whose = "The proxy" if table.proxies == 1 else f"Each of {table.proxies} proxies (mean)"
-        lines.append(
-            f"{whose} took {flops:.3g} FLOPs and {seconds:,.0f} s, once for all arms. "
-            "Break-even: target trainings after which what the subset saves has paid for it."
+        lines[-1] += (
+            " Break-even: target trainings after which what the subset saves has paid for its "
+            "proxy, which serves all arms."
         )
     return lines
 

@@ -20,7 +20,15 @@ from smalltolarge.examples import usual_suffix
 from smalltolarge.examples.sniff import stem_of
 from smalltolarge.runs.estimate import of_recording
 from smalltolarge.runs.outcomes import Arm
-from smalltolarge.runs.recipe import FULL, OF_A_PROXY, UNTUNED, DataRecipe, Recipe, SelectRecipe
+from smalltolarge.runs.recipe import (
+    FULL,
+    OF_A_PROXY,
+    UNTUNED,
+    CompareRecipe,
+    DataRecipe,
+    Recipe,
+    SelectRecipe,
+)
 from smalltolarge.runs.results import Run, reasons
 from smalltolarge.selection import S2L, SELECTORS, Budget, Evidence, find_selector
 from smalltolarge.settings import ReadingSettings, describe
@@ -153,10 +161,20 @@ def show_methods(name: str | None, console: Console) -> None:
     console.print(Text("\nproxy: trains one. One method with its settings: s2l methods NAME"))
 
 
-def show_arms(examples: Examples, arms: Sequence[Arm], console: Console) -> None:
+def show_arms(
+    examples: Examples, recipe: CompareRecipe, arms: Sequence[Arm], console: Console
+) -> None:
     """Print what a comparison would do."""
     table = _facts()
     table.add_row("Rows that can be used", f"{len(examples):,}")
+    if proxies := [
+        " ".join(
+            [proxy.name or recipe.settings_of(proxy).model]
+            + [f"(seed {proxy.seed})"] * (proxy.seed is not None)
+        )
+        for proxy in recipe.trained
+    ]:
+        table.add_row("Proxies", ", ".join(proxies))
     words = {"Methods": "method", "Budgets": "budget", "Seeds": "seed", "Equal": "equal"}
     for word, name in words.items():
         table.add_row(word, ", ".join(dict.fromkeys(str(getattr(arm, name)) for arm in arms)))

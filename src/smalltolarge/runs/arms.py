@@ -10,6 +10,7 @@ recipe's has it at the end of its name.
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +29,8 @@ from smalltolarge.examples import Examples
 from smalltolarge.examples.overlap import Questions, questions_of
 from smalltolarge.progress import NotedProgress, Step, Watch
 from smalltolarge.runs.folder import PAUSE, RunFolder, waiting
-from smalltolarge.runs.outcomes import NOTHING, Arm, ArmResult, Table, of_proxy, tabulate
-from smalltolarge.runs.recipe import FULL, UNTUNED, CompareRecipe
+from smalltolarge.runs.outcomes import NOTHING, Arm, ArmResult, Table, tabulate
+from smalltolarge.runs.recipe import FULL, THE_PROXY, UNTUNED, CompareRecipe, Method, Proxy
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.shapes import ARM
 from smalltolarge.runs.stages import joined
@@ -58,8 +59,13 @@ def list_arms(recipe: CompareRecipe) -> Iterator[Arm]:
             for budget in recipe.budgets:
                 for choice in recipe.choices:
                     if choice.method not in (FULL, UNTUNED):
-                        for proxy_seed in recipe.proxies if choice.needs_proxy else (None,):
-                            yield Arm(choice.label, budget, seed, equal, proxy_seed)
+                        for proxy in recipe.proxies_of(choice) or (THE_PROXY,):
+                            yield Arm(choice.label, budget, seed, equal, proxy.seed)
+
+
+def proxy_of(choice: Method, arm: Arm) -> Proxy:
+    """Give the proxy that an arm of a method is ranked by; that without a name where none is."""
+    return Proxy(choice.proxy, arm.proxy_seed)
 
 
 def find_arms(recipe: CompareRecipe, wanted: Sequence[str | int] | None) -> list[Arm]:
@@ -129,7 +135,7 @@ class Arms:
         self,
         run: RunFolder,
         recipe: CompareRecipe,
-        pools: Mapping[int | None, Pool],
+        pools: Mapping[Proxy, Pool],
         prepared: Prepared,
         scorer: Scorer,
         overlaps: Mapping[str, np.ndarray],
@@ -138,7 +144,7 @@ class Arms:
         wait: bool = True,
     ) -> None:
         self.run, self.recipe, self.pools = run, recipe, pools
-        pool = self.pool = pools[None]
+        pool = self.pool = pools[THE_PROXY]
         self.scorer, self.overlaps, self.watch, self.wait = scorer, overlaps, watch, wait
         self.all = list(list_arms(recipe))
         self._choices = {choice.label: choice for choice in recipe.choices}
@@ -275,7 +281,8 @@ class Arms:
             if not self.run.is_done(stage):
                 with waiting(lambda: self.run.claim(stage), self.watch, wait=self.wait):
                     if not self.run.is_done(stage):
-                        began, pool = time.monotonic(), self.pools[arm.proxy_seed]
+                        began = time.monotonic()
+                        pool = self.pools[proxy_of(self._choices[arm.method], arm)]
                         selection = selector.select(pool, len(pool), arm.seed)
                         seconds = round(time.monotonic() - began, 3)
                         table = ranking_table(pool, selection)
@@ -440,14 +447,16 @@ def read_table(run: Run) -> Table:
 
 def make_table(run: Run, recipe: CompareRecipe, results: list[ArmResult]) -> Table:
     """Put the results of arms into one table."""
-    costs: dict[str, float] = {}
-    for stage in ("record", "embeddings", "losses_alone"):
-        names = [of_proxy(stage, seed) for seed in recipe.proxies]
+    costs: dict[str, dict[str, float]] = {}
+    for proxy in recipe.trained:
+        costs.setdefault(proxy.name, {})
+    for name, stage in itertools.product(costs, ("record", "embeddings", "losses_alone")):
+        names = [proxy.own(stage) for proxy in recipe.trained if proxy.name == name]
         facts = [run.facts(name) for name in names if name in run.stages]
-        for name in ("flops", "seconds"):
-            if given := [float(one[name]) for one in facts if name in one]:
-                costs[name] = costs.get(name, 0.0) + sum(given) / len(given)
-    needs = {choice.label: choice.needs_proxy for choice in recipe.choices}
+        for kind in ("flops", "seconds"):
+            if given := [float(one[kind]) for one in facts if kind in one]:
+                costs[name][kind] = costs[name].get(kind, 0.0) + sum(given) / len(given)
+    needs = {one.label: one.proxy if one.needs_proxy else None for one in recipe.choices}
     labels = {choice.method: choice.label for choice in reversed(recipe.choices)}
     always = (labels[method] for method in ("random", FULL))
     try:

@@ -14,6 +14,7 @@ import numpy as np
 from smalltolarge.errors import IntegrityError
 from smalltolarge.runs.multiplier import Multiplier, Trained, multipliers
 from smalltolarge.runs.paired import LEVEL, Difference, holm
+from smalltolarge.runs.recipe import Proxy
 from smalltolarge.selection.diagnostics import finite
 
 _NORMAL = 1.960
@@ -21,12 +22,6 @@ NOTHING = "0%"
 """The budget of the untuned model."""
 Measure = Literal["accuracy", "loss"]
 """What methods are compared by."""
-
-
-def of_proxy(name: str, seed: int | None) -> str:
-    """Give the name of a file or stage of a proxy's own seed; None: that of the recipe."""
-    stem, dot, kind = name.partition(".")
-    return name if seed is None else f"{stem}-proxy{seed}{dot}{kind}"
 
 
 @dataclass(frozen=True)
@@ -46,12 +41,13 @@ class Arm:
     def name(self) -> str:
         """A name for its files."""
         budget = re.sub(r"[^A-Za-z0-9.]", "", self.budget.replace("%", "pct"))
-        return f"{self.method}-{budget}-{self.equal}-{of_proxy(str(self.seed), self.proxy_seed)}"
+        seeds = Proxy(seed=self.proxy_seed).own(str(self.seed))
+        return f"{self.method}-{budget}-{self.equal}-{seeds}"
 
     @property
     def ranking(self) -> str:
         """A name for the ranking that it begins, which its budgets share."""
-        return f"{self.method}-{of_proxy(str(self.seed), self.proxy_seed)}"
+        return f"{self.method}-{Proxy(seed=self.proxy_seed).own(str(self.seed))}"
 
     @property
     def stage(self) -> str:
@@ -184,8 +180,9 @@ class Table:
     measure: Measure
     tasks: tuple[str, ...]
     held_out: tuple[str, ...]
-    recording: Mapping[str, float]
-    """flops and seconds of recording, the mean of all proxies; empty where none was trained."""
+    recording: Mapping[str, Mapping[str, float]]
+    """By the name of a proxy, "" for that without one: flops and seconds of recording, the mean
+    over its seeds; empty where none was trained."""
     proxies: int
     """Seeds of the proxy that any method has results with."""
     floors: Mapping[str, Sequence[str]]
@@ -219,8 +216,8 @@ class Table:
 
 def tabulate(
     results: Sequence[ArmResult],
-    needs_proxy: Mapping[str, bool],
-    recording: Mapping[str, float],
+    proxy_of: Mapping[str, str | None],
+    recording: Mapping[str, Mapping[str, float]],
     random: str = "random",
     full: str = "full",
 ) -> Table:
@@ -228,8 +225,8 @@ def tabulate(
 
     Parameters
     ----------
-    needs_proxy : by label, whether the method needs a trained proxy
-    recording : flops and seconds of the proxy
+    proxy_of : by label, the name of the proxy that the method needs; None: it needs none
+    recording : by the name of a proxy, its flops and seconds
     random, full : the labels of drawing at random and of training on everything
     """
     tasks = tuple(results[0].scores)
@@ -252,7 +249,7 @@ def tabulate(
         saved = {
             kind: _mean(whole, kind) - _mean(group, kind) for kind in ("flops", "seconds") if whole
         }
-        costs = recording if needs_proxy.get(method) else {}
+        costs = recording.get(proxy, {}) if (proxy := proxy_of.get(method)) is not None else {}
         rows.append(
             Row(
                 method=method,

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_type_hints
 
 import numpy as np
 import yaml
@@ -55,6 +55,8 @@ FULL = "full"
 UNTUNED = "untuned"
 """The name of the target as it is before any training, in a comparison."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_OF_A_SEED = re.compile(r"(^|-)proxy\d+$")
+"""Ends of names that a proxy of another seed has."""
 _BY_MACHINE = ("revision", "precision", "device", "threads", "unit_tokens")
 """Settings of a model that are found out when it is prepared, unless they are given."""
 T = TypeVar("T")
@@ -112,12 +114,46 @@ class TrainRecipe(DataRecipe):
         return replace(self, target=self.target.resolved())
 
 
+class Proxy(NamedTuple):
+    """One of the proxies that a run trains."""
+
+    name: str = ""
+    """Of its settings, among ``proxies`` of the recipe; "": those of ``proxy``."""
+    seed: int | None = None
+    """None: that of the recipe."""
+
+    def own(self, name: str) -> str:
+        """Give its own name for a file or stage that every proxy has."""
+        stem, dot, kind = name.partition(".")
+        parts = [stem, *[self.name] * bool(self.name)]
+        parts += [f"proxy{self.seed}"] * (self.seed is not None)
+        return "-".join(parts) + dot + kind
+
+
+THE_PROXY = Proxy()
+"""Of most runs the only one; and the pool of methods that need none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordRecipe(DataRecipe):
     """Everything that decides the trajectories of a data set."""
 
     proxy: ProxySettings | None = field(default_factory=ProxySettings)
     """The small model; null when nothing is recorded."""
+
+    @property
+    def has_proxy(self) -> bool:
+        """Whether any is trained."""
+        return self.proxy is not None
+
+    def settings_of(self, proxy: Proxy) -> ProxySettings:
+        """Give the settings of one of the proxies that are trained."""
+        assert self.proxy is not None
+        return self.proxy
+
+    def seed_of(self, proxy: Proxy) -> int:
+        """Give the seed of one of the proxies that are trained."""
+        return self.seed if proxy.seed is None else proxy.seed
 
     def resolved(self) -> RecordRecipe:
         """Write out every default."""
@@ -182,6 +218,8 @@ class Method:
     """What it is called in the table. Default: the method's name."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the method."""
+    proxy: str = ""
+    """The name of its proxy, among ``proxies``. Default: the settings of ``proxy``."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.method.rpartition(":")[2])
@@ -231,8 +269,10 @@ class CompareRecipe(RecordRecipe):
     """How much each method chooses: rows (30000, 30K) or shares (11%)."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the draw and of the target's training."""
+    proxies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Other proxies, by a name that methods give: settings in which each differs from ``proxy``."""
     proxy_seeds: tuple[int, ...] | None = None
-    """Seeds of the proxy, which is trained once for each. Default: ``seed`` alone."""
+    """Seeds of the proxies, each of which is trained once for each. Default: ``seed`` alone."""
     equal: tuple[Literal["epochs", "steps"], ...] = ("epochs",)
     """What targets have in common: epochs, so that a subset takes fewer steps, or the steps that
     full takes. Both: each is trained twice."""
@@ -255,7 +295,7 @@ class CompareRecipe(RecordRecipe):
             "budgets": list(self.budgets),
             "seeds": list(self.seeds),
             "equal": list(self.equal),
-            "proxy_seeds": list(self.proxies),
+            "proxy_seeds": list(self._seeds_of_proxies),
         }
         for name, values in several.items():
             if len(values) > _MOST:
@@ -267,6 +307,7 @@ class CompareRecipe(RecordRecipe):
                 raise RecipeError(f"{name}: at least one is needed")
         for seed in (*self.seeds, *(self.proxy_seeds or ())):
             check_seed(seed)
+        self._check_proxies()
         for budget in self.budgets:
             if Budget.parse(budget).unit == "tokens":
                 raise RecipeError(
@@ -279,16 +320,63 @@ class CompareRecipe(RecordRecipe):
         return tuple(choice for choice in self.methods if isinstance(choice, Method))
 
     @property
-    def proxies(self) -> tuple[int | None, ...]:
-        """The seeds of the proxy; None is that of the recipe."""
+    def _seeds_of_proxies(self) -> tuple[int | None, ...]:
         seeds = (self.seed,) if self.proxy_seeds is None else self.proxy_seeds
         return tuple(None if seed == self.seed else seed for seed in seeds)
 
+    def proxies_of(self, choice: Method) -> tuple[Proxy, ...]:
+        """Give the proxies that a method has its arms with; none where it needs none."""
+        if not choice.needs_proxy:
+            if choice.proxy:
+                raise RecipeError(f"methods.{choice.label}.proxy: {choice.method} needs no proxy")
+            return ()
+        return tuple(Proxy(choice.proxy, seed) for seed in self._seeds_of_proxies)
+
     @property
-    def needs(self) -> frozenset[Evidence]:
-        """What the methods need, all together."""
-        selectors = [choice.selector() for choice in self.choices]
-        return frozenset().union(*(selector.needs for selector in selectors if selector))
+    def trained(self) -> dict[Proxy, frozenset[Evidence]]:
+        """The proxies that the methods need, that without a name first, and what of each."""
+        found: dict[Proxy, frozenset[Evidence]] = {}
+        for choice in self.choices:
+            selector = choice.selector()
+            for proxy in self.proxies_of(choice):
+                assert selector is not None
+                found[proxy] = found.get(proxy, frozenset()) | selector.needs
+        return dict(sorted(found.items(), key=lambda one: bool(one[0].name)))
+
+    @property
+    def has_proxy(self) -> bool:
+        """Whether any is trained."""
+        return bool(self.trained)
+
+    def settings_of(self, proxy: Proxy) -> ProxySettings:
+        """Give the settings of one of the proxies that are trained."""
+        if not proxy.name:
+            return super().settings_of(proxy)
+        base = {} if self.proxy is None else asdict(self.proxy)
+        return read({**base, **self.proxies[proxy.name]}, ProxySettings, f"proxies.{proxy.name}")
+
+    @property
+    def models(self) -> tuple[TrainingSettings, ...]:
+        """The settings of every model that is trained."""
+        return (self.target, *(self.settings_of(proxy) for proxy in self.trained))
+
+    def _check_proxies(self) -> None:
+        for name in self.proxies:
+            if _LABEL.fullmatch(name) is None or _OF_A_SEED.search(name):
+                raise RecipeError(
+                    f"proxies: the name {printable(name)!r}: up to 40 letters, digits, '.', '_' "
+                    "and '-', and not proxy with a number at its end"
+                )
+            self.settings_of(Proxy(name))
+        for choice in self.choices:
+            if choice.proxy and choice.proxy not in self.proxies:
+                raise RecipeError(
+                    f"methods.{choice.label}.proxy: {printable(choice.proxy)!r} is not among "
+                    f"proxies; {_nearest(choice.proxy, list(self.proxies))}"
+                )
+        unused = set(self.proxies) - {choice.proxy for choice in self.choices}
+        if unused:
+            raise RecipeError(f"proxies.{min(unused)}: no method has it as its proxy")
 
     def resolved(self) -> CompareRecipe:
         """Write out every default, and drop the proxy when no method needs one."""
@@ -297,10 +385,17 @@ class CompareRecipe(RecordRecipe):
             for choice in self.choices
             for selector in [choice.selector()]
         )
-        proxy = self.proxy.resolved() if self.proxy and self.needs & OF_A_PROXY else None
-        seeds = None if proxy is None or self.proxies == (None,) else self.proxy_seeds
-        settled = {"proxy": proxy, "proxy_seeds": seeds, "target": self.target.resolved()}
-        return replace(self, methods=methods, **settled)  # type: ignore[arg-type]
+        names = {proxy.name for proxy in self.trained}
+        settled = {
+            "methods": methods,
+            "proxies": {
+                name: asdict(self.settings_of(Proxy(name)).resolved()) for name in self.proxies
+            },
+            "proxy": self.proxy.resolved() if self.proxy and "" in names else None,
+            "proxy_seeds": None if self._seeds_of_proxies == (None,) else self.proxy_seeds,
+            "target": self.target.resolved(),
+        }
+        return replace(self, **settled)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,12 +416,21 @@ class EvaluateRecipe(ScoringSettings, Recipe):
             raise RecipeError("--task: name at least one; s2l tasks lists them")
 
 
-def settled(recipe: R, settings: TrainingSettings) -> R:
-    """Write out what the settings of a model came to on this machine."""
+def settled(recipe: R, settings: TrainingSettings, proxy: str = "") -> R:
+    """Write out what the settings of a model came to on this machine.
+
+    ``proxy`` is its name among the proxies of a comparison, which take over from the first of
+    them what they leave open.
+    """
     for name in ("proxy", "target"):
-        if type(getattr(recipe, name, None)) is type(settings):
+        if type(getattr(recipe, name, None)) is type(settings) and not proxy:
             changes: dict[str, Any] = {name: settings}
             recipe = replace(recipe, **changes)
+    if isinstance(recipe, CompareRecipe) and isinstance(settings, ProxySettings):
+        found = asdict(replace(settings, revision=None))
+        proxies = {name: _filled(values, found) for name, values in recipe.proxies.items()}
+        proxies |= {proxy: asdict(settings)} if proxy else {}
+        recipe = replace(recipe, proxies=proxies)
     return recipe
 
 
@@ -335,16 +439,39 @@ def continued(recipe: R, found: Mapping[str, Any] | None) -> R:
 
     It went by the machine, and for precision perhaps by chance; a run goes on as it began.
     """
+    found = found or {}
+    changes: dict[str, Any] = {}
     for name in ("proxy", "target"):
-        model, old = getattr(recipe, name, None), (found or {}).get(name)
+        model, old = getattr(recipe, name, None), found.get(name)
         if model is not None and isinstance(old, Mapping):
-            then = {
-                one: old[one]
-                for one in _BY_MACHINE
-                if getattr(model, one) in (None, "auto") and one in old
-            }
-            recipe = settled(recipe, read({**asdict(model), **then}, type(model), name))
-    return recipe
+            changes[name] = read(_filled(asdict(model), old), type(model), name)
+    olds = found.get("proxies")
+    if isinstance(recipe, CompareRecipe) and isinstance(olds, Mapping):
+        changes["proxies"] = {
+            name: _filled(values, old) if isinstance(old := olds.get(name), Mapping) else values
+            for name, values in recipe.proxies.items()
+        }
+    return replace(recipe, **changes)
+
+
+def _filled(values: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in settings of a model that are left open and go by the machine."""
+    open_ones = [one for one in _BY_MACHINE if values.get(one) in (None, "auto")]
+    return {**values, **{one: old[one] for one in open_ones if one in old}}
+
+
+def with_threads(recipe: CompareRecipe, threads: int) -> CompareRecipe:
+    """Give a comparison whose models compute in so many threads, but for those that say."""
+    changes: dict[str, Any] = {
+        name: replace(model, threads=model.threads or threads)
+        for name, model in (("proxy", recipe.proxy), ("target", recipe.target))
+        if model is not None
+    }
+    proxies = {
+        name: {**values, "threads": values.get("threads") or threads}
+        for name, values in recipe.proxies.items()
+    }
+    return replace(recipe, **changes, proxies=proxies)
 
 
 def by_machine(model: ModelSettings) -> dict[str, Any]:

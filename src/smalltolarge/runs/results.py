@@ -18,7 +18,7 @@ from smalltolarge.errors import IntegrityError, MissingArtifact
 from smalltolarge.features import COLUMNS, EMBEDDING, read_features
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.manifest import Facts, read_manifest
-from smalltolarge.runs.outcomes import of_proxy
+from smalltolarge.runs.recipe import THE_PROXY, Proxy
 from smalltolarge.runs.shapes import Shape, check_shape
 from smalltolarge.selection.columns import NAMES
 from smalltolarge.trajectories import Trajectories
@@ -129,19 +129,19 @@ class Run:
         file = self.kept(name)
         return [_parsed(file, line, shape) for line in file.read_bytes().splitlines()]
 
-    def trajectories(self, proxy_seed: int | None = None) -> Trajectories:
-        """Read the trajectories this run recorded; None: with the seed of the recipe."""
-        return Trajectories.from_parquet(self.kept(of_proxy("trajectories.parquet", proxy_seed)))
+    def trajectories(self, proxy: Proxy = THE_PROXY) -> Trajectories:
+        """Read the trajectories this run recorded."""
+        return Trajectories.from_parquet(self.kept(proxy.own("trajectories.parquet")))
 
-    def features(self, ids: np.ndarray, proxy_seed: int | None = None) -> dict[str, Any]:
+    def features(self, ids: np.ndarray, proxy: Proxy = THE_PROXY) -> dict[str, Any]:
         """Read what a pool of the examples ``ids`` held beside trajectories, by its field."""
         given = getattr(self.recipe, "embeddings", None)
         if given is not None:
             return {"embeddings": read_features(Path(given), EMBEDDING, ids)}
         return {
-            field: read_features(self.kept(of_proxy(f"{field}.parquet", proxy_seed)), name, ids)
+            field: read_features(self.kept(proxy.own(f"{field}.parquet")), name, ids)
             for field, name in COLUMNS.items()
-            if of_proxy(field, proxy_seed) in self.stages
+            if proxy.own(field) in self.stages
         }
 
     def selection(self) -> pa.Table:

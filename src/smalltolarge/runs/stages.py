@@ -37,10 +37,11 @@ from smalltolarge.runs import estimate
 from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.folder import RunFolder, refuse_other_recipe
 from smalltolarge.runs.manifest import ANOTHER, begin_again, kept_losses, recipe_of
-from smalltolarge.runs.outcomes import of_proxy
 from smalltolarge.runs.recipe import (
+    THE_PROXY,
     CompareRecipe,
     DataRecipe,
+    Proxy,
     Recipe,
     RecordRecipe,
     SelectRecipe,
@@ -249,17 +250,17 @@ def join(examples: Examples, trajectories: Trajectories) -> tuple[Examples, Traj
 
 
 def join_all(
-    examples: Examples, recorded: Mapping[int | None, Trajectories]
-) -> tuple[Examples, dict[int | None, Trajectories | None]]:
-    """Bring examples and the trajectories of proxies of several seeds to the same rows, by id.
+    examples: Examples, recorded: Mapping[Proxy, Trajectories]
+) -> tuple[Examples, dict[Proxy, Trajectories | None]]:
+    """Bring examples and the trajectories of several proxies to the same rows, by id.
 
-    There is always a None, the seed of the recipe, with no trajectories where none were recorded.
-    Raises as ``join``.
+    That without a name is always there, with no trajectories where none were recorded. Raises as
+    ``join``.
     """
     for trajectories in recorded.values():
         examples, _ = join(examples, trajectories)
-    aligned = {seed: found.align(examples.ids) for seed, found in recorded.items()}
-    return examples, {None: None, **aligned}
+    aligned = {proxy: found.align(examples.ids) for proxy, found in recorded.items()}
+    return examples, {THE_PROXY: None, **aligned}
 
 
 def prepare(
@@ -314,35 +315,33 @@ def record_once(
     watch: Watch,
     budget: Budget,
     world: World | None = None,
-    proxy_seed: int | None = None,
+    proxy: Proxy = THE_PROXY,
 ) -> Trajectories:
-    """Train the proxy of a recipe and keep its losses, or read those kept earlier.
-
-    ``proxy_seed`` goes before the seed of the recipe, and ends the names of what is kept.
+    """Train a proxy of a recipe and keep its losses, or read those kept earlier.
 
     The trajectories remember which examples were left out, and why. The other processes of
     ``world`` were called by ``call``.
     """
-    stage = of_proxy("record", proxy_seed)
-    file = run.path / of_proxy("trajectories.parquet", proxy_seed)
-    working = run.working / of_proxy("proxy", proxy_seed)
+    stage = proxy.own("record")
+    file = run.path / proxy.own("trajectories.parquet")
+    working = run.working / proxy.own("proxy")
     if run.is_done(stage):
         begin(run, recipe, examples, read_facts)
     else:
-        assert recipe.proxy is not None
         began = time.monotonic()
         kept = None if run.is_temporary else working
-        seed = recipe.seed if proxy_seed is None else proxy_seed
-        prepared = prepare(examples, recipe.proxy, seed, watch, kept)
+        settings = recipe.settings_of(proxy)
+        prepared = prepare(examples, settings, recipe.seed_of(proxy), watch, kept)
         check_budget(budget, len(prepared), prepared.n_tokens)
         if kept is not None:
             estimate.require_room({run.path: estimate.of_recording(prepared.plan)})
-        begin(run, recipes.settled(recipe, prepared.settings), examples, read_facts)
+        recipe = recipes.settled(recipe, prepared.settings, proxy.name)
+        begin(run, recipe, examples, read_facts)
         preparing = time.monotonic() - began
         from smalltolarge import lm
 
         watched: Any = {"folder": kept, "progress": watch.progress, "check": watch.check}
-        if recipe.proxy.from_checkpoints is None:
+        if settings.from_checkpoints is None:
             found = lm.record(prepared, **watched, world=world)
         else:
             found = lm.record_saved(prepared, **watched)
@@ -350,10 +349,10 @@ def record_once(
         origin = {**found.trajectories.origin, "left_out": left_out}
         files: dict[str, store.Content] = {
             file.name: replace(found.trajectories, origin=origin).to_parquet,
-            of_proxy(PROXY_WEIGHTS, proxy_seed): lambda path: lm.write_weights(path, found.weights),
+            proxy.own(PROXY_WEIGHTS): lambda path: lm.write_weights(path, found.weights),
         }
-        if recipe.proxy.is_scratch:
-            files[of_proxy("tokenizer.json", proxy_seed)] = prepared.tokenizer.text.encode()
+        if settings.is_scratch:
+            files[proxy.own("tokenizer.json")] = prepared.tokenizer.text.encode()
         facts = {
             **found.facts,
             "left_out": dict(sorted(Counter(left_out.values()).items())),
@@ -398,13 +397,13 @@ def find_features(
     needs: frozenset[Evidence],
     watch: Watch,
     embeddings: np.ndarray | None = None,
-    proxy_seed: int | None = None,
+    proxy: Proxy = THE_PROXY,
 ) -> dict[str, np.ndarray]:
     """Give what a pool needs beside trajectories, in the order of ``used``: given, kept, or made
     with the proxy that was recorded on ``read``.
 
     ``embeddings``, float (n, d) in the order of ``read``, are those of a recipe that names none of
-    its files; ``proxy_seed`` is as in ``record_once``.
+    its files.
     """
     found: dict[str, np.ndarray] = {}
     given = getattr(recipe, "embeddings", None)
@@ -415,17 +414,17 @@ def find_features(
     makers = {Evidence.EMBEDDINGS: "embed", Evidence.LOSSES_ALONE: "score_alone"}
     prepared: Prepared | None = None
     for kind, maker in makers.items():
-        if recipe.proxy is None or kind not in needs or kind in found:
+        if not recipe.has_proxy or kind not in needs or kind in found:
             continue
-        stage = of_proxy(kind, proxy_seed)
+        stage = proxy.own(kind)
         file = run.path / f"{stage}.parquet"
         if not run.is_done(stage):
             from smalltolarge import lm
 
             began = time.monotonic()
-            seed = recipe.seed if proxy_seed is None else proxy_seed
-            prepared = prepared or prepare(read, recipe.proxy, seed, watch)
-            weights = lm.read_weights(run.path / of_proxy(PROXY_WEIGHTS, proxy_seed))
+            settings = recipe.settings_of(proxy)
+            prepared = prepared or prepare(read, settings, recipe.seed_of(proxy), watch)
+            weights = lm.read_weights(run.path / proxy.own(PROXY_WEIGHTS))
             make = getattr(lm, maker)
             values = make(prepared, weights, progress=watch.progress, check=watch.check)
             seconds = round(time.monotonic() - began, 3)

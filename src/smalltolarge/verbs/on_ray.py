@@ -10,7 +10,6 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +91,10 @@ def _resources(
     recipe: CompareRecipe, cluster: dict[str, float]
 ) -> tuple[CompareRecipe, dict[str, Any]]:
     """Say what a task takes; gives the recipe with as many threads."""
-    models = {
-        name: model
-        for name, model in (("proxy", recipe.proxy), ("target", recipe.target))
-        if model is not None
-    }
-    if cluster.get("GPU") and any(model.device in ("auto", "cuda") for model in models.values()):
+    if cluster.get("GPU") and any(model.device in ("auto", "cuda") for model in recipe.models):
         return recipe, {"num_gpus": 1}
-    changes: dict[str, Any] = {
-        name: replace(model, threads=model.threads or 1) for name, model in models.items()
-    }
-    recipe = replace(recipe, **changes)
-    threads = max(
-        model.threads or 1 for model in (recipe.proxy, recipe.target) if model is not None
-    )
+    recipe = recipes.with_threads(recipe, 1)
+    threads = max(model.threads or 1 for model in recipe.models)
     if threads > cluster.get("CPU", 0):
         raise RecipeError(f"--on ray: {threads} threads are asked for, and no machine has so many")
     return recipe, {"num_cpus": threads}

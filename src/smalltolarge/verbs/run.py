@@ -29,10 +29,11 @@ from smalltolarge.runs.arms import (
     read_table,
 )
 from smalltolarge.runs.folder import RunFolder, waiting
-from smalltolarge.runs.outcomes import Arm, Table, of_proxy
+from smalltolarge.runs.outcomes import Arm, Table
 from smalltolarge.runs.recipe import CompareRecipe
 from smalltolarge.runs.results import Run
 from smalltolarge.selection import Budget, Pool
+from smalltolarge.settings import TrainingSettings
 from smalltolarge.wordproblems.files import write_sample_data
 
 if TYPE_CHECKING:
@@ -177,25 +178,23 @@ def run_comparison(
                     estimate.require_room({run.path / "targets": kept})
                 recipe = recipes.settled(recipe, prepared.settings)
             recorded = {}
-            for seed in recipe.proxies if recipe.proxy is not None else ():
-                recorded[seed] = stages.record_once(
-                    run, recipe, read, facts, watch, Budget.parse("100%"), proxy_seed=seed
+            for proxy in recipe.trained:
+                recorded[proxy] = stages.record_once(
+                    run, recipe, read, facts, watch, Budget.parse("100%"), proxy=proxy
                 )
                 recipe = stages.joined(recipe, folder)
             stages.begin(run, recipe, read, facts)
             used, trajectories = stages.join_all(read, recorded)
             features = {
-                seed: stages.find_features(
-                    run, recipe, read, used, recipe.needs, watch, proxy_seed=seed
-                )
-                for seed in recorded
+                proxy: stages.find_features(run, recipe, read, used, needs, watch, proxy=proxy)
+                for proxy, needs in recipe.trained.items()
             }
         recipe = stages.joined(recipe, folder)
         if prepared is None:  # after the claim, so that processes do it at the same time
             prepared = stages.prepare(read, recipe.target, recipe.seed, watch)
         pools = {
-            seed: Pool.of(used, found, **features.get(seed, {}), check=watch.check)
-            for seed, found in trajectories.items()
+            proxy: Pool.of(used, found, **features.get(proxy, {}), check=watch.check)
+            for proxy, found in trajectories.items()
         }
         todo = Arms(run, recipe, pools, prepared, scorer, overlaps, watch, wait=wait)
         if arms is None or not wanted:
@@ -271,10 +270,12 @@ def _require_models(run: RunFolder, recipe: CompareRecipe) -> None:
     stages.require_torch()
     from smalltolarge.lm.models import locate
 
-    recorded = all(run.is_done(of_proxy("record", seed)) for seed in recipe.proxies)
-    proxy = None if recorded else recipe.proxy
-    for settings in (recipe.target, proxy):
-        if settings is not None and not settings.is_scratch:
+    models: list[TrainingSettings] = [recipe.target]
+    for proxy in recipe.trained:
+        if not run.is_done(proxy.own("record")):
+            models.append(recipe.settings_of(proxy))
+    for settings in models:
+        if not settings.is_scratch:
             locate(settings.model, settings.revision)
 
 

@@ -17,7 +17,7 @@ from smalltolarge.evaluation import Answer, Question, Score, find_tasks
 from smalltolarge.examples.inputs import expanded
 from smalltolarge.progress import Progress, Watch
 from smalltolarge.runs import stages
-from smalltolarge.runs.arms import list_arms, make_table, ranking_table, read_results
+from smalltolarge.runs.arms import list_arms, make_table, proxy_of, ranking_table, read_results
 from smalltolarge.runs.recipe import (
     CompareRecipe,
     EvaluateRecipe,
@@ -160,11 +160,11 @@ def _same_rankings(
     if not all(Path(name).exists() for name in recipe.data):
         yield "the rankings made", "places", None
         return
-    recorded = {} if recipe.proxy is None else {s: run.trajectories(s) for s in recipe.proxies}
+    recorded = {proxy: run.trajectories(proxy) for proxy in recipe.trained}
     used, trajectories = stages.join_all(stages.load(recipe, watch, texts=False), recorded)
     pools = {
-        seed: Pool.of(used, found, check=watch.check, **run.features(used.ids, seed))
-        for seed, found in trajectories.items()
+        proxy: Pool.of(used, found, check=watch.check, **run.features(used.ids, proxy))
+        for proxy, found in trajectories.items()
     }
     methods = {choice.label: choice for choice in recipe.choices}
     for arm in {arm.ranking: arm for arm in list_arms(recipe)}.values():
@@ -175,7 +175,7 @@ def _same_rankings(
         if Evidence.EMBEDDINGS in selector.needs:
             yield f"{name} made", "places", None
             continue
-        pool = pools[arm.proxy_seed]
+        pool = pools[proxy_of(methods[arm.method], arm)]
         again = ranking_table(pool, selector.select(pool, len(pool), arm.seed))
         same = again.equals(store.read_parquet(run.kept(name)))
         yield f"{name} made", "places", bool(same)

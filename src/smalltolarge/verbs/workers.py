@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +89,8 @@ def run_with_workers(
 
 def _divided(recipe: CompareRecipe, jobs: int) -> tuple[CompareRecipe, list[dict[str, str]]]:
     """Give every worker its part of this machine: a recipe for all, and variables for each."""
-    models = {
-        name: model
-        for name, model in (("proxy", recipe.proxy), ("target", recipe.target))
-        if model is not None
-    }
     gpus = []
-    if any(model.device in ("auto", "cuda") for model in models.values()):
+    if any(model.device in ("auto", "cuda") for model in recipe.models):
         stages.require_torch()
         from smalltolarge.lm.device import visible_gpus
 
@@ -110,10 +104,7 @@ def _divided(recipe: CompareRecipe, jobs: int) -> tuple[CompareRecipe, list[dict
         log.info("%d workers, a GPU each", jobs)
         return recipe, [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:jobs]]
     threads = max(1, cores() // jobs)
-    changes: dict[str, Any] = {
-        name: replace(model, threads=model.threads or threads) for name, model in models.items()
-    }
-    recipe = replace(recipe, **changes)
+    recipe = recipes.with_threads(recipe, threads)
     each = recipe.target.threads
     log.info("%d workers of %d thread%s on %d cores", jobs, each, "s" * (each != 1), cores())
     return recipe, [{} for _ in range(jobs)]
