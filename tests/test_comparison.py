@@ -208,6 +208,11 @@ def test_methods_have_proxies_of_their_own(tmp_path: Path, tiny: Path, s2l: Cli)
     assert "The proxy long took" in shown and "The proxy took" in shown
     assert "the same places" in s2l("verify", "run").stdout
     assert "is done: there is nothing to do" in s2l(*command).stderr
+    falls = -np.diff(recorded[""].losses, axis=1)[:, 0]
+    pruned = f"methods=[{{method: s2l, settings: {{prune_slope: {np.sort(falls)[-10]}}}}}]"
+    words = ["--set", f"proxy={proxy}", "--set", pruned, "--shared"]
+    warned = s2l("run", tiny, "--out", "pruned", *words).stderr
+    assert "s2l: a budget of 18 rows, and 10 are left after pruning: it takes 8 pruned" in warned
     (run / "trajectories-long.parquet").unlink()
     assert "stage record-long is done again" in s2l(*command).stderr
 

@@ -428,7 +428,7 @@ def test_a_comparison_has_a_page_with_the_numbers_of_its_table(tmp_path: Path, s
         "threads": 1,
     }
     recipe = {
-        "data": ["data.jsonl"], "methods": ["longest"], "budgets": ["20%", "50%"], "seeds": [0],
+        "data": ["data.jsonl"], "methods": ["longest", "untuned"], "budgets": ["20%", "50%"], "seeds": [0],
         "target": target, "evaluation": {"held_out": ["held-out.jsonl"]},
     }  # fmt: skip
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(recipe))
@@ -440,6 +440,8 @@ def test_a_comparison_has_a_page_with_the_numbers_of_its_table(tmp_path: Path, s
     assert "random sampling" in page and {f.name for f in (tmp_path / "figures").glob("*.svg")} == {
         "epochs-main.svg", "epochs-to-random.svg",
     }  # fmt: skip
+    lines = (tmp_path / "figures/epochs-main.svg").read_text()
+    assert all(f">{name}</text>" in lines for name in ("all rows", "untuned", "longest", "random"))
 
 
 def answers() -> list[dict[str, Any]]:

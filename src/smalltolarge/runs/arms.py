@@ -33,7 +33,7 @@ from smalltolarge.runs.outcomes import NOTHING, Arm, ArmResult, Table, tabulate
 from smalltolarge.runs.recipe import FULL, THE_PROXY, UNTUNED, CompareRecipe, Method, Proxy
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.shapes import ARM
-from smalltolarge.runs.stages import joined
+from smalltolarge.runs.stages import joined, warn_of_pruned
 from smalltolarge.selection import Budget, Pool
 from smalltolarge.settings import EvaluationSettings
 
@@ -285,6 +285,9 @@ class Arms:
                         pool = self.pools[proxy_of(self._choices[arm.method], arm)]
                         selection = selector.select(pool, len(pool), arm.seed)
                         seconds = round(time.monotonic() - began, 3)
+                        for budget in self.recipe.budgets:
+                            taken = Budget.parse(budget).least_rows(len(pool))
+                            warn_of_pruned(selection.pruned, len(pool), taken, arm.method)
                         table = ranking_table(pool, selection)
                         write = partial(store.write_parquet, table=table)
                         self.run.commit(stage, {file: write}, {"seconds": seconds})

@@ -435,6 +435,17 @@ def find_features(
     return found
 
 
+def warn_of_pruned(pruned: int, rows: int, budget: int, label: str = "") -> None:
+    """Warn of a budget, in rows, that is more than a method left after pruning."""
+    kept = rows - pruned
+    if budget > kept:
+        log.warning(
+            "%sa budget of %d rows, and %d are left after pruning: it takes %d pruned rows, those "
+            "whose loss falls most",
+            f"{label}: " if label else "", budget, kept, budget - kept,
+        )  # fmt: skip
+
+
 def select_once(
     run: RunFolder,
     recipe: SelectRecipe,
@@ -456,13 +467,8 @@ def select_once(
         except BudgetError as error:
             raise BudgetError(f"{error}.{kept_losses(run.path)}") from error
         step.advance(len(examples))
-    clusters, kept = selection.clusters, len(examples) - selection.pruned
-    if len(selection) > kept:
-        log.warning(
-            "a budget of %d rows, and %d are left after pruning: it takes %d pruned rows, those "
-            "whose loss falls most",
-            len(selection), kept, len(selection) - kept,
-        )  # fmt: skip
+    clusters = selection.clusters
+    warn_of_pruned(selection.pruned, len(examples), len(selection))
     if len(selection) < clusters:
         log.warning(
             "a budget of %d rows over %d clusters: the smallest clusters give none; lower the "

@@ -73,23 +73,23 @@ def dots(
 
 
 def lines(
-    title: str, given: Sequence[Line], level: float | None, words: str, width: float
+    title: str, given: Sequence[Line], levels: Mapping[str, float], words: str, width: float
 ) -> Drawing:
-    """Draw values against numbers of rows, with intervals, and a line at that of all rows."""
+    """Draw values against numbers of rows, with intervals, and a line at each named level."""
     wide = width > 500
     height = 400 if wide else 330
     right = 190 if wide else 136
     drawing = Drawing(width, height, title)
     points = [point for line in given for point in line.points]
     ends = [end for point in points for end in point[1:] if math.isfinite(end)]
-    ends += [] if level is None else [level]
+    ends += levels.values()
     pad = 0.05 * (max(ends) - min(ends)) or 1.0
     y = Scale(min(ends) - pad, max(ends) + pad, height - 46, 40)
     rows = sorted({point[0] for point in points})
     x = Scale(rows[0], rows[-1], 60, width - right - 16, is_log=True)
     axis_left(drawing, y, 44, width - right, words)
     axis_below(drawing, x, height - 46, "rows chosen (logarithmic)", ticks=_apart(rows, x))
-    if level is not None:
+    for level in levels.values():
         drawing.line(44, y(level), width - right, y(level), "rule")
     n = len(given)
     others = [line.name for line in given if line.name not in _KNOWN]
@@ -105,7 +105,7 @@ def lines(
         told = ", ".join(f"{row:,.0f} rows: {mean:.2f}" for row, mean, _, _ in line.points)
         drawing.path(xs, ys, f"series {kind}", f"{line.name}: {told}")
         drawing.dots(xs, ys, f"spot {kind}")
-    _names(drawing, given, kinds, level, y, width - right + 8)
+    _names(drawing, given, kinds, levels, y, width - right + 8)
     return drawing
 
 
@@ -122,14 +122,13 @@ def _names(
     drawing: Drawing,
     given: Sequence[Line],
     kinds: Mapping[str, str],
-    level: float | None,
+    levels: Mapping[str, float],
     y: Scale,
     left: float,
 ) -> None:
-    """Write the name of each line at its end, moved apart where they would overlap."""
+    """Write the name of each line and level at its end, apart where they would overlap."""
     ends = [(y(line.points[-1][1]), line.name, kinds[line.name]) for line in given]
-    if level is not None:
-        ends.append((y(level), "all rows", ""))
+    ends += [(y(level), name, "") for name, level in levels.items()]
     ends.sort()
     places = np.array([end for end, _, _ in ends])
     for _ in range(200):

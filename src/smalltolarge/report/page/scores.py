@@ -130,8 +130,12 @@ def _score_figure(table: outcomes.Table, rows: Sequence[Row], measure: str) -> B
     words = "accuracy, %" if scale == 100 else "loss (nats a token)"
     if measure == "main" and len(table.tasks) > 1:
         words = f"mean {words} over {len(table.tasks)} tasks"
-    full = next((row for row in rows if row.is_full), None)
-    level = None if full is None else _estimate(table, full, measure).mean * scale
+    levels = {
+        "all rows" if row.is_full else printable(row.method, 28): scale
+        * _estimate(table, row, measure).mean
+        for row in rows
+        if not row.is_subset
+    }
     subsets = [row for row in rows if row.is_subset]
     budgets = list(dict.fromkeys(row.budget for row in subsets))
     if len(budgets) > 1:
@@ -144,8 +148,9 @@ def _score_figure(table: outcomes.Table, rows: Sequence[Row], measure: str) -> B
                     low, high = (bound * scale for bound in _bounds(one))
                     points.append((row.rows, one.mean * scale, low, high))
             lines.append(Line(printable(method, 28), tuple(sorted(points))))
-        return Both.of(charts.lines, f"Score against budget, {measure}", lines, level, words)
-    dots = _dots(table, [row for row in rows if row is not full], measure, scale)
+        return Both.of(charts.lines, f"Score against budget, {measure}", lines, levels, words)
+    dots = _dots(table, [row for row in rows if not row.is_full], measure, scale)
+    level = levels.get("all rows")
     return Both.of(charts.dots, f"Score of each method, {measure}", dots, level, words, "full")
 
 
