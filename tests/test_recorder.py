@@ -27,6 +27,7 @@ from smalltolarge.errors import (
 )
 from smalltolarge.lm import prepare, record_saved
 from smalltolarge.lm.checkpoints import saved_steps
+from smalltolarge.lm.models import locate
 from smalltolarge.recorder import LossRecorder, of_keys
 from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories
@@ -314,6 +315,28 @@ def test_packed_padding_free_and_padded_trainings_have_the_same_losses(
     assert (np.diff(found[0].losses, axis=1) < 0).mean() > 0.9
     for other in found[1:]:
         np.testing.assert_allclose(other.losses, found[0].losses, atol=1e-5)
+
+
+@pytest.mark.heavy
+def test_a_training_of_real_weights_records_the_same_packed_and_padded(
+    smollm2: str, tmp_path: Path, s2l: Cli
+) -> None:
+    base, _ = locate(smollm2)
+    losses: list[Any] = []
+    ways: dict[str, dict[str, Any]] = {"padded": {}, "packed": {"packing": True}}
+    for name, way in ways.items():
+        out = tmp_path / name
+        run = trainer(
+            base, out, recorder(out, checkpoints=2, max_length=128), max_steps=1, optim="sgd",
+            **{"per_device_train_batch_size": 12, "rows": 12, **way},
+        )  # fmt: skip
+        run.train()
+        losses.append(recorded(out).losses)
+    assert (np.diff(losses[0], axis=1) < 0).mean() > 0.9
+    np.testing.assert_allclose(losses[1], losses[0], atol=1e-5)
+    given = ["packed/data.jsonl", "--trajectories", "packed/trajectories.parquet"]
+    s2l("select", *given, "--budget", "8", "--clusters", "4", "--out", "subset.jsonl")
+    assert (tmp_path / "subset.jsonl").read_text().count("\n") == 8
 
 
 def test_a_resumed_training_makes_no_pass_again(

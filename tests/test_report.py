@@ -428,8 +428,8 @@ def test_a_comparison_has_a_page_with_the_numbers_of_its_table(tmp_path: Path, s
         "threads": 1,
     }
     recipe = {
-        "data": ["data.jsonl"], "methods": ["longest", "untuned"], "budgets": ["20%", "50%"], "seeds": [0],
-        "target": target, "evaluation": {"held_out": ["held-out.jsonl"]},
+        "data": ["data.jsonl"], "methods": ["longest", "untuned"], "budgets": ["20%", "50%"],
+        "seeds": [0], "target": target, "evaluation": {"held_out": ["held-out.jsonl"]},
     }  # fmt: skip
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(recipe))
     assert s2l("run", "two.yaml").stdout.rstrip().endswith("s2l report runs/two")

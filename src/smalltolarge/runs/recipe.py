@@ -386,13 +386,14 @@ class CompareRecipe(RecordRecipe):
             for selector in [choice.selector()]
         )
         names = {proxy.name for proxy in self.trained}
+        are_others = bool(names) and self._seeds_of_proxies != (None,)
         settled = {
             "methods": methods,
             "proxies": {
                 name: asdict(self.settings_of(Proxy(name)).resolved()) for name in self.proxies
             },
             "proxy": self.proxy.resolved() if self.proxy and "" in names else None,
-            "proxy_seeds": None if self._seeds_of_proxies == (None,) else self.proxy_seeds,
+            "proxy_seeds": self.proxy_seeds if are_others else None,
             "target": self.target.resolved(),
         }
         return replace(self, **settled)  # type: ignore[arg-type]
