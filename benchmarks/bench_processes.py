@@ -107,7 +107,7 @@ def work(rank: int, port: int, given: Namespace) -> None:
         RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1",
         MASTER_PORT=str(port), TORCHELASTIC_USE_AGENT_STORE="True",
     )  # fmt: skip
-    with joined("cpu", 3600.0) as world, fixed(1, CPU):
+    with joined(World(rank, 2, 3600.0), "cpu") as world, fixed(1, CPU):
         for model in given.models:
             compare(world, given, model)
 

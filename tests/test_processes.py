@@ -17,6 +17,7 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,9 @@ def take_part(
             raise Interrupted("stopped by a signal")
 
     told: dict[str, Any] = {}
-    world: World | None = None
+    world = Meeting(rank, size, seconds, given.pop("meets", "at once"))
     try:
-        with joined("cpu", seconds) as world:
+        with joined(world, "cpu"):
             if given.pop("is_stopped", False):
                 os.kill(os.getpid(), signal.SIGSTOP)
             kept = None if rank else folder / "state"
@@ -91,10 +92,30 @@ def take_part(
         told |= {
             "error": str(error),
             "kind": type(error).__name__,
-            "speaks": world is not None and world.speaker == rank,
+            "speaks": world.speaker == rank,
         }
     told |= {"calls": calls}
     (folder / f"{rank}.json").write_text(json.dumps(told))
+
+
+class Meeting(World):
+    """A process that may be gone before it comes, come late, or be gone while all connect."""
+
+    def __init__(self, rank: int, size: int, seconds: float, how: str) -> None:
+        super().__init__(rank, size, seconds)
+        self.how = how
+
+    def join(self, kind: str) -> None:
+        if self.how == "never":
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().join(kind)
+
+    def _connect(self, kind: str) -> None:
+        if self.how == "late":
+            time.sleep(1)
+        if self.how == "killed":
+            Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        super()._connect(kind)
 
 
 class Several:
@@ -394,6 +415,20 @@ def test_devices_are_so_many_gpus_or_a_list_of_them(
     for wrong in ("5", "0", "1,1", "4,", "two", "-1", ""):
         with pytest.raises(RecipeError, match="4 GPUs are visible here"):
             processes.gpus(ProxySettings(), wrong)
+
+
+def test_a_process_that_is_killed_while_all_connect_ends_the_others_by_name(tmp_path: Path) -> None:
+    several = Several(2, tmp_path, seconds=4, meets="late", last={"meets": "killed"})
+    first, second = several.outcomes()
+    assert second is None and first is not None and first["kind"] == "Interrupted"
+    assert first["error"].startswith("rank 1 ended; what is done is kept") and first["speaks"]
+
+
+def test_a_process_that_does_not_come_is_named(tmp_path: Path) -> None:
+    first, second, third = Several(3, tmp_path, seconds=2, last={"meets": "never"}).outcomes()
+    assert first is not None and second is not None and third is None
+    assert "the processes do not meet (rank 2 did not come in 2 s)" in first["error"]
+    assert [first["speaks"], second["speaks"]] == [True, False]
 
 
 @pytest.mark.faults

@@ -428,6 +428,17 @@ def test_what_appears_in_the_meantime_stays_and_nothing_is_lost(tmp_path: Path) 
     assert os.listdir(tmp_path / "folder") == ["theirs"]
 
 
+def test_what_is_written_in_a_folder_that_is_made_needs_nothing_beside_it(tmp_path: Path) -> None:
+    with store.atomic_file(tmp_path / "folder") as folder:
+        folder.mkdir()
+        store.write_bytes(folder / "deep" / "file", b"one")
+        store.write_bytes(folder / "deep" / "file", b"two")
+        assert os.listdir(folder / "deep") == ["file"]
+        assert not (tmp_path / "folder").exists()
+    assert (tmp_path / "folder/deep/file").read_bytes() == b"two"
+    assert os.listdir(tmp_path) == ["folder"]
+
+
 def test_who_holds_a_place_is_named_with_the_time(tmp_path: Path) -> None:
     who = rf"file is in use by another run \(process {os.getpid()} on .+ since \d{{4}}-"
     with store.holding(tmp_path / "file"), pytest.raises(StaleArtifact, match=who):

@@ -365,7 +365,8 @@ def make_folder(path: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give the path of a file or folder to make that becomes ``path``, whole and durable, or not.
 
-    Missing parent folders are made. What is there is replaced; a link is written through.
+    Missing parent folders are made. What is there is replaced; a link is written through. In a
+    folder that is made so itself, it is written in its place: it becomes whole with that folder.
 
     Raises
     ------
@@ -375,6 +376,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
         Another process is writing it.
     """
     path = Path(os.path.realpath(path))
+    if any(folder.name.endswith(PART) for folder in path.parents):
+        with naming_space(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield path
+        return
     with naming_space(path), holding(path) as place:
         yield place.made
         place.put(overwrite=True)

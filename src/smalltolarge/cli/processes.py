@@ -82,15 +82,12 @@ class Share:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         from smalltolarge import lm
 
-        speaks = not self.rank
+        world = lm.World(self.rank, self.size, self.seconds)
         try:
-            with lm.joined(_kind(self.model), self.seconds) as world:
-                try:
-                    yield world
-                finally:
-                    speaks = self.rank == world.speaker
+            with lm.joined(world, _kind(self.model)):
+                yield world
         except S2LError as error:
-            if speaks:
+            if world.rank == world.speaker:
                 raise
             raise SystemExit(error.exit_code) from error
 

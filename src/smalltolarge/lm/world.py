@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from smalltolarge.errors import (
     DataError,
@@ -37,6 +38,8 @@ log = logging.getLogger("smalltolarge")
 _PATIENCE = timedelta(days=1)
 """For what processes do each in its own time, as reading; one that ends is noticed at once, and one
 that is stopped by its silence."""
+_TRIES = 5
+"""How often gloo tries to connect, each time for as long as its timeout says."""
 _PULSE = 1.0
 """Seconds between two signs of life."""
 _LOOKING = 5.0
@@ -316,21 +319,38 @@ class World:
     def join(self, kind: str) -> None:
         """Meet the others; ``kind`` of device is "cuda" or another."""
         seconds = timedelta(seconds=self.seconds)
-        self._store, *_ = next(dist.rendezvous("env://", timeout=seconds))
-        self._store.set(f"alive/{self.rank}", "0")
         if kind == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        self._store, *_ = next(dist.rendezvous("env://", timeout=seconds))
+        names = [f"alive/{rank}" for rank in range(self.size)]
+        self._store.set(names[self.rank], "0")
+        try:
+            self._store.wait(names, seconds)
+        except RuntimeError as error:
+            self.speaker = min(self._answers()[0])
+            absent = [rank for rank, name in enumerate(names) if not self._store.check([name])]
+            who = f"rank {', '.join(map(str, absent))} did not come in {self.seconds:g} s"
+            raise RuntimeError(who if absent else str(error)) from error
+        with self._noticing():
+            self._connect(kind)
+        threading.Thread(target=self._live, name="signs of life", daemon=True).start()
+        self._hosts = self.gather(socket.gethostname())
+
+    def _connect(self, kind: str) -> None:
+        """Make the groups; who ends meanwhile is waited for as long as anywhere."""
+        soon = timedelta(seconds=self.seconds / _TRIES)
         dist.init_process_group(
             "nccl" if kind == "cuda" else "gloo",
             store=dist.PrefixStore("groups", self._store),
             rank=self.rank,
             world_size=self.size,
-            timeout=seconds,
+            timeout=soon,
         )
-        self._patient = dist.new_group(timeout=_PATIENCE, backend="gloo")
-        self._prompt = dist.new_group(timeout=seconds, backend="gloo")
-        threading.Thread(target=self._live, name="signs of life", daemon=True).start()
-        self._hosts = self.gather(socket.gethostname())
+        patient, prompt = (dist.new_group(timeout=soon, backend="gloo") for _ in range(2))
+        usual = timedelta(seconds=self.seconds)
+        for group, timeout in ((None, usual), (patient, _PATIENCE), (prompt, usual)):
+            _set_pg_timeout(timeout, group)
+        self._patient, self._prompt = patient, prompt
 
     def fail(self, error: BaseException) -> None:
         """Tell the others what ends this process, before it does."""
@@ -358,25 +378,25 @@ class World:
 
 
 @contextmanager
-def joined(kind: str, seconds: float) -> Iterator[World]:
-    """Join the processes that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT speak of.
+def joined(world: World, kind: str) -> Iterator[World]:
+    """Join the other processes of a world, which MASTER_ADDR and MASTER_PORT speak of.
 
-    Parameters
-    ----------
-    kind : the kind of device that gradients lie on
-    seconds : how long another process may say nothing
+    ``kind`` is that of the device that gradients lie on.
 
     Raises
     ------
     RecipeError
         They do not meet.
+    Interrupted
+        One ended while they met.
     """
     try:
-        world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), seconds)
         if world.size > 1:
+            world.speaker = world.rank  # until it is known who else is there
             world.join(kind)
+            world.speaker = 0
     except S2LError:
-        raise  # one ended while they met
+        raise
     except (RuntimeError, ValueError, KeyError) as error:
         raise RecipeError(
             f"the processes do not meet ({printable(error, 300)}). RANK, WORLD_SIZE, LOCAL_RANK, "
