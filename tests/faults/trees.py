@@ -120,7 +120,7 @@ def _without_times(markdown: str) -> Iterator[str]:
             )
         else:
             heads = []
-            yield re.sub(r"and [\d,]+ s, once", "and ... s, once", line)
+            yield re.sub(r"FLOPs and [\d,]+ s", "FLOPs and ... s", line)
 
 
 def _digest(content: bytes) -> str:
