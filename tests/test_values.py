@@ -156,7 +156,7 @@ def test_whole_numbers_of_any_type_are_whole_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1e5", "010", "1:30", "yes", "2026-01-01", "~", "\x85 \x07\n", "=", "", "<<"]
+    "text", ["1e5", "010", "1:30", "yes", "2026-01-01", "~", "\x85 \x07\n", "a\x85b", "=", "", "<<"]
 )
 def test_a_text_that_looks_like_something_else_stays_a_text(text: str, tmp_path: Path) -> None:
     recipe = read({**SMALLEST, "data": [text]}, SelectRecipe)

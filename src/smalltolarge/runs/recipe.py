@@ -70,7 +70,13 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 class _Dumper(yaml.SafeDumper):
     """Writes what ``_Loader`` reads as the same."""
 
+    def represent_str(self, text: str) -> yaml.ScalarNode:
+        """Write the line break of ISO 8859 by its number: in other quotes it is read as a space."""
+        style = '"' if "\x85" in text else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 for _kind in (_Loader, _Dumper):
     _kind.add_implicit_resolver(
         "tag:yaml.org,2002:float",
