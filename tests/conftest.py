@@ -45,7 +45,16 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 """A row of every layout."""
 
+LONGEST = ("wheel", "processes", "faults", "comparison", "jail", "lm_record", "lm_targets", "cli")
+"""Files whose tests take longest: begun first, so that no core waits for one of them at the end."""
+
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture

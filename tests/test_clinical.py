@@ -537,12 +537,12 @@ def test_a_run_that_is_stopped_leaves_nothing_and_can_be_given_again(tmp_path: P
 
 
 def test_a_run_that_is_killed_leaves_no_half_file(tmp_path: Path) -> None:
-    """Killed where all is in the files aside, just before they are renamed."""
+    """Killed where all is in the files aside, just before the first gets its name."""
     file = write(tmp_path / "NOTEEVENTS.csv", notes(30))
     script = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom smalltolarge import store\n"
         "from smalltolarge.clinical import prepare_mimic\n"
-        "os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "os.link = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"prepare_mimic(Path({str(file)!r}), Path({str(tmp_path / 'out')!r}))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], check=False)
