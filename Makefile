@@ -23,7 +23,7 @@ figures: demo
 	$(BIN)/s2l report demo/run --figures docs/figures
 
 test: .venv/.ready check
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rfEs
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rfEs
 
 check: .venv/.ready
 	$(BIN)/ruff check .
