@@ -451,14 +451,14 @@ def read_table(run: Run) -> Table:
 def make_table(run: Run, recipe: CompareRecipe, results: list[ArmResult]) -> Table:
     """Put the results of arms into one table."""
     costs: dict[str, dict[str, float]] = {}
-    for proxy in recipe.trained:
-        costs.setdefault(proxy.name, {})
-    for name, stage in itertools.product(costs, ("record", "embeddings", "losses_alone")):
-        names = [proxy.own(stage) for proxy in recipe.trained if proxy.name == name]
-        facts = [run.facts(name) for name in names if name in run.stages]
+    names = dict.fromkeys(proxy.name for proxy in recipe.trained)
+    for name, stage in itertools.product(names, ("record", "embeddings", "losses_alone")):
+        stages = [proxy.own(stage) for proxy in recipe.trained if proxy.name == name]
+        facts = [run.facts(one) for one in stages if one in run.stages]
         for kind in ("flops", "seconds"):
             if given := [float(one[kind]) for one in facts if kind in one]:
-                costs[name][kind] = costs[name].get(kind, 0.0) + sum(given) / len(given)
+                cost = costs.setdefault(name, {"flops": 0.0, "seconds": 0.0})
+                cost[kind] += sum(given) / len(given)
     needs = {one.label: one.proxy if one.needs_proxy else None for one in recipe.choices}
     labels = {choice.method: choice.label for choice in reversed(recipe.choices)}
     always = (labels[method] for method in ("random", FULL))
