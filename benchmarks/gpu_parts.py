@@ -393,9 +393,10 @@ def study(run: Run) -> None:
         if run.left() < kept:
             raise Interrupted("the time is over")
 
+    every = list(list_arms(recipe))
     telling = [
         arm.name
-        for arm in list_arms(recipe)
+        for arm in every
         if arm.method in ("untuned", "full", "random", "s2l", "s2l-by-source")
         and arm.budget in ("0%", "100%", recipe.budgets[0])
         and arm.equal == recipe.equal[0]
@@ -404,7 +405,7 @@ def study(run: Run) -> None:
         for arms in (telling, None):
             run_comparison(recipe, folder, Watch(check=check), arms=arms)
     missing = missing_arms(done := Results.open(folder), recipe.resolved())
-    for row in read_table(done).rows if len(missing) < len(list(list_arms(recipe))) else ():
+    for row in read_table(done).rows if len(missing) < len(every) else ():
         run.add(f"{row.method}, {row.budget}, equal {row.equal}", row.main.mean,
                 note=f"{row.seeds} seeds, {row.seconds:.0f} s of training each")  # fmt: skip
     run.add("arms that are not done", len(missing), note=f"{folder} goes on with the same command")

@@ -290,21 +290,14 @@ def found_settings(out: Path) -> ProxySettings:
     return ProxySettings(from_checkpoints=str(out), max_length=128, threads=1)
 
 
-def test_packed_padding_free_and_padded_trainings_have_the_same_losses(
-    base: Path, tmp_path: Path
-) -> None:
-    """All rows in one batch, so that a step is the same however they are laid out.
+def check_same_losses(base: Path, folder: Path, ways: dict[str, dict[str, Any]]) -> None:
+    """Check that rows may be laid out in any of the ``ways``, in a folder each.
 
-    More are recorded than are trained on.
+    All are in one batch, so that a step is the same; more are recorded than are trained on.
     """
-    ways: dict[str, dict[str, Any]] = {
-        "padded": {},
-        "padding free": {"padding_free": True, "max_length": None},
-        "packed": {"packing": True},
-    }
     found = []
     for name, way in ways.items():
-        out = tmp_path / name
+        out = folder / name
         run = trainer(
             base, out, recorder(out, checkpoints=2, max_length=128), max_steps=1, optim="sgd",
             **{"per_device_train_batch_size": 12, "rows": 12, **way},
@@ -317,23 +310,23 @@ def test_packed_padding_free_and_padded_trainings_have_the_same_losses(
         np.testing.assert_allclose(other.losses, found[0].losses, atol=1e-5)
 
 
+def test_packed_padding_free_and_padded_trainings_have_the_same_losses(
+    base: Path, tmp_path: Path
+) -> None:
+    ways: dict[str, dict[str, Any]] = {
+        "padded": {},
+        "padding free": {"padding_free": True, "max_length": None},
+        "packed": {"packing": True},
+    }
+    check_same_losses(base, tmp_path, ways)
+
+
 @pytest.mark.heavy
 def test_a_training_of_real_weights_records_the_same_packed_and_padded(
     smollm2: str, tmp_path: Path, s2l: Cli
 ) -> None:
     base, _ = locate(smollm2)
-    losses: list[Any] = []
-    ways: dict[str, dict[str, Any]] = {"padded": {}, "packed": {"packing": True}}
-    for name, way in ways.items():
-        out = tmp_path / name
-        run = trainer(
-            base, out, recorder(out, checkpoints=2, max_length=128), max_steps=1, optim="sgd",
-            **{"per_device_train_batch_size": 12, "rows": 12, **way},
-        )  # fmt: skip
-        run.train()
-        losses.append(recorded(out).losses)
-    assert (np.diff(losses[0], axis=1) < 0).mean() > 0.9
-    np.testing.assert_allclose(losses[1], losses[0], atol=1e-5)
+    check_same_losses(base, tmp_path, {"padded": {}, "packed": {"packing": True}})
     given = ["packed/data.jsonl", "--trajectories", "packed/trajectories.parquet"]
     s2l("select", *given, "--budget", "8", "--clusters", "4", "--out", "subset.jsonl")
     assert (tmp_path / "subset.jsonl").read_text().count("\n") == 8

@@ -128,9 +128,7 @@ def _details(lab: Lab, scenario: Scenario, draw: Random) -> Iterable[str]:
     while True:
         size = draw.choice(SIZES[1:])
         rank = draw.randrange(size)
-        kind = draw.choice(
-            ("SIGKILL", "SIGKILL", "operation", *STOPS[:2], "SIGSTOP", "late", "data")
-        )
+        kind = draw.choice(KINDS)
         if kind == "operation":
             rank, fault = 0, f"{draw.choice(('kill', 'torn'))}@{draw.randint(1, operations)}"
         elif kind == "data":

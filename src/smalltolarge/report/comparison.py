@@ -79,11 +79,8 @@ def notes(table: Table, *, briefly: bool = False) -> list[str]:
     if table.has_failed_programs:
         lines.append("Failed programs are those of all tasks and seeds, by kind.")
     for name, cost in table.recording.items():
-        whose = f"The proxy {name}" if name else "The proxy"
-        if table.proxies > 1:
-            whose += f" took, as the mean of {table.proxies} seeds,"
-        else:
-            whose += " took"
+        whose = f"The proxy {name} took" if name else "The proxy took"
+        whose += f", as the mean of {table.proxies} seeds," * (table.proxies > 1)
         lines.append(f"{whose} {cost['flops']:.3g} FLOPs and {cost['seconds']:,.0f} s.")
     if table.recording:
         lines[-1] += (
