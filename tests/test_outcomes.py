@@ -249,7 +249,7 @@ def test_the_compute_multiplier_is_of_the_training_of_random_at_its_budgets() ->
 
 def test_without_tasks_the_lower_balanced_loss_is_better() -> None:
     def losing(method: str, seed: int, loss: float) -> ArmResult:
-        losses = {"held-out": {"(all)": 9.0, "(balanced)": loss, "source": loss}}
+        losses = {"held-out": {"frequent": [9.0] * 9, "rare": [2 * loss - 9.0]}}
         return replace(result(method, seed), scores={}, unanswered={}, truncated={}, losses=losses)
 
     table = table_of(
@@ -261,6 +261,45 @@ def test_without_tasks_the_lower_balanced_loss_is_better() -> None:
     assert row_of(table, "s2l").verdict == "beats random"
     assert row_of(table, "worse").verdict == "worse than random"
     assert "lower is better" in to_markdown(table)
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=5), min_size=1, max_size=3),
+    st.integers(0, 2**32 - 1),
+)
+def test_held_out_rows_are_paired_and_every_source_counts_the_same(
+    sizes: list[list[int]], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+
+    def losing(method: str, loss: float) -> ArmResult:
+        losses = {
+            f"data-{place}": {
+                f"source-{source}": (loss + rng.random(rows)).tolist()
+                for source, rows in enumerate(of_sources)
+            }
+            for place, of_sources in enumerate(sizes)
+        }
+        return result(method, 0, losses=losses)
+
+    def balanced(one: ArmResult) -> float:
+        return float(
+            np.mean([np.mean([np.mean(rows) for rows in x.values()]) for x in one.losses.values()])
+        )
+
+    random, chosen = losing("random", 2.0), losing("s2l", 1.5)
+    found = row_of(table_of(random, chosen), "s2l").loss_to_random
+    assert found is not None and found.mean == pytest.approx(balanced(chosen) - balanced(random))
+    single = [of_sources.count(1) == 1 for of_sources in sizes]
+    several = any(max(of_sources) > 1 or of_sources.count(1) > 1 for of_sources in sizes)
+    assert found.is_known == several and (not several or found.covers == ("questions",))
+    if several and not any(single):
+        assert found.low < found.mean < found.high
+    without = [replace(one, scores={}, unanswered={}, truncated={}) for one in (random, chosen)]
+    row = row_of(table := table_of(*without), "s2l")
+    assert row.to_random is not None and row.to_random.mean == found.mean
+    assert not several or "over the held-out rows" in to_markdown(table)
+    assert "loss to random" in to_markdown(table_of(random, chosen))
 
 
 def test_markdown_and_csv_have_every_row() -> None:

@@ -110,7 +110,8 @@ def _drawn(table: Table) -> str:
         if one.is_known
     )
     words = {"questions": "the questions, with one seed"}
-    return ", some over ".join(words.get(kind, f"the {kind}") for kind in kinds)
+    found = ", some over ".join(words.get(kind, f"the {kind}") for kind in kinds)
+    return found if table.measure == "accuracy" else found.replace("questions", "held-out rows")
 
 
 def to_csv(table: Table) -> str:
@@ -133,6 +134,9 @@ def _in_full(table: Table, row: Row) -> list[tuple[str, object]]:
     for name, difference in (("to_random", row.to_random), ("to_full", row.to_full)):
         for end in ("", "_low", "_high", "_p", "_corrected"):
             cells.append((name + end, getattr(difference, end.removeprefix("_") or "mean", None)))
+    for end in ("", "_low", "_high"):
+        value = getattr(row.loss_to_random, end.removeprefix("_") or "mean", None)
+        cells.append((f"loss_to_random{end}", value))
     for end in ("", "_low", "_high", "_bound"):
         name = end.removeprefix("_") or "value"
         cells.append((f"compute_multiplier{end}", getattr(row.multiplier, name, None)))
@@ -265,6 +269,8 @@ def _scores(table: Table, row: Row) -> list[tuple[str, str]]:
         if table.held_out:
             means = [row.losses[f"{name} (balanced)"].mean for name in table.held_out]
             cells.append(("loss", f"{sum(means) / len(means):.3f}"))
+            differs = _differs(row.loss_to_random, *_SCALES["loss"], briefly=False)
+            cells.append(("loss to random", differs))
     cells.append(("to random", _differs(row.to_random, scale, digits, briefly=False)))
     cells.append(("p", _chance(row.to_random)))
     cells.append(("to full", _differs(row.to_full, scale, digits, briefly=False)))

@@ -30,6 +30,7 @@ from smalltolarge.examples.overlap import Questions, questions_of
 from smalltolarge.progress import NotedProgress, Step, Watch
 from smalltolarge.runs.folder import PAUSE, RunFolder, waiting
 from smalltolarge.runs.outcomes import NOTHING, Arm, ArmResult, Table, tabulate
+from smalltolarge.runs.paired import rounded
 from smalltolarge.runs.recipe import FULL, THE_PROXY, UNTUNED, CompareRecipe, Method, Proxy
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.shapes import ARM
@@ -387,7 +388,7 @@ class Scorer:
 
     def score(
         self, target: Target, progress: NotedProgress, kept: Path
-    ) -> tuple[list[tuple[Score, list[Answer]]], dict[str, dict[str, float]]]:
+    ) -> tuple[list[tuple[Score, list[Answer]]], dict[str, dict[str, list[float]]]]:
         """Score a target on everything; completions are kept while it goes on."""
         answerer = target.answerer
         results = [
@@ -407,16 +408,13 @@ class Scorer:
         return results, losses
 
 
-def _by_source(examples: Examples, ids: np.ndarray, losses: np.ndarray) -> dict[str, float]:
-    """Average losses (m,) of the examples ``ids`` over all, over each source, and over sources."""
+def _by_source(examples: Examples, ids: np.ndarray, losses: np.ndarray) -> dict[str, list[float]]:
+    """Part losses (m,) of the examples ``ids`` by their source."""
     of = dict(zip(examples.ids.tolist(), examples.sources(), strict=True))
-    sources = np.array([str(of[name]) for name in ids.tolist()])
-    means = {
-        source: float(losses[sources == source].mean(dtype=np.float64))
-        for source in np.unique(sources).tolist()
-    }
-    balanced = float(np.mean(list(means.values())))
-    return {"(all)": float(losses.mean(dtype=np.float64)), "(balanced)": balanced, **means}
+    found: dict[str, list[float]] = {}
+    for name, loss in zip(ids.tolist(), losses.tolist(), strict=True):
+        found.setdefault(str(of[name]), []).append(rounded(loss))
+    return found
 
 
 def read_results(run: Run) -> list[ArmResult]:

@@ -79,8 +79,8 @@ class ArmResult:
     """By task: questions in whose completions no answer was found."""
     truncated: Mapping[str, int]
     """By task: questions of which a completion reached the length limit."""
-    losses: Mapping[str, Mapping[str, float]]
-    """By held-out data: mean loss of each source, and "(all)" and "(balanced)" over them."""
+    losses: Mapping[str, Mapping[str, Sequence[float]]]
+    """By held-out data and source: the mean loss of every row, nats a token."""
     failed_programs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By task: questions whose program gave no answer, by the kind of failure."""
     measures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -145,11 +145,13 @@ class Row:
     accuracies: Mapping[str, Estimate]
     """By task; standard errors over the questions, each averaged over the seeds."""
     losses: Mapping[str, Estimate]
-    """By held-out data, "(all)" and "(balanced)"; standard errors over the seeds."""
+    """By held-out data, "(all)" and "(balanced)" over sources; standard errors over the seeds."""
     main: Estimate
     """What methods are compared by: the mean accuracy of the tasks, or the balanced loss."""
     to_random: Difference | None
     to_full: Difference | None
+    loss_to_random: Difference | None
+    """Where methods are compared by accuracy: the difference of the balanced losses."""
     verdict: str
     """Against random of the same budget; with the p-value corrected for all of the table."""
     failed_programs: Mapping[str, int]
@@ -259,13 +261,18 @@ def tabulate(
                 **{name: _mean(group, name) for name in _MEANS},
                 accuracies={task: _accuracy(group, task) for task in tasks},
                 losses={
-                    f"{name} {kind}": _estimate([r.losses[name][kind] for r in group])
+                    f"{name} ({kind})": _estimate([mean_of(r.losses[name]) for r in group])
                     for name in held_out
-                    for kind in ("(all)", "(balanced)")
+                    for kind, mean_of in _MEANS_OF.items()
                 },
                 main=_main(group, tasks, measure),
                 to_random=_difference(group, drawn, measure) if method != random else None,
                 to_full=_difference(compared, whole, measure) if method != full else None,
+                loss_to_random=(
+                    _difference(group, drawn, "loss")
+                    if method != random and tasks and held_out
+                    else None
+                ),
                 verdict="",
                 failed_programs=_failed_programs(group),
                 multiplier=multiplied.get((equal, budget, method)),
@@ -304,6 +311,16 @@ def _floors(
     )
 
 
+def _of_all(rows: Mapping[str, Sequence[float]]) -> float:
+    return float(np.mean([loss for losses in rows.values() for loss in losses]))
+
+
+def _balanced(rows: Mapping[str, Sequence[float]]) -> float:
+    return float(np.mean([np.mean(losses) for losses in rows.values()]))
+
+
+_MEANS_OF = {"all": _of_all, "balanced": _balanced}
+"""Means of the losses of held-out rows, by source."""
 _MEANS = ("rows", "steps", "tokens", "flops", "seconds", "seconds_selecting")
 
 
@@ -332,7 +349,9 @@ def _estimate(values: Sequence[float] | np.ndarray) -> Estimate:
 
 def _main(group: Sequence[ArmResult], tasks: Sequence[str], measure: Measure) -> Estimate:
     if measure == "loss":
-        return _estimate([float(np.mean(_values(result, measure))) for result in group])
+        return _estimate(
+            [float(np.mean([*map(_balanced, result.losses.values())])) for result in group]
+        )
     found = [_accuracy(group, task) for task in tasks]
     error = math.sqrt(sum(one.error**2 for one in found)) / len(found)
     mean = float(np.mean([one.mean for one in found]))
@@ -344,13 +363,25 @@ def _main(group: Sequence[ArmResult], tasks: Sequence[str], measure: Measure) ->
 
 
 def _values(result: ArmResult, measure: Measure, only: str | None = None) -> list[np.ndarray]:
-    """Give what is compared: by task the scores (questions,), or by held-out data its loss (1,)."""
-    found = (
-        {name: np.asarray(scores, dtype=np.float64) for name, scores in result.scores.items()}
-        if measure == "accuracy"
-        else {name: np.array([losses["(balanced)"]]) for name, losses in result.losses.items()}
-    )
-    return [*found.values()] if only is None else [found[only]]
+    """Give what is compared, of which the mean over rows and then over arrays counts: by task the
+    scores (questions,), or by source the losses of held-out data (rows,).
+    """
+    if measure == "accuracy":
+        scores = result.scores
+        return [np.array(scores[task], np.float64) for task in scores if only in (task, None)]
+    held_out = [rows for name, rows in result.losses.items() if only in (name, None)]
+    strata = [(array, share / len(held_out)) for rows in held_out for array, share in _strata(rows)]
+    return [array * (share * len(strata)) for array, share in strata]
+
+
+def _strata(rows: Mapping[str, Sequence[float]]) -> list[tuple[np.ndarray, float]]:
+    """Give the losses of each source and its share of the balanced mean; sources of one row,
+    which say nothing of chance alone, are taken together.
+    """
+    single = [losses[0] for losses in rows.values() if len(losses) == 1]
+    strata = [(losses, 1) for losses in rows.values() if len(losses) > 1]
+    strata += [(single, len(single))] * bool(single)
+    return [(np.array(losses, np.float64), count / len(rows)) for losses, count in strata]
 
 
 def _difference(

@@ -43,7 +43,7 @@ SCORE = {
 ARM = {
     "arm": {"method": str, "budget": str, "seed": int, "equal": str}, "rows": int, "steps": int,
     "tokens": int, "flops": NUMBER, "train_loss": (*NUMBER, None), "scores": {str: [NUMBER]},
-    "unanswered": COUNTS, "truncated": COUNTS, "losses": {str: {str: NUMBER}},
+    "unanswered": COUNTS, "truncated": COUNTS, "losses": {str: {str: [NUMBER]}},
     "failed_programs": {str: COUNTS}, "measures": {str: {str: object}},
 }  # fmt: skip
 ANSWER = {
