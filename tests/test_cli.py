@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from smalltolarge.examples import load
 from smalltolarge.progress import Watch
 from smalltolarge.runs import estimate
 from smalltolarge.runs.manifest import as_bytes
+from smalltolarge.runs.recipe import PRESETS
+from smalltolarge.selection.s2l import S2L
 from smalltolarge.trajectories import Trajectories
 from smalltolarge.verbs.verify import verify
 
@@ -378,6 +381,33 @@ def test_a_recipe_replays_a_run(tmp_path: Path, s2l: Cli) -> None:
     assert (written["seed"], written["proxy"]["proxy"], written["settings"]["clusters"]) == (
         0, "scratch-0.1m", 5,
     )  # fmt: skip
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_preset_lies_under_the_options(tmp_path: Path, s2l: Cli) -> None:
+    def recipe(name: str) -> dict[str, Any]:
+        written: dict[str, Any] = yaml.safe_load(
+            (tmp_path / f"runs/{name}/recipe.yaml").read_text()
+        )
+        return written
+
+    select = ["select", "data.jsonl", "--budget", "20%", "--preset"]
+    losses = ["--trajectories", "runs/subset/trajectories.parquet"]
+    s2l(*select, "authors-code", *losses, "--clusters", "5", "--out", "code.jsonl")
+    found = recipe("code")
+    assert (found["proxy"], found["settings"]["stratify"]) == (None, "source")
+    assert (found["settings"]["points_per_cluster"], found["settings"]["clusters"]) == (256, 5)
+    s2l(*select, "paper", "--method", "random", "--out", "random.jsonl")
+    assert (recipe("random")["proxy"], recipe("random")["settings"]) == (None, {})
+    small = ["--proxy", "scratch-0.1m", "--epochs", "1", "--checkpoints", "2"]
+    s2l("record", "data.jsonl", "--preset", "paper", *small, "--out", "losses.parquet")
+    proxy = recipe("losses")["proxy"]
+    assert (proxy["proxy"], proxy["epochs"], proxy["checkpoints"]) == ("scratch-0.1m", 1, 2)
+    assert (proxy["learning_rate"], proxy["batch_size"]) == (2e-5, 128)
+    assert proxy["template"] == "alpaca"
+    left_open = {"restarts"}
+    for values in PRESETS.values():
+        assert values["settings"].keys() == {f.name for f in fields(S2L)} - left_open
 
 
 def test_a_recipe_cannot_name_code_to_run(data: Path, tmp_path: Path, s2l: Cli) -> None:

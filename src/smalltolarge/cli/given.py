@@ -16,8 +16,10 @@ def read_recipe(
     given: dict[str, Any],
     settings: dict[str, Any],
     assignments: list[str] | None = None,
+    preset: str | None = None,
 ) -> Any:
-    """Make a recipe of ``kind`` from options, over the file of ``--recipe`` where one is given.
+    """Make a recipe of ``kind`` from options, over the file of ``--recipe`` where one is given,
+    and that over the settings of a preset.
 
     Raises
     ------
@@ -39,6 +41,8 @@ def read_recipe(
     _refuse_code(file, "task", tasks if isinstance(tasks, list) else [tasks], flat)
     if "method" in base and "method" not in flat:
         flat["method"] = base["method"]
+    if preset is not None:
+        base = recipes.merge(recipes.preset(preset, kind, flat.get("method", "s2l")), base)
     values = recipes.merge(base, recipes.place(flat, kind))
     values = recipes.assign(values, assignments or [])
     for name, wanted in _NEEDED.items():

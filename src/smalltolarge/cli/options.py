@@ -105,6 +105,14 @@ RecipeFile = Annotated[
         help="A YAML recipe, such as the recipe.yaml of a run; options given beside it win.",
     ),
 ]
+Preset = Annotated[
+    Literal["paper", "authors-code"] | None,
+    typer.Option(
+        help="Settings of others, over our defaults: paper has those of the S2L paper, proxy "
+        "included; authors-code splits the budget over the sources first, as their code does. A "
+        "recipe and options win over it."
+    ),
+]
 Assignments = Annotated[
     list[str] | None,
     typer.Option(

@@ -13,6 +13,7 @@ from smalltolarge.cli.options import (
     NoProgress,
     Out,
     Overwrite,
+    Preset,
     RecipeFile,
     RunDir,
     Seed,
@@ -29,6 +30,7 @@ def record(
     out: Out = Path("trajectories.parquet"),
     seed: Seed = None,
     recipe: RecipeFile = None,
+    preset: Preset = None,
     assignments: Assignments = None,
     run: RunDir = None,
     overwrite: Overwrite = False,
@@ -55,7 +57,8 @@ def record(
     from smalltolarge.verbs.record import run_record
     from smalltolarge.verbs.select import plan
 
-    wanted = read_recipe(RecordRecipe, data, recipe, {"seed": seed}, settings, assignments)
+    given = {"seed": seed}
+    wanted = read_recipe(RecordRecipe, data, recipe, given, settings, assignments, preset)
     mine = share(wanted.proxy, processes, devices, rank_timeout, dry_run=dry_run)
     if mine.rank:
         mine.follow(wanted)

@@ -14,6 +14,7 @@ from smalltolarge.cli.options import (
     DryRun,
     NoProgress,
     Overwrite,
+    Preset,
     RecipeFile,
     RunDir,
     Seed,
@@ -76,6 +77,7 @@ def select(
     ] = None,
     seed: Seed = None,
     recipe: RecipeFile = None,
+    preset: Preset = None,
     assignments: Assignments = None,
     run: RunDir = None,
     overwrite: Overwrite = False,
@@ -115,7 +117,7 @@ def select(
         "add_columns": add_column,
         "seed": seed,
     }
-    wanted = read_recipe(SelectRecipe, data, recipe, given, settings, assignments)
+    wanted = read_recipe(SelectRecipe, data, recipe, given, settings, assignments, preset)
     mine = share(wanted.proxy, processes, devices, rank_timeout, dry_run=dry_run)
     if mine.rank:
         mine.follow(wanted)

@@ -57,6 +57,21 @@ UNTUNED = "untuned"
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _OF_A_SEED = re.compile(r"(^|-)proxy\d+$")
 """Ends of names that a proxy of another seed has."""
+_PAPER_PROXY: dict[str, Any] = {
+    "proxy": "EleutherAI/pythia-70m-deduped", "template": "alpaca", "epochs": 3.0,
+    "learning_rate": 2e-5, "batch_size": 128, "warmup": 0.03, "weight_decay": 0.0,
+    "max_length": 512, "checkpoints": 12, "schedule": "even", "losses": "scored",
+}  # fmt: skip
+_PAPER_S2L: dict[str, Any] = {
+    "clusters": 100, "iterations": 20, "points_per_cluster": 256, "stratify": None,
+    "balance": 1.0, "prune_slope": None, "part": "all", "every": 1, "standardise": False,
+    "inside": "random",
+}  # fmt: skip
+PRESETS: Mapping[str, Mapping[str, dict[str, Any]]] = {
+    "paper": {"proxy": _PAPER_PROXY, "settings": _PAPER_S2L},
+    "authors-code": {"proxy": _PAPER_PROXY, "settings": _PAPER_S2L | {"stratify": "source"}},
+}
+"""Settings of the proxy and of s2l, by name; ``docs/faithfulness.md`` says where each is from."""
 _BY_MACHINE = ("revision", "precision", "device", "threads", "unit_tokens")
 """Settings of a model that are found out when it is prepared, unless they are given."""
 T = TypeVar("T")
@@ -523,6 +538,12 @@ def place(flat: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:
             known = sorted(top.union(*sections.values()))
             raise RecipeError(f"{printable(name)} is not a setting{of}; {_nearest(name, known)}")
     return placed
+
+
+def preset(name: str, kind: type[Recipe], method: str) -> dict[str, Any]:
+    """Give the part of a preset that a recipe of ``kind`` and ``method`` has a place for."""
+    own = {f.name for f in fields(kind)} - ({"settings"} if method != "s2l" else set())
+    return {section: dict(values) for section, values in PRESETS[name].items() if section in own}
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
