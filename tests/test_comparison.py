@@ -105,6 +105,30 @@ def test_methods_that_need_no_proxy_train_none(tmp_path: Path, tiny: Path, s2l: 
     assert float(rows[0]["loss"]) > 0
 
 
+def test_a_weighted_arm_is_what_the_column_of_weights_trains(
+    tmp_path: Path, tiny: Path, s2l: Cli
+) -> None:
+    own = ["--trainer", "own", "--epochs", "1", "--template", "alpaca", "--threads", "1"]
+    s2l("train", "scratch-0.1m", "data.jsonl", *own, "--out", "base")
+    drawn, again = ({"method": "random-by-source", "settings": {"balance": 0.9}} for _ in range(2))
+    weighted = {**again, "label": "weighted", "weighted": True}
+    target = {**TINY["target"], "target": "base"}
+    write_recipe(tmp_path, methods=[drawn, weighted], target=target, keep_targets=True)
+    s2l("run", tiny, "--out", "run")
+    by_source = ["--method", "random-by-source", "--set", "settings.balance=0.9"]
+    subset = ["select", "data.jsonl", *by_source, "--budget", "20%", "--out", "subset.jsonl"]
+    s2l(*subset, "--add-column", "weight")
+    s2l("train", "base", "subset.jsonl", *own, "--weights", "s2l_weight", "--out", "by-hand")
+    names = ("run/targets/weighted-20pct-epochs-0", "by-hand")
+    one, other = (tmp_path / name / "model.safetensors" for name in names)
+    assert one.read_bytes() == other.read_bytes()
+    arms = {name: (tmp_path / f"run/arm-{name}-20pct-epochs-0.json").read_text() for name in (
+        "random-by-source", "weighted",
+    )}  # fmt: skip
+    assert len({json.loads(arm)["train_loss"] for arm in arms.values()}) == 2
+    assert "the same places" in s2l("verify", "run").stdout
+
+
 def test_equal_steps_give_every_target_the_steps_of_full(
     tmp_path: Path, tiny: Path, s2l: Cli
 ) -> None:

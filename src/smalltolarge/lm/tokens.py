@@ -161,18 +161,21 @@ class Prepared:
         seed: int | None = None,
         steps: int | None = None,
         sequence: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
     ) -> Prepared:
         """Give the training of some of the examples: int64 (b,), increasing rows of the m.
 
         ``steps`` go before the epochs of the settings; ``sequence`` (b,) is the place of each in
-        every epoch, which is shuffled otherwise.
+        every epoch, which is shuffled otherwise; ``weights`` (b,), above 0, say how much each
+        counts in the loss.
         """
         seed = self.seed if seed is None else seed
         tokenized, ids = self.tokenized.take(rows), self.ids[rows]
         order = Order.of(
             ids, tokenized.lengths, self.settings, seed, steps=steps, sequence=sequence
         )
-        return replace(self._with(tokenized, ids, order), seed=seed)
+        weights = None if weights is None else _scaled(weights, tokenized.n_tokens)
+        return replace(self._with(tokenized, ids, order), seed=seed, weights=weights)
 
     @cached_property
     def plan_of_epochs(self) -> Plan:
@@ -318,15 +321,20 @@ def prepare(
 def _weights(
     examples: Examples, tokenized: Tokenized, settings: TrainingSettings
 ) -> np.ndarray | None:
-    """Read the weights that a target's settings name; equal ones are none."""
+    """Read the weights that a target's settings name."""
     if not isinstance(settings, TargetSettings) or settings.weights is None:
         return None
-    weights: np.ndarray = read_weights(examples, settings.weights)[tokenized.kept]
+    weights = read_weights(examples, settings.weights)[tokenized.kept]
+    return _scaled(weights, tokenized.n_tokens)
+
+
+def _scaled(weights: np.ndarray, n_tokens: np.ndarray) -> np.ndarray | None:
+    """Bring weights (m,) to 1 on average over all completion tokens; equal ones are none."""
     if weights.min() == weights.max():
         return None
-    total = math.fsum(weights * tokenized.n_tokens)
-    weights *= int(tokenized.n_tokens.sum(dtype=np.int64)) / total
-    return weights
+    total = math.fsum(weights * n_tokens)
+    scaled: np.ndarray = weights * (int(n_tokens.sum(dtype=np.int64)) / total)
+    return scaled
 
 
 def begin(

@@ -14,7 +14,7 @@ import itertools
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,7 +35,7 @@ from smalltolarge.runs.recipe import FULL, THE_PROXY, UNTUNED, CompareRecipe, Me
 from smalltolarge.runs.results import Run
 from smalltolarge.runs.shapes import ARM
 from smalltolarge.runs.stages import joined, warn_of_pruned
-from smalltolarge.selection import Budget, Pool
+from smalltolarge.selection import Budget, Pool, columns
 from smalltolarge.settings import EvaluationSettings
 
 if TYPE_CHECKING:
@@ -121,12 +121,14 @@ def arms_there(recipe: CompareRecipe, folder: Path) -> list[ArmThere]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Ranked:
+class Ranked:
     """All rows of a pool as a method and a seed want them."""
 
     order: np.ndarray
-    sequence: np.ndarray | None
-    seconds: float
+    sequence: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    """int (n,): what was drawn from, where it was from groups."""
+    seconds: float = 0.0
 
 
 class Arms:
@@ -149,7 +151,7 @@ class Arms:
         self.scorer, self.overlaps, self.watch, self.wait = scorer, overlaps, watch, wait
         self.all = list(list_arms(recipe))
         self._choices = {choice.label: choice for choice in recipe.choices}
-        self._ranked: dict[str, _Ranked] = {}
+        self._ranked: dict[str, Ranked] = {}
         # What the proxy could not use, or the target cannot, is trained on by no arm.
         self.usable = np.isin(pool.ids, prepared.ids)
         self.prepared = prepared.take(np.flatnonzero(np.isin(prepared.ids, pool.ids)))
@@ -203,7 +205,12 @@ class Arms:
                 whole = self.prepared.plan_of_epochs
                 steps = self.recipe.target.steps or whole.steps
             sequence = None if ranked.sequence is None else ranked.sequence[chosen]
-            prepared = self.prepared.take(chosen, seed=arm.seed, steps=steps, sequence=sequence)
+            weights = None
+            if self._choices[arm.method].weighted and ranked.groups is not None:
+                weights = columns.weights(ranked.groups[self.usable], chosen)
+            prepared = self.prepared.take(
+                chosen, seed=arm.seed, steps=steps, sequence=sequence, weights=weights
+            )
             target = lm.train(
                 prepared, folder=place / "target", progress=progress, check=self.watch.check
             )
@@ -263,20 +270,20 @@ class Arms:
             files[f"targets/{arm.name}"] = target.save
         self.run.commit(arm.stage, files, {**facts, **seconds})
 
-    def _chosen(self, arm: Arm, ranked: _Ranked) -> np.ndarray:
+    def _chosen(self, arm: Arm, ranked: Ranked) -> np.ndarray:
         """Give the rows of an arm among those prepared, int64 (b,), increasing."""
         order = ranked.order
         chosen = np.zeros(len(self.pool), dtype=bool)
         chosen[order[: Budget.parse(arm.budget).least_rows(len(order))]] = True
         return np.flatnonzero(chosen[self.usable])
 
-    def _rank(self, arm: Arm) -> _Ranked:
+    def _rank(self, arm: Arm) -> Ranked:
         """Order all rows as a method and the seeds want them; it is made once, and kept."""
         key = arm.ranking
         if key not in self._ranked:
             selector = self._choices[arm.method].selector()
             if selector is None:
-                self._ranked[key] = _Ranked(np.arange(len(self.pool)), None, 0.0)
+                self._ranked[key] = Ranked(np.arange(len(self.pool)))
                 return self._ranked[key]
             stage, file = f"ranking {key}", f"ranking-{key}.parquet"
             if not self.run.is_done(stage):
@@ -292,11 +299,11 @@ class Arms:
                         table = ranking_table(pool, selection)
                         write = partial(store.write_parquet, table=table)
                         self.run.commit(stage, {file: write}, {"seconds": seconds})
-            order, sequence = read_ranking(self.run.path / file, self.pool.ids)
-            if sequence is not None:
-                sequence = sequence[self.usable]
+            ranked = read_ranking(self.run.path / file, self.pool.ids)
+            if ranked.sequence is not None:
+                ranked = replace(ranked, sequence=ranked.sequence[self.usable])
             seconds = (self.run.facts(stage) or {}).get("seconds", 0.0)
-            self._ranked[key] = _Ranked(order, sequence, seconds)
+            self._ranked[key] = replace(ranked, seconds=seconds)
         return self._ranked[key]
 
 
@@ -305,19 +312,21 @@ def ranking_table(pool: Pool, selection: Any) -> Any:
 
     rank = np.empty(len(pool), dtype=np.int64)
     rank[selection.order] = np.arange(len(pool))
-    columns: dict[str, Any] = {
+    found: dict[str, Any] = {
         "id": pa.array(pool.ids.tolist(), pa.binary()).cast(pa.string()),
         "rank": rank,
     }
     if selection.labels is not None:
-        columns["cluster"] = selection.labels
+        found["cluster"] = selection.labels
+    if selection.groups is not None:
+        found["group"] = selection.groups
     if selection.sequence is not None:
-        columns["sequence"] = selection.sequence
-    return pa.table(columns)
+        found["sequence"] = selection.sequence
+    return pa.table(found)
 
 
-def read_ranking(file: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read what ``ranking_table`` made of the pool ``ids`` (n,): rows in order, and the sequence.
+def read_ranking(file: Path, ids: np.ndarray) -> Ranked:
+    """Read what ``ranking_table`` made of the pool ``ids`` (n,).
 
     Raises
     ------
@@ -325,18 +334,21 @@ def read_ranking(file: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray | 
         It ranks other rows, or not each of them once.
     """
     table = store.read_parquet(file)
-    columns = {
+    found = {
         name: table[name].to_numpy()
-        for name in ("rank", "sequence")
+        for name in ("rank", "sequence", "cluster", "group")
         if name in table.column_names
-        and str(table[name].type) == "int64"
+        and str(table[name].type) in ("int32", "int64")
         and table[name].null_count == 0
     }
-    found = table["id"].to_pylist() if "id" in table.column_names else []
-    whole = [name.decode() for name in ids.tolist()] == found
-    if not whole or not np.array_equal(np.sort(columns.get("rank", [])), np.arange(len(ids))):
+    names = table["id"].to_pylist() if "id" in table.column_names else []
+    whole = [name.decode() for name in ids.tolist()] == names
+    if not whole or not np.array_equal(np.sort(found.get("rank", [])), np.arange(len(ids))):
         raise IntegrityError(f"{file} is no ranking of the rows of this run")
-    return np.argsort(columns["rank"]), columns.get("sequence")
+    groups = found.get("group", found.get("cluster"))
+    if groups is not None and groups.min() < 0:
+        raise IntegrityError(f"{file} has groups below 0")
+    return Ranked(np.argsort(found["rank"]), found.get("sequence"), groups)
 
 
 class Scorer:

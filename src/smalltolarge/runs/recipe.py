@@ -241,6 +241,9 @@ class Method:
     """Settings of the method."""
     proxy: str = ""
     """The name of its proxy, among ``proxies``. Default: the settings of ``proxy``."""
+    weighted: bool = False
+    """Train with each row counting for those it stands for: size of its cluster, or other group
+    that was drawn from, over the rows taken of it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.method.rpartition(":")[2])
@@ -305,7 +308,7 @@ class CompareRecipe(RecordRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.target.weights is not None:
-            raise RecipeError("target.weights: the targets of a comparison weigh all rows alike")
+            raise RecipeError("target.weights: in a comparison give methods weighted: true")
         chosen = [m if isinstance(m, Method) else Method(method=m) for m in self.methods]
         for always in ("random", FULL):
             if all(choice.method != always for choice in chosen):
@@ -329,6 +332,7 @@ class CompareRecipe(RecordRecipe):
         for seed in (*self.seeds, *(self.proxy_seeds or ())):
             check_seed(seed)
         self._check_proxies()
+        self._check_weighted()
         for budget in self.budgets:
             if Budget.parse(budget).unit == "tokens":
                 raise RecipeError(
@@ -398,6 +402,19 @@ class CompareRecipe(RecordRecipe):
         unused = set(self.proxies) - {choice.proxy for choice in self.choices}
         if unused:
             raise RecipeError(f"proxies.{min(unused)}: no method has it as its proxy")
+
+    def _check_weighted(self) -> None:
+        for choice in self.choices:
+            selector = choice.selector() if choice.weighted else None
+            if choice.weighted and (selector is None or not selector.is_random):
+                raise RecipeError(
+                    f"methods.{choice.label}.weighted: {choice.method} draws nothing at random, "
+                    "so that its rows stand for no others"
+                )
+            if choice.weighted and self.target.trainer != "own":
+                raise RecipeError(
+                    f"methods.{choice.label}.weighted: only target.trainer own can weigh rows"
+                )
 
     def resolved(self) -> CompareRecipe:
         """Write out every default, and drop the proxy when no method needs one."""

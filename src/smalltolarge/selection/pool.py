@@ -130,6 +130,8 @@ class Selection:
     pruned: int = 0
     """How many rows, the last in ``order``, were left out before clustering; they are the last
     cluster."""
+    groups: np.ndarray | None = None
+    """int (n,): groups that were drawn from, counted from 0, where they are not the clusters."""
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Columns that the subset has beside the user's own: float64 or int64 (b,), by name."""
     examples: Examples | None = None

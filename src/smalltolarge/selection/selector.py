@@ -107,6 +107,7 @@ class Selector(Settings, ABC):
             seed=seed,
             sequence=ranking.sequence,
             pruned=ranking.pruned,
+            groups=ranking.groups,
             columns={
                 columns.NAMES[name]: made[name](pool, keys, ranking, indices)
                 for name in columns.NAMES

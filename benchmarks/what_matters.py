@@ -1,0 +1,167 @@
+"""What the arms of a comparison are worth, and what a recording says of it beforehand.
+
+    python benchmarks/what_matters.py RUN [--budget 11%] [--equal epochs] [--to s2l]
+
+RUN is the folder of an ``s2l run``. For every method two tables have a row: its differences to
+random and to another method, paired over questions and seeds, with 95% intervals; and what is
+known of its subsets and clusters before any target is trained, means over the seeds. Below the
+second stands how well the methods' order by each of these numbers follows that by their score
+(Spearman).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from smalltolarge import examples, store
+from smalltolarge.examples import Examples
+from smalltolarge.runs.arms import read_results
+from smalltolarge.runs.outcomes import Row, tabulate
+from smalltolarge.runs.paired import Difference
+from smalltolarge.runs.recipe import CompareRecipe
+from smalltolarge.runs.results import Run
+from smalltolarge.selection import Budget
+from smalltolarge.selection.diagnostics import (
+    adjusted_rand,
+    cramers_v,
+    eta_squared,
+    number,
+    spearman,
+)
+
+_KNOWN = ("effective sources", "sources with 5 rows", "length", "V", "eta squared", "alike")
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--budget", default="11%")
+    parser.add_argument("--equal", default="epochs", choices=("epochs", "steps"))
+    parser.add_argument("--to", default="s2l", help="the method that all are compared with")
+    given = parser.parse_args()
+    run = Run.open(given.run)
+    recipe = run.recipe
+    assert isinstance(recipe, CompareRecipe)
+    results = read_results(run)
+    proxies = dict.fromkeys((choice.label for choice in recipe.choices), None)
+
+    def rows(against: str) -> dict[str, Row]:
+        table = tabulate(results, proxies, {}, random=against)
+        return {row.method: row for row in table.of(given.equal) if row.budget == given.budget}
+
+    to_random, to_other = rows("random"), rows(given.to)
+    is_accuracy = bool(next(iter(to_random.values())).accuracies)
+    print(_worth(to_random, to_other, given.to, is_accuracy=is_accuracy))
+    data = examples.load(list(recipe.data), settings=recipe.reading)
+    print(_foreseen(run, recipe, data, given.budget, to_random, is_accuracy=is_accuracy))
+
+
+def _worth(
+    to_random: dict[str, Row], to_other: dict[str, Row], other: str, *, is_accuracy: bool
+) -> str:
+    scale, digits = (100, 1) if is_accuracy else (1, 4)
+    headings = ["method", "accuracy" if is_accuracy else "loss", "to random", "p", f"to {other}"]
+    losses = is_accuracy and any(row.loss_to_random for row in to_random.values())
+    if losses:
+        headings += ["loss", "to random", f"to {other}"]
+    lines = []
+    for row in sorted(to_random.values(), key=lambda row: row.main.mean, reverse=is_accuracy):
+        beside = to_other[row.method]
+        p = "" if row.to_random is None else f"{row.to_random.corrected:.3f}"
+        cells = [row.method, f"{row.main.mean * scale:.{digits}f}"]
+        cells += [_told(row.to_random, scale, digits), p, _told(beside.to_random, scale, digits)]
+        if losses:
+            balanced = [one.mean for name, one in row.losses.items() if "(balanced)" in name]
+            cells += [f"{np.mean(balanced):.3f}", _told(row.loss_to_random, 1, 3)]
+            cells.append(_told(beside.loss_to_random, 1, 3))
+        lines.append(cells)
+    return _table(headings, lines)
+
+
+def _told(one: Difference | None, scale: float, digits: int) -> str:
+    if one is None:
+        return ""
+    mean, low, high = (f"{x * scale:+.{digits}f}" for x in (one.mean, one.low, one.high))
+    return f"{mean} [{low}, {high}]" if one.is_known else mean
+
+
+def _foreseen(
+    run: Run,
+    recipe: CompareRecipe,
+    data: Examples,
+    budget: str,
+    scored: dict[str, Row],
+    *,
+    is_accuracy: bool,
+) -> str:
+    n = Budget.parse(budget).least_rows(len(data))
+    known: dict[str, list[float]] = {}
+    for choice in recipe.choices:
+        files = [run.path / f"ranking-{choice.label}-{seed}.parquet" for seed in recipe.seeds]
+        rankings = [store.read_parquet(file) for file in files if file.exists()]
+        if rankings and choice.label in scored:
+            known[choice.label] = _known(data, rankings, n)
+    lines = [
+        [name, *("" if np.isnan(value) else f"{value:.2f}" for value in values)]
+        for name, values in known.items()
+    ]
+    sign = 1 if is_accuracy else -1
+    order = []
+    for column in range(len(_KNOWN)):
+        pairs = [
+            (values[column], sign * scored[name].main.mean)
+            for name, values in known.items()
+            if not np.isnan(values[column])
+        ]
+        found = spearman(*np.array(pairs).T) if len(pairs) > 2 else None
+        order.append("" if found is None else f"{found:+.2f} of {len(pairs)}")
+    return _table(["method", *_KNOWN], [*lines, ["order by score", *order]])
+
+
+def _known(data: Examples, rankings: Sequence[pa.Table], n: int) -> list[float]:
+    """Give the numbers of ``_KNOWN``: of the first n rows of each ranking, and of its clusters."""
+    sources, lengths = [str(source) for source in data.sources()], data.lengths()
+    numbered, log_lengths = number(sources), np.log(np.maximum(lengths, 1))
+    every = []
+    for table in rankings:
+        chosen = np.flatnonzero(table["rank"].to_numpy() < n)
+        counts = np.array([*Counter(sources[row] for row in chosen.tolist()).values()])
+        shares = counts / n
+        found = [
+            float(np.exp(-(shares * np.log(shares)).sum())),
+            float((counts >= 5).sum()),
+            float(lengths[chosen].mean()),
+            *[np.nan] * 2,
+        ]
+        if "cluster" in table.column_names:
+            labels = table["cluster"].to_numpy()
+            found[3:] = [_or_nan(cramers_v(labels, numbered))]
+            found.append(_or_nan(eta_squared(labels, log_lengths)))
+        every.append(found)
+    clustered = [one["cluster"].to_numpy() for one in rankings if "cluster" in one.column_names]
+    alike = [adjusted_rand(a, b) for a, b in combinations(clustered, 2)]
+    return [*np.mean(every, axis=0).tolist(), float(np.mean(alike)) if alike else np.nan]
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(headings) - 1)]
+    lines = (f"| {' | '.join(cells)} |" for cells in (headings, rule, *rows))
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
