@@ -4,9 +4,9 @@
         [--documents N] [--threads T] [--seed S]
 
 Each becomes a folder that transformers and ``s2l select --proxy FOLDER`` load: a GPT-NeoX model
-with tied embeddings and a tokenizer to which every digit is a token. ``--minutes`` measures how
-fast the model trains and takes as many documents as fit; it prints their number, and with that
-number ``--documents`` gives the same model again.
+with tied embeddings and a tokenizer to which every digit is a token. Without an amount they are
+those of the results. ``--minutes`` measures how fast the model trains and takes as many documents
+as fit; it prints their number, and with that number ``--documents`` gives the same model again.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ SHAPES: Mapping[str, tuple[int, int, int, float]] = {
     "target": (128, 4, 4, 0.25),
 }
 """Width, layers, heads, share of a head that is rotated by its place."""
+DOCUMENTS = {"proxy": 130_000, "target": 105_000}
 LEARNING_RATES = {"proxy": 1e-2, "target": 2e-3}
 VOCABULARY = 512
 BATCH = 16
@@ -58,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shape", nargs="+", choices=list(SHAPES), default=list(SHAPES))
-    amount = parser.add_mutually_exclusive_group(required=True)
+    amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--minutes", type=float)
     amount.add_argument("--documents", type=int)
     parser.add_argument("--threads", type=int, default=1)
@@ -76,8 +77,8 @@ def main() -> None:
 def pretrain(shape: str, tokenizer: Tokenizer, given: argparse.Namespace) -> None:
     """Train one model and write its folder."""
     rate = given.learning_rate or LEARNING_RATES[shape]
-    n = given.documents
-    if n is None:
+    n = given.documents or DOCUMENTS[shape]
+    if given.minutes is not None:
         few = prepare(shape, tokenizer, BATCH * _TRIED_STEPS, rate, given.seed)
         training = Training(few, *_model(few))
         began = time.perf_counter()
