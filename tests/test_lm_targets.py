@@ -102,6 +102,10 @@ def test_in_one_batch_a_row_of_weight_3_is_three_rows_and_equal_weights_are_none
     assert difference(found, trained(rows)) > 1e-5
     equal = trained([row | {"w": "0.3"} for row in rows], weights="w")
     assert difference(equal, trained(rows)) == 0
+    for parts in (1, 4):
+        by_trl = trained(weighted, weights="w", trainer="trl", accumulate=parts)
+        assert difference(by_trl, found) < 1e-5
+        assert by_trl.facts["train_loss"] == pytest.approx(found.facts["train_loss"], abs=1e-4)
 
 
 def test_weights_that_are_no_weights_are_told_with_their_row() -> None:
@@ -117,8 +121,6 @@ def test_weights_that_are_no_weights_are_told_with_their_row() -> None:
         prepared("w", w=2)
     with pytest.raises(DataError, match="row 1: prompt is 'What"):
         prepared("prompt")
-    with pytest.raises(RecipeError, match="only trainer own"):
-        TargetSettings(weights="w")
 
 
 def test_parts_of_a_batch_change_nothing_even_where_one_is_empty(by_trl: Target) -> None:

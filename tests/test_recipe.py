@@ -121,7 +121,7 @@ def test_a_setting_of_another_method_is_answered_with_those_of_the_method() -> N
 def test_rows_of_a_comparison_are_weighed_by_what_they_stand_for_or_not_at_all() -> None:
     given: dict[str, Any] = {
         "data": ["a.jsonl"], "methods": ["s2l"], "budgets": ["11%"],
-        "evaluation": {"held_out": ["b.jsonl"]}, "target": {"trainer": "own"},
+        "evaluation": {"held_out": ["b.jsonl"]},
     }  # fmt: skip
 
     def refusal(method: str = "s2l", **target: str) -> str:
@@ -130,12 +130,9 @@ def test_rows_of_a_comparison_are_weighed_by_what_they_stand_for_or_not_at_all()
             read(given | changed, recipes.CompareRecipe)
         return str(refused.value)
 
-    assert "methods weighted: true" in refusal(trainer="own", weights="w")
-    assert "only target.trainer own can weigh rows" in refusal(trainer="trl")
+    assert "methods weighted: true" in refusal(weights="w")
     for method in ("longest", "full", "untuned"):
-        assert f"methods.{method}.weighted: {method} draws nothing" in refusal(
-            method, trainer="own"
-        )
+        assert f"methods.{method}.weighted: {method} draws nothing" in refusal(method)
 
 
 def test_of_many_settings_those_like_the_one_that_there_is_not_are_named() -> None:

@@ -293,7 +293,7 @@ class TargetSettings(TrainingSettings):
     proxies: one device, all weights, and faster on a CPU. Both take the same batches."""
     weights: str | None = None
     """A column of the data with a number above 0 in each row, such as s2l_weight: so much its
-    tokens count in the loss (own). Default: all count alike."""
+    tokens count in the loss. Default: all count alike."""
     steps: Annotated[int, Within(1, 1_000_000_000)] | None = None
     """Optimiser steps, instead of epochs."""
     lora_rank: Annotated[int, Within(1, 65_536)] | None = None
@@ -323,8 +323,6 @@ class TargetSettings(TrainingSettings):
         wrong = [name for name, is_asked in asked.items() if is_asked]
         if self.trainer == "own" and wrong:
             raise RecipeError(f"{', '.join(wrong)}: only trainer trl can do that")
-        if self.trainer == "trl" and self.weights is not None:
-            raise RecipeError("weights: only trainer own can weigh rows; give --trainer own")
         if self.batch_size is not None and self.batch_size % (self.accumulate or 1):
             raise RecipeError(
                 f"accumulate is {self.accumulate}: batch_size {self.batch_size} cannot be cut into "

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 
 from smalltolarge.errors import IntegrityError, Interrupted, OutOfSpace, RecipeError, printable
 from smalltolarge.lm import models
@@ -297,6 +298,29 @@ def _trainer(run: _Run, arguments: Any) -> Any:
             self._created_lr_scheduler = True
             return self.lr_scheduler
 
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, torch.Tensor],
+            return_outputs: bool = False,
+            num_items_in_batch: torch.Tensor | int | None = None,
+        ) -> Any:
+            if "weights" not in inputs:
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            weights, labels = inputs.pop("weights"), inputs.pop("labels")[:, 1:]
+            outputs = model(**inputs, use_cache=False)
+            logits = outputs.logits[:, :-1].float().transpose(1, 2)
+            each = cross_entropy(logits, labels, ignore_index=_IGNORED, reduction="none")
+            count = num_items_in_batch
+            if count is None:
+                count = (labels != _IGNORED).sum().clamp(min=1)
+            elif getattr(
+                arguments, "average_tokens_across_devices", False
+            ):  # they are of all processes
+                count = count / self.accelerator.num_processes
+            loss = (each * weights[:, None]).sum() / count
+            return (loss, outputs) if return_outputs else loss
+
     class Watching(TrainerCallback):  # type: ignore[misc]
         """Keeps states, shows progress, and counts the steps of all processes together."""
 
@@ -442,6 +466,8 @@ def _collate(prepared: Prepared, rows: list[int]) -> dict[str, torch.Tensor]:
             learned = np.flatnonzero(prepared.completion[start:end])
             labels[place, learned] = prepared.tokens[start:end][learned]
     arrays = {"input_ids": tokens, "attention_mask": mask, "labels": labels}
+    if prepared.weights is not None:
+        arrays["weights"] = prepared.weights[taken].astype(np.float32)
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 

@@ -411,10 +411,6 @@ class CompareRecipe(RecordRecipe):
                     f"methods.{choice.label}.weighted: {choice.method} draws nothing at random, "
                     "so that its rows stand for no others"
                 )
-            if choice.weighted and self.target.trainer != "own":
-                raise RecipeError(
-                    f"methods.{choice.label}.weighted: only target.trainer own can weigh rows"
-                )
 
     def resolved(self) -> CompareRecipe:
         """Write out every default, and drop the proxy when no method needs one."""
