@@ -349,12 +349,18 @@ def test_the_command_begins_its_processes_and_one_of_them_speaks(tmp_path: Path,
 
 
 @pytest.mark.usefixtures("data")
-def test_two_processes_train_one_target_by_trl(tmp_path: Path, s2l: Cli) -> None:
+@pytest.mark.parametrize("weights", [(), ("--weights", "w")])
+def test_two_processes_train_one_target_by_trl(
+    weights: tuple[str, ...], tmp_path: Path, s2l: Cli
+) -> None:
+    data = tmp_path / "data.jsonl"
+    rows = [json.loads(line) for line in data.read_text().splitlines()]
+    data.write_text("".join(f"{json.dumps({**row, 'w': len(row['output'])})}\n" for row in rows))
     plain = [
         "train", "scratch-0.1m", "data.jsonl", "--epochs", "1", "--batch-size", "24", "--threads",
         "1", "--learning-rate", "1e-3",
     ]  # fmt: skip
-    words = [*plain, "--accumulate", "2", "--out"]
+    words = [*plain, *weights, "--accumulate", "2", "--out"]
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     meeting = {
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": "2",
