@@ -12,7 +12,6 @@ second stands how well the methods' order by each of these numbers follows that 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -31,6 +30,7 @@ from smalltolarge.selection import Budget
 from smalltolarge.selection.diagnostics import (
     adjusted_rand,
     cramers_v,
+    effective,
     eta_squared,
     number,
     spearman,
@@ -135,11 +135,9 @@ def _known(data: Examples, rankings: Sequence[pa.Table], n: int) -> list[float]:
     every = []
     for table in rankings:
         chosen = np.flatnonzero(table["rank"].to_numpy() < n)
-        counts = np.array([*Counter(sources[row] for row in chosen.tolist()).values()])
-        shares = counts / n
         found = [
-            float(np.exp(-(shares * np.log(shares)).sum())),
-            float((counts >= 5).sum()),
+            effective(numbered[chosen]),
+            float((np.bincount(numbered[chosen]) >= 5).sum()),
             float(lengths[chosen].mean()),
             *[np.nan] * 2,
         ]

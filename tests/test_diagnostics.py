@@ -16,6 +16,7 @@ from smalltolarge.selection.diagnostics import (
     average_ranks,
     cosines,
     cramers_v,
+    effective,
     eta_squared,
     number,
     relative_error,
@@ -177,3 +178,11 @@ def test_cosines_and_errors_do_not_depend_on_length() -> None:
 
 def test_names_are_numbered_as_they_come() -> None:
     assert number(["b", None, "b", "a"]).tolist() == [0, 1, 0, 2]
+
+
+def test_as_many_groups_count_as_there_are_of_one_size() -> None:
+    assert effective(np.repeat(np.arange(7), 5)) == pytest.approx(7)
+    assert effective(np.zeros(5, dtype=int)) == 1
+    uneven = np.repeat([0, 1, 5], [90, 9, 1])
+    shares = [0.9, 0.09, 0.01]
+    assert effective(uneven) == pytest.approx(math.prod(share**-share for share in shares))

@@ -151,6 +151,8 @@ def test_the_clusters_looked_at_are_those_of_the_run(here: Path) -> None:
     other = S2L(clusters=5).select(pool, 24, seed=1).labels
     assert other is not None
     assert found.clusters.over_seeds == adjusted_rand(table["cluster"].to_numpy(), other)
+    origins = found.origins
+    assert 1 < origins.even <= origins.even_by_source + 1e-9 <= origins.sources + 2e-9
     assert found.gradients is None
     kept = json.loads((run.path / "inspection.json").read_bytes())
     assert kept["clusters"]["seeds"] == [0, 1]

@@ -183,15 +183,18 @@ def _show_origins(found: Origins, say: Saying) -> None:
     chance = f"by chance {found.length_by_chance:.2f}"
     source = "there are no two sources" if found.source is None else f"{found.source:.2f}"
     count = f"{found.sources:,} sources" if found.source is not None else ""
-    say.table(
-        [
-            ["variance of the log completion length (eta squared)", length, chance],
-            ["source (Cramer's V, corrected for bias)", source, count],
-        ]
-    )
+    rows = [
+        ["variance of the log completion length (eta squared)", length, chance],
+        ["source (Cramer's V, corrected for bias)", source, count],
+    ]
+    if found.source is not None:
+        by_source = f"drawn by source {found.even_by_source:.1f}"
+        rows.append(["effective number of sources in the subset", f"{found.even:.1f}", by_source])
+    say.table(rows)
     say.line(
         "Read: 0 where clusters have nothing to do with it, 1 where it follows from the cluster; "
-        "near 1, drawing evenly over lengths or sources needs no proxy and does the same."
+        "near 1, drawing evenly over lengths or sources needs no proxy and does the same. Sources "
+        "of very unequal shares count for fewer."
     )
 
 

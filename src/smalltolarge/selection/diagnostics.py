@@ -113,6 +113,10 @@ class Origins:
     """Cramer's V of clusters and sources, corrected for bias (Bergsma 2013); None where there are
     no two sources."""
     sources: int
+    even: float
+    """Effective number of sources of the subset: how many of one size are as diverse as its are."""
+    even_by_source: float
+    """That of as many rows drawn evenly over the sources."""
 
 
 @dataclass(frozen=True)
@@ -285,6 +289,13 @@ def cramers_v(a: np.ndarray, b: np.ndarray) -> float | None:
     phi = max(0.0, phi - (r - 1) * (c - 1) / (n - 1))
     least = min(r - (r - 1) ** 2 / (n - 1), c - (c - 1) ** 2 / (n - 1)) - 1
     return min(1.0, math.sqrt(phi / least)) if least > 0 else None
+
+
+def effective(groups: np.ndarray) -> float:
+    """Effective number of groups, int (n,): e to the entropy of their shares (Hill 1973)."""
+    shares = np.bincount(groups) / len(groups)
+    shares = shares[shares > 0]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def cosines(vectors: np.ndarray) -> np.ndarray:

@@ -42,12 +42,18 @@ from smalltolarge.selection.diagnostics import (
     adjusted_rand,
     cosines,
     cramers_v,
+    effective,
     eta_squared,
     number,
     relative_error,
     spearman,
 )
-from smalltolarge.selection.sampling import order_by_key, random_keys
+from smalltolarge.selection.sampling import (
+    even_order,
+    order_by_key,
+    random_keys,
+    smallest_first,
+)
 from smalltolarge.settings import ProxySettings
 from smalltolarge.trajectories import Trajectories
 
@@ -295,11 +301,16 @@ def _origins(looked: _Looked) -> Origins:
     names, length = number(list(looked.pool.sources or ())), None
     if looked.trajectories.n_tokens is not None:
         length = eta_squared(looked.labels, np.log(looked.trajectories.n_tokens))
+    keys = random_keys(looked.pool.ids, looked.seed)
+    order = order_by_key(keys, looked.pool.ids)
+    drawn = even_order(smallest_first(names, order), order)[: len(looked.chosen)]
     return Origins(
         length=length,
         length_by_chance=(k - 1) / (n - 1) if n > 1 else 1.0,
         source=cramers_v(looked.labels, names),
         sources=int(names.max()) + 1,
+        even=effective(names[looked.chosen]),
+        even_by_source=effective(names[drawn]),
     )
 
 
