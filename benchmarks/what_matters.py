@@ -1,12 +1,12 @@
 """What the arms of a comparison are worth, and what a recording says of it beforehand.
 
-    python benchmarks/what_matters.py RUN [--budget 11%] [--equal epochs] [--to s2l]
+    python benchmarks/what_matters.py RUN... [--budget 11%] [--equal epochs] [--to s2l]
 
-RUN is the folder of an ``s2l run``. For every method two tables have a row: its differences to
-random and to another method, paired over questions and seeds, with 95% intervals; and what is
-known of its subsets and clusters before any target is trained, means over the seeds. Below the
-second stands how well the methods' order by each of these numbers follows that by their score
-(Spearman).
+RUN is the folder of an ``s2l run``; several are of one recipe but for their seeds. For every
+method two tables have a row: its differences to random and to another method, paired over
+questions and seeds, with 95% intervals; and what is known of its subsets and clusters before any
+target is trained, means over the seeds. Below the second stands how well the methods' order by
+each of these numbers follows that by their score (Spearman).
 """
 
 from __future__ import annotations
@@ -44,26 +44,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--budget", default="11%")
     parser.add_argument("--equal", default="epochs", choices=("epochs", "steps"))
     parser.add_argument("--to", default="s2l", help="the method that all are compared with")
     given = parser.parse_args()
-    run = Run.open(given.run)
-    recipe = run.recipe
-    assert isinstance(recipe, CompareRecipe)
-    results = read_results(run)
+    runs = [Run.open(run) for run in given.runs]
+    recipe = _recipe_of(runs[0])
+    results = [result for run in runs for result in read_results(run)]
     proxies = dict.fromkeys((choice.label for choice in recipe.choices), None)
 
     def rows(against: str) -> dict[str, Row]:
         table = tabulate(results, proxies, {}, random=against)
-        return {row.method: row for row in table.of(given.equal) if row.budget == given.budget}
+        kept = [row for row in table.of(given.equal) if row.budget in (given.budget, "100%")]
+        return {row.method: row for row in kept}
 
     to_random, to_other = rows("random"), rows(given.to)
     is_accuracy = bool(next(iter(to_random.values())).accuracies)
     print(_worth(to_random, to_other, given.to, is_accuracy=is_accuracy))
     data = examples.load(list(recipe.data), settings=recipe.reading)
-    print(_foreseen(run, recipe, data, given.budget, to_random, is_accuracy=is_accuracy))
+    print(_foreseen(runs, recipe, data, given.budget, to_random, is_accuracy=is_accuracy))
+
+
+def _recipe_of(run: Run) -> CompareRecipe:
+    recipe = run.recipe
+    assert isinstance(recipe, CompareRecipe)
+    return recipe
 
 
 def _worth(
@@ -96,7 +102,7 @@ def _told(one: Difference | None, scale: float, digits: int) -> str:
 
 
 def _foreseen(
-    run: Run,
+    runs: Sequence[Run],
     recipe: CompareRecipe,
     data: Examples,
     budget: str,
@@ -107,7 +113,11 @@ def _foreseen(
     n = Budget.parse(budget).least_rows(len(data))
     known: dict[str, list[float]] = {}
     for choice in recipe.choices:
-        files = [run.path / f"ranking-{choice.label}-{seed}.parquet" for seed in recipe.seeds]
+        files = [
+            run.path / f"ranking-{choice.label}-{seed}.parquet"
+            for run in runs
+            for seed in _recipe_of(run).seeds
+        ]
         rankings = [store.read_parquet(file) for file in files if file.exists()]
         if rankings and choice.label in scored:
             known[choice.label] = _known(data, rankings, n)

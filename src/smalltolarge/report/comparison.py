@@ -53,7 +53,7 @@ def notes(table: Table, *, briefly: bool = False) -> list[str]:
         + " ± its standard error over the seeds" * (not briefly)
         + "; lower is better. The mean is that of the sources, each counting the same"
     )
-    of = "question" if table.measure == "accuracy" else "set of held-out data"
+    of = "question" if table.measure == "accuracy" else "held-out row"
     drawn = _drawn(table)
     lines = [
         f"{what}.",
