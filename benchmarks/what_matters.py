@@ -7,6 +7,8 @@ method two tables have a row: its differences to random and to another method, p
 questions and seeds, with 95% intervals; and what is known of its subsets and clusters before any
 target is trained, means over the seeds. Below the second stands how well the methods' order by
 each of these numbers follows that by their score (Spearman).
+Beside the accuracy stands the loss of held-out data with every source counting the same; beside
+that loss, the loss with every row counting the same.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import pyarrow as pa
 from smalltolarge import examples, store
 from smalltolarge.examples import Examples
 from smalltolarge.runs.arms import read_results
-from smalltolarge.runs.outcomes import Row, tabulate
+from smalltolarge.runs.outcomes import Measure, Row, tabulate
 from smalltolarge.runs.paired import Difference
 from smalltolarge.runs.recipe import CompareRecipe
 from smalltolarge.runs.results import Run
@@ -77,19 +79,21 @@ def _worth(
 ) -> str:
     scale, digits = (100, 1) if is_accuracy else (1, 4)
     headings = ["method", "accuracy" if is_accuracy else "loss", "to random", "p", f"to {other}"]
-    losses = is_accuracy and any(row.loss_to_random for row in to_random.values())
-    if losses:
-        headings += ["loss", "to random", f"to {other}"]
+    beside: Measure = "loss" if is_accuracy else "all rows"
+    kind = "(balanced)" if is_accuracy else "(all)"
+    has_losses = any(row.losses for row in to_random.values())
+    if has_losses:
+        headings += [beside, f"{beside} to random", f"{beside} to {other}"]
     lines = []
     for row in sorted(to_random.values(), key=lambda row: row.main.mean, reverse=is_accuracy):
-        beside = to_other[row.method]
+        against = to_other[row.method]
         p = "" if row.to_random is None else f"{row.to_random.corrected:.3f}"
         cells = [row.method, f"{row.main.mean * scale:.{digits}f}"]
-        cells += [_told(row.to_random, scale, digits), p, _told(beside.to_random, scale, digits)]
-        if losses:
-            balanced = [one.mean for name, one in row.losses.items() if "(balanced)" in name]
-            cells += [f"{np.mean(balanced):.3f}", _told(row.loss_to_random, 1, 3)]
-            cells.append(_told(beside.loss_to_random, 1, 3))
+        cells += [_told(row.to_random, scale, digits), p, _told(against.to_random, scale, digits)]
+        if has_losses:
+            means = [one.mean for name, one in row.losses.items() if kind in name]
+            cells += [f"{np.mean(means):.3f}", _told(row.besides.get(beside), 1, 3)]
+            cells.append(_told(against.besides.get(beside), 1, 3))
         lines.append(cells)
     return _table(headings, lines)
 

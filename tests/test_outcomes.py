@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -288,8 +289,8 @@ def test_held_out_rows_are_paired_and_every_source_counts_the_same(
         )
 
     random, chosen = losing("random", 2.0), losing("s2l", 1.5)
-    found = row_of(table_of(random, chosen), "s2l").loss_to_random
-    assert found is not None and found.mean == pytest.approx(balanced(chosen) - balanced(random))
+    found = row_of(table_of(random, chosen), "s2l").besides["loss"]
+    assert found.mean == pytest.approx(balanced(chosen) - balanced(random))
     single = [of_sources.count(1) == 1 for of_sources in sizes]
     several = any(max(of_sources) > 1 or of_sources.count(1) > 1 for of_sources in sizes)
     assert found.is_known == several and (not several or found.covers == ("questions",))
@@ -298,6 +299,11 @@ def test_held_out_rows_are_paired_and_every_source_counts_the_same(
     without = [replace(one, scores={}, unanswered={}, truncated={}) for one in (random, chosen)]
     row = row_of(table := table_of(*without), "s2l")
     assert row.to_random is not None and row.to_random.mean == found.mean
+    first, second = (
+        [np.mean([*itertools.chain(*rows.values())]) for rows in one.losses.values()]
+        for one in (chosen, random)
+    )
+    assert row.besides["all rows"].mean == pytest.approx(np.mean(first) - np.mean(second))
     assert not several or "over the held-out rows" in to_markdown(table)
     assert "loss to random" in to_markdown(table_of(random, chosen))
 

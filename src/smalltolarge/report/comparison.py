@@ -17,7 +17,7 @@ from smalltolarge.errors import printable
 from smalltolarge.report import tables
 from smalltolarge.report.tables import tell, tell_failures
 from smalltolarge.runs.multiplier import Multiplier
-from smalltolarge.runs.outcomes import Row, Table
+from smalltolarge.runs.outcomes import Measure, Row, Table
 from smalltolarge.runs.paired import LEVEL, Difference
 from smalltolarge.runs.recipe import about, ready_made
 
@@ -134,9 +134,10 @@ def _in_full(table: Table, row: Row) -> list[tuple[str, object]]:
     for name, difference in (("to_random", row.to_random), ("to_full", row.to_full)):
         for end in ("", "_low", "_high", "_p", "_corrected"):
             cells.append((name + end, getattr(difference, end.removeprefix("_") or "mean", None)))
+    other: Measure = "loss" if table.measure == "accuracy" else "all rows"
     for end in ("", "_low", "_high"):
-        value = getattr(row.loss_to_random, end.removeprefix("_") or "mean", None)
-        cells.append((f"loss_to_random{end}", value))
+        value = getattr(row.besides.get(other), end.removeprefix("_") or "mean", None)
+        cells.append((f"{other.replace(' ', '_')}_to_random{end}", value))
     for end in ("", "_low", "_high", "_bound"):
         name = end.removeprefix("_") or "value"
         cells.append((f"compute_multiplier{end}", getattr(row.multiplier, name, None)))
@@ -228,6 +229,10 @@ def _differs(difference: Difference | None, scale: float, digits: int, *, briefl
     return f"{mean} ± {half:.{digits}f}" if briefly else f"{mean} [{low}, {high}]"
 
 
+def _beside(row: Row, measure: Measure) -> str:
+    return _differs(row.besides.get(measure), *_SCALES["loss"], briefly=False)
+
+
 def _chance(difference: Difference | None) -> str:
     """Write a corrected p-value."""
     if difference is None or not difference.is_known:
@@ -262,6 +267,7 @@ def _scores(table: Table, row: Row) -> list[tuple[str, str]]:
     if table.measure == "loss":
         for name in table.held_out:
             cells.append((f"{name} (all)", tell(row.losses[f"{name} (all)"], scale, digits)))
+        cells.append(("all to random", _beside(row, "all rows")))
         cells.append(("balanced loss", main))
     else:
         cells += [(task, tell(one, scale, digits)) for task, one in row.accuracies.items()]
@@ -269,8 +275,7 @@ def _scores(table: Table, row: Row) -> list[tuple[str, str]]:
         if table.held_out:
             means = [row.losses[f"{name} (balanced)"].mean for name in table.held_out]
             cells.append(("loss", f"{sum(means) / len(means):.3f}"))
-            differs = _differs(row.loss_to_random, *_SCALES["loss"], briefly=False)
-            cells.append(("loss to random", differs))
+            cells.append(("loss to random", _beside(row, "loss")))
     cells.append(("to random", _differs(row.to_random, scale, digits, briefly=False)))
     cells.append(("p", _chance(row.to_random)))
     cells.append(("to full", _differs(row.to_full, scale, digits, briefly=False)))

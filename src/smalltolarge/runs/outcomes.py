@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -20,8 +21,9 @@ from smalltolarge.selection.diagnostics import finite
 _NORMAL = 1.960
 NOTHING = "0%"
 """The budget of the untuned model."""
-Measure = Literal["accuracy", "loss"]
-"""What methods are compared by."""
+Measure = Literal["accuracy", "loss", "all rows"]
+"""What is compared: the mean accuracy of the tasks; the loss of held-out data with every source
+counting the same, or every row."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,9 @@ class Row:
     """What methods are compared by: the mean accuracy of the tasks, or the balanced loss."""
     to_random: Difference | None
     to_full: Difference | None
-    loss_to_random: Difference | None
-    """Where methods are compared by accuracy: the difference of the balanced losses."""
+    besides: Mapping[Measure, Difference]
+    """Differences to random by what methods are not compared by: the loss beside the accuracy, and
+    that of all rows beside the loss."""
     verdict: str
     """Against random of the same budget; with the p-value corrected for all of the table."""
     failed_programs: Mapping[str, int]
@@ -268,11 +271,13 @@ def tabulate(
                 main=_main(group, tasks, measure),
                 to_random=_difference(group, drawn, measure) if method != random else None,
                 to_full=_difference(compared, whole, measure) if method != full else None,
-                loss_to_random=(
-                    _difference(group, drawn, "loss")
-                    if method != random and tasks and held_out
-                    else None
-                ),
+                besides={
+                    other: found
+                    for other in _BESIDES[measure]
+                    if method != random
+                    and held_out
+                    and (found := _difference(group, drawn, other)) is not None
+                },
                 verdict="",
                 failed_programs=_failed_programs(group),
                 multiplier=multiplied.get((equal, budget, method)),
@@ -319,6 +324,7 @@ def _balanced(rows: Mapping[str, Sequence[float]]) -> float:
     return float(np.mean([np.mean(losses) for losses in rows.values()]))
 
 
+_BESIDES: Mapping[Measure, Sequence[Measure]] = {"accuracy": ["loss"], "loss": ["all rows"]}
 _MEANS_OF = {"all": _of_all, "balanced": _balanced}
 """Means of the losses of held-out rows, by source."""
 _MEANS = ("rows", "steps", "tokens", "flops", "seconds", "seconds_selecting")
@@ -370,6 +376,8 @@ def _values(result: ArmResult, measure: Measure, only: str | None = None) -> lis
         scores = result.scores
         return [np.array(scores[task], np.float64) for task in scores if only in (task, None)]
     held_out = [rows for name, rows in result.losses.items() if only in (name, None)]
+    if measure == "all rows":
+        held_out = [{"": [*itertools.chain(*rows.values())]} for rows in held_out]
     strata = [(array, share / len(held_out)) for rows in held_out for array, share in _strata(rows)]
     return [array * (share * len(strata)) for array, share in strata]
 
