@@ -100,8 +100,8 @@ def test_arms_one_after_the_other_leave_what_one_process_leaves(
     assert f"   2  {NAMES[1]}  done" in s2l(*RUN, "--list-arms").stdout
     again = s2l(*RUN, "--arm", NAMES[1])
     assert "there is nothing to do" in again.stderr
-    s2l(*RUN, "--arm", "3")
-    assert "Table  runs/several/table.md" in s2l(*RUN, "--arm", NAMES[0]).stdout
+    last = s2l(*RUN, "--arm", "3", "--arm", NAMES[0])
+    assert "Table  runs/several/table.md" in last.stdout
     assert "Table  runs/several/table.md" in s2l(*RUN, "--table").stdout
     assert differences(tree_of(here), alone) == []
 

@@ -60,11 +60,11 @@ def run(
     ] = False,
     no_progress: NoProgress = False,
     arm: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="NAME|NUMBER",
-            help="Do this arm alone, and what all share, unless it is there. The last arm writes "
-            "the table.",
+            help="Do this arm alone, and what all share, unless it is there; may be repeated. The "
+            "last arm writes the table.",
             rich_help_panel=_SEVERAL,
         ),
     ] = None,
@@ -144,7 +144,7 @@ def run(
             "--dry-run": dry_run,
             "--list-arms": list_arms,
             "--table": table,
-            "--arm": arm is not None,
+            "--arm": bool(arm),
             "--shared": shared,
             "--jobs": jobs is not None,
             "--on slurm": on == "slurm",
@@ -185,7 +185,7 @@ def run(
         elif on == "ray":
             run_on_ray(wanted, folder, watch, **unsafe)
         else:
-            named = [] if shared else None if arm is None else [arm]
+            named = [] if shared else arm or None
             comparison.run_comparison(wanted, folder, watch, arms=named, wait=not no_wait, **unsafe)
     if dry_run:
         terminal.show_arms(examples, wanted, arms, console)
