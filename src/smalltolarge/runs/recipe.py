@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
@@ -252,7 +253,7 @@ class Method:
                 f"label {printable(self.label)!r}: up to 40 letters, digits, '.', '_' and '-'"
             )
 
-    @property
+    @cached_property
     def needs_proxy(self) -> bool:
         """Whether it needs a trained proxy."""
         selector = self.selector()
