@@ -120,7 +120,7 @@ def test_inspect_prints_all_parts_and_leaves_the_run_as_it_is(
     before = json.loads(file.read_bytes())["stages"]
     shown = s2l("inspect", "runs/subset", "--threads", "1", "--sample", "60").stdout
     headings = [line for line in shown.splitlines() if line[:1].isdigit() and line.endswith("?")]
-    assert [line[:2] for line in headings] == ["1.", "2.", "3.", "4.", "5.", "6."]
+    assert [line[:2] for line in headings] == ["1.", "2.", "3.", "4.", "5.", "6.", "7."]
     assert shown.count("Read: ") == 6
     assert all(len(line) <= 80 for line in shown.splitlines())
     plain = json.loads((tmp_path / "runs/subset/inspection.json").read_bytes())

@@ -1,4 +1,4 @@
-"""An inspection on the terminal: six parts, each with how to read it, within 80 columns."""
+"""An inspection on the terminal: seven parts, each with how to read it, within 80 columns."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from smalltolarge.selection.diagnostics import (
 )
 
 _WIDTH = 79
+_AS_EVEN = 0.9
+"""Of the effective number of sources of a draw by source, from which a subset is as even."""
 
 
 class Saying(Protocol):
@@ -82,6 +84,7 @@ def tell_inspection(found: Inspection, say: Saying) -> None:
         say.line(
             "Not known: record the same data with a larger model, and give --target with that run."
         )
+    _show_advice(found, say)
 
 
 class _Saying:
@@ -259,6 +262,32 @@ def _show_agreement(found: Agreement, say: Saying) -> None:
         "Read: a high rank correlation means that what is hard for the proxy is hard for the "
         "larger model; of clusters, more than part 3 has over seeds cannot be expected."
     )
+
+
+def _show_advice(found: Inspection, say: Saying) -> None:
+    """Say what follows; each rule is one that our comparisons bore out (docs/comparing.md)."""
+    say.heading("7. What does it come to?")
+    origins = found.origins
+    if origins.source is None:
+        say.line(
+            "No source is known of the rows. Whether S2L chooses better than a random draw is "
+            "then known only from training on both: s2l run."
+        )
+        return
+    spread = f"{origins.even:.1f} sources in effect, a draw by source over"
+    if origins.even < _AS_EVEN * origins.even_by_source:
+        say.line(
+            f"The subset is spread over {spread} {origins.even_by_source:.1f}. Where all sources "
+            "matter alike, draw by source: --method random-by-source, which needs no proxy, or S2L "
+            "inside the sources, --stratify source. Where the sources matter by their shares in "
+            "these data, draw at random. In our comparisons both came out so."
+        )
+    else:
+        say.line(
+            f"The subset is spread over {spread} {origins.even_by_source:.1f}: about as even. A "
+            "draw by source, --method random-by-source, needs no proxy and is what this subset has "
+            "to beat; in our comparisons the two were hardly apart."
+        )
 
 
 def _or_none(value: float | None) -> str:

@@ -329,8 +329,8 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
         if origins["source"] is not None and origins["source"] > MUCH:
             told.append(
                 "The clusters repeat little more than the sources (Cramer's V "
-                f"{origins['source']:.2f}): --method random-by-source does nearly the same "
-                "without a proxy."
+                f"{origins['source']:.2f}): --method random-by-source needs no proxy and does as "
+                "well."
             )
         if found["selected"] < len(found["clusters"]):
             told.append(
