@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 import smalltolarge
 from smalltolarge import store
 from smalltolarge.cli.commands import app
-from smalltolarge.errors import IntegrityError, OutOfSpace, StaleArtifact
+from smalltolarge.errors import IntegrityError, OutOfSpace, RecipeError, StaleArtifact
 from smalltolarge.examples import load
 from smalltolarge.progress import Watch
 from smalltolarge.runs import estimate
@@ -405,6 +405,14 @@ def test_a_preset_lies_under_the_options(tmp_path: Path, s2l: Cli) -> None:
     assert (proxy["proxy"], proxy["epochs"], proxy["checkpoints"]) == ("scratch-0.1m", 1, 2)
     assert (proxy["learning_rate"], proxy["batch_size"]) == (2e-5, 128)
     assert proxy["template"] == "alpaca"
+    again = smalltolarge.select(
+        tmp_path / "data.jsonl", trajectories=tmp_path / losses[1], budget="20%",
+        preset="authors-code", clusters=5,
+    )  # fmt: skip
+    again.write(tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "code.jsonl").read_bytes()
+    with pytest.raises(RecipeError, match="preset papers is not there; did you mean paper?"):
+        smalltolarge.record(tmp_path / "data.jsonl", preset="papers")
     left_open = {"restarts"}
     for values in PRESETS.values():
         assert values["settings"].keys() == {f.name for f in fields(S2L)} - left_open

@@ -555,7 +555,15 @@ def place(flat: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:
 
 
 def preset(name: str, kind: type[Recipe], method: str) -> dict[str, Any]:
-    """Give the part of a preset that a recipe of ``kind`` and ``method`` has a place for."""
+    """Give the part of a preset that a recipe of ``kind`` and ``method`` has a place for.
+
+    Raises
+    ------
+    RecipeError
+        There is none of that name.
+    """
+    if name not in PRESETS:
+        raise RecipeError(f"preset {printable(name)} is not there; {_nearest(name, [*PRESETS])}")
     own = {f.name for f in fields(kind)} - ({"settings"} if method != "s2l" else set())
     return {section: dict(values) for section, values in PRESETS[name].items() if section in own}
 

@@ -23,8 +23,15 @@ MEMORY = "(memory)"
 """Stands in a recipe for what has no name."""
 
 
-def to_recipe(kind: type[Any], data: Any, settings: Mapping[str, Any], **own: Any) -> Any:
-    """Make a recipe of ``kind`` of settings given by the names of their fields.
+def to_recipe(
+    kind: type[Any],
+    data: Any,
+    settings: Mapping[str, Any],
+    *,
+    preset: str | None = None,
+    **own: Any,
+) -> Any:
+    """Make a recipe of ``kind`` of settings given by the names of their fields, over a preset.
 
     Raises
     ------
@@ -38,7 +45,10 @@ def to_recipe(kind: type[Any], data: Any, settings: Mapping[str, Any], **own: An
     if MEMORY in names:
         names = [MEMORY]
     own = {name: value for name, value in own.items() if value is not None}
-    return recipes.read(recipes.place({"data": names, **own, **settings}, kind), kind)
+    values = recipes.place({"data": names, **own, **settings}, kind)
+    if preset is not None:
+        values = recipes.merge(recipes.preset(preset, kind, own.get("method", "s2l")), values)
+    return recipes.read(values, kind)
 
 
 def read(data: Data, settings: Mapping[str, Any], watch: Watch) -> Examples:

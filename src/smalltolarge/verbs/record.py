@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 def record(
     data: Data,
     *,
+    preset: str | None = None,
     seed: SupportsIndex = 0,
     out: str | PathLike[str] | None = None,
     run: str | PathLike[str] | None = None,
@@ -37,6 +38,7 @@ def record(
 
     Parameters
     ----------
+    preset : settings of others, over our defaults: "paper" or "authors-code"
     out : where the trajectories are written, as Parquet; None writes them nowhere
     run : the run folder, in which the same call goes on where it was stopped; None keeps nothing
     overwrite : replace what is at ``out``, even if something else wrote it
@@ -49,7 +51,7 @@ def record(
     StaleArtifact
         ``run`` or ``out`` belongs to something else.
     """
-    recipe: RecordRecipe = given.to_recipe(RecordRecipe, data, settings, seed=seed)
+    recipe: RecordRecipe = given.to_recipe(RecordRecipe, data, settings, preset=preset, seed=seed)
     watch = Watch.of(progress)
     examples = given.read(data, settings, watch) if given.MEMORY in recipe.data else None
     return run_record(

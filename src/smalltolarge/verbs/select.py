@@ -35,6 +35,7 @@ def select(
     embeddings: np.ndarray | str | PathLike[str] | None = None,
     method: str | Selector = "s2l",
     add_columns: Collection[Column] = (),
+    preset: str | None = None,
     seed: SupportsIndex = 0,
     out: str | PathLike[str] | None = None,
     run: str | PathLike[str] | None = None,
@@ -54,6 +55,7 @@ def select(
         of such a class, with its settings
     add_columns : what the subset gets beside its own columns: "weight", of how many rows each one
         stands for, and "order", its place from easy to hard
+    preset : settings of others, over our defaults: "paper" or "authors-code"
     out : where the subset is written, in the format of the data; default: nowhere, or ``subset``
         with the suffix of the data where ``run`` is given
     run : the run folder, in which the same call goes on where it was stopped; None keeps nothing
@@ -75,6 +77,7 @@ def select(
         SelectRecipe,
         data,
         {**chosen, **settings},
+        preset=preset,
         seed=seed,
         budget=budget,
         method=name,
