@@ -14,6 +14,7 @@ that loss, the loss with every row counting the same.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -38,11 +39,14 @@ from smalltolarge.selection.diagnostics import (
     spearman,
 )
 
-_KNOWN = ("effective sources", "sources with 5 rows", "length", "V", "eta squared", "alike")
+_KNOWN = (
+    *("effective sources", "sources with 5 rows", "programs", "length"),
+    *("V", "eta squared", "alike"),
+)
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -66,6 +70,9 @@ def main() -> None:
     print(_worth(to_random, to_other, given.to, is_accuracy=is_accuracy))
     data = examples.load(list(recipe.data), settings=recipe.reading)
     print(_foreseen(runs, recipe, data, given.budget, to_random, is_accuracy=is_accuracy))
+    points = [_sources(run, data, given.budget, given.equal) for run in runs]
+    if any(some for run in points for some in run.values()):
+        print(_followed(points))
 
 
 def _recipe_of(run: Run) -> CompareRecipe:
@@ -146,23 +153,69 @@ def _known(data: Examples, rankings: Sequence[pa.Table], n: int) -> list[float]:
     """Give the numbers of ``_KNOWN``: of the first n rows of each ranking, and of its clusters."""
     sources, lengths = [str(source) for source in data.sources()], data.lengths()
     numbered, log_lengths = number(sources), np.log(np.maximum(lengths, 1))
+    is_program = np.array([source.casefold().startswith("pot/") for source in sources])
     every = []
     for table in rankings:
         chosen = np.flatnonzero(table["rank"].to_numpy() < n)
         found = [
             effective(numbered[chosen]),
             float((np.bincount(numbered[chosen]) >= 5).sum()),
+            float(is_program[chosen].sum()),
             float(lengths[chosen].mean()),
             *[np.nan] * 2,
         ]
         if "cluster" in table.column_names:
             labels = table["cluster"].to_numpy()
-            found[3:] = [_or_nan(cramers_v(labels, numbered))]
+            found[4:] = [_or_nan(cramers_v(labels, numbered))]
             found.append(_or_nan(eta_squared(labels, log_lengths)))
         every.append(found)
     clustered = [one["cluster"].to_numpy() for one in rankings if "cluster" in one.column_names]
     alike = [adjusted_rand(a, b) for a, b in combinations(clustered, 2)]
     return [*np.mean(every, axis=0).tolist(), float(np.mean(alike)) if alike else np.nan]
+
+
+def _sources(
+    run: Run, data: Examples, budget: str, equal: str
+) -> dict[str, list[tuple[float, float]]]:
+    """Give every method's points, a source each: log ratio of rows, difference of losses."""
+    sources = [str(source) for source in data.sources()]
+    n = Budget.parse(budget).least_rows(len(data))
+    found: dict[tuple[str, int], dict[str, tuple[float, float]]] = {}
+    for result in read_results(run):
+        arm = result.arm
+        if (arm.budget, arm.equal) != (budget, equal):
+            continue
+        ranks = store.read_parquet(run.path / f"ranking-{arm.method}-{arm.seed}.parquet")["rank"]
+        rows = Counter(sources[row] for row in np.flatnonzero(ranks.to_numpy() < n).tolist())
+        found[arm.method, arm.seed] = {
+            source: (np.log(rows[source] + 0.5), float(np.mean(losses)))
+            for by_source in result.losses.values()
+            for source, losses in by_source.items()
+            if source in sources
+        }
+    points: dict[str, list[tuple[float, float]]] = {}
+    for (method, seed), here in found.items():
+        there = found.get(("random", seed), {})
+        if method != "random":
+            points.setdefault(method, []).extend(
+                (here[source][0] - there[source][0], here[source][1] - there[source][1])
+                for source in here.keys() & there.keys()
+            )
+    return points
+
+
+def _followed(runs: Sequence[dict[str, list[tuple[float, float]]]]) -> str:
+    points = {
+        name: [point for run in runs for point in run.get(name, [])]
+        for name in dict.fromkeys(name for run in runs for name in run)
+    }
+    points["all"] = [point for some in points.values() for point in some]
+    lines = []
+    for name, some in points.items():
+        if some:
+            found = spearman(*np.array(some).T)
+            lines.append([name, str(len(some)), "" if found is None else f"{found:+.2f}"])
+    return _table(["method", "sources x seeds", "loss follows rows"], lines)
 
 
 def _or_nan(value: float | None) -> float:

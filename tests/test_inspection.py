@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_inspect_prints_all_parts_and_leaves_the_run_as_it_is(
     shown = s2l("inspect", "runs/subset", "--threads", "1", "--sample", "60").stdout
     headings = [line for line in shown.splitlines() if line[:1].isdigit() and line.endswith("?")]
     assert [line[:2] for line in headings] == ["1.", "2.", "3.", "4.", "5.", "6.", "7."]
-    assert shown.count("Read: ") == 6
+    assert shown.count("Read: ") == 7
     assert all(len(line) <= 80 for line in shown.splitlines())
     plain = json.loads((tmp_path / "runs/subset/inspection.json").read_bytes())
     assert plain["gradients"]["rows"] == 24
@@ -153,6 +154,13 @@ def test_the_clusters_looked_at_are_those_of_the_run(here: Path) -> None:
     assert found.clusters.over_seeds == adjusted_rand(table["cluster"].to_numpy(), other)
     origins = found.origins
     assert 1 < origins.even <= origins.even_by_source + 1e-9 <= origins.sources + 2e-9
+    sources = [str(source) for source in smalltolarge.load("data.jsonl").sources()]
+    chosen = Counter(np.array(sources)[table["selected"].to_numpy(zero_copy_only=False)].tolist())
+    above = {name: chosen[name] - 24 * count / 120 for name, count in Counter(sources).items()}
+    shifts = [shift.chosen - shift.by_share for shift in origins.shifts]
+    assert shifts == pytest.approx([above[str(shift.source)] for shift in origins.shifts])
+    assert shifts == sorted(shifts, reverse=True)
+    assert (shifts[0], shifts[-1]) == pytest.approx((max(above.values()), min(above.values())))
     assert found.gradients is None
     kept = json.loads((run.path / "inspection.json").read_bytes())
     assert kept["clusters"]["seeds"] == [0, 1]

@@ -274,6 +274,20 @@ def _show_advice(found: Inspection, say: Saying) -> None:
             "then known only from training on both: s2l run."
         )
         return
+    cells = []
+    for shift in origins.shifts:
+        name = "(none)" if shift.source is None else printable(shift.source, 40)
+        times = f"{shift.chosen / shift.by_share:.1f}"
+        cells.append([name, f"{shift.chosen:,}", f"{shift.by_share:,.1f}", times])
+    if cells:
+        say.table(cells, ["source", "in the subset", "by share", "times"])
+    say.line(
+        "Read: next to a random draw, which has every source by its share, a target learns more of "
+        "what the subset has more rows of, and less of what it has fewer of. In our comparisons "
+        "this said more than any other number here, whatever method drew the rows: look whether "
+        "what you will test gains or loses."
+    )
+    say.line("")
     spread = f"{origins.even:.1f} sources in effect, a draw by source over"
     if origins.even < _AS_EVEN * origins.even_by_source:
         say.line(

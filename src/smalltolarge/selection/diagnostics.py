@@ -13,6 +13,8 @@ FLAT = 0.1
 """A trajectory is flat when its range is below this share of the spread of losses."""
 LAST_PART = 0.75
 """The last part of a training begins at the last checkpoint up to this share of its steps."""
+SHIFTS = 4
+"""Sources told of, at most, that a subset has more of than their share, and that it has less of."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,15 @@ class Clusters:
 
 
 @dataclass(frozen=True)
+class SourceShare:
+    """How many rows of a source were chosen, and how many its share of all rows would come to."""
+
+    source: str | None
+    chosen: int
+    by_share: float
+
+
+@dataclass(frozen=True)
 class Origins:
     """What the clusters have in common with what is known of examples without a proxy."""
 
@@ -117,6 +128,9 @@ class Origins:
     """Effective number of sources of the subset: how many of one size are as diverse as its are."""
     even_by_source: float
     """That of as many rows drawn evenly over the sources."""
+    shifts: tuple[SourceShare, ...]
+    """The sources of which the subset has most rows above their share, the most above first, and
+    those of which it has most below it, the most below last."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +245,9 @@ class Inspection:
                 for name in ("inside", "between", "same_source")
             }
             parts["gradients"] = replace(found, **pairs)
+        origins = parts["origins"]
+        shifts = tuple(SourceShare(**shift) for shift in origins.shifts)
+        parts["origins"] = replace(origins, shifts=shifts)
         return cls(**{**plain, **parts})
 
 
@@ -296,6 +313,19 @@ def effective(groups: np.ndarray) -> float:
     shares = np.bincount(groups) / len(groups)
     shares = shares[shares > 0]
     return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def largest_shifts(groups: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Find the groups, int (n,) from 0, that rows ``chosen`` have most above and below their share.
+
+    At most ``SHIFTS`` of either kind, by the difference in rows to as many drawn by share, which
+    is one row at least; the most above first, the most below last.
+    """
+    rows = np.bincount(groups)
+    above = np.bincount(groups[chosen], minlength=len(rows)) - rows * len(chosen) / len(groups)
+    order = np.argsort(-above, kind="stable")
+    over, under = order[above[order] >= 1][:SHIFTS], order[above[order] <= -1][-SHIFTS:]
+    return np.concatenate([over, under])
 
 
 def cosines(vectors: np.ndarray) -> np.ndarray:

@@ -39,11 +39,13 @@ from smalltolarge.selection.diagnostics import (
     Origins,
     PairMean,
     Shapes,
+    SourceShare,
     adjusted_rand,
     cosines,
     cramers_v,
     effective,
     eta_squared,
+    largest_shifts,
     number,
     relative_error,
     spearman,
@@ -304,6 +306,9 @@ def _origins(looked: _Looked) -> Origins:
     keys = random_keys(looked.pool.ids, looked.seed)
     order = order_by_key(keys, looked.pool.ids)
     drawn = even_order(smallest_first(names, order), order)[: len(looked.chosen)]
+    titles = list(dict.fromkeys(looked.pool.sources or ()))
+    chosen = np.bincount(names[looked.chosen], minlength=len(titles))
+    by_share = np.bincount(names) * len(looked.chosen) / n
     return Origins(
         length=length,
         length_by_chance=(k - 1) / (n - 1) if n > 1 else 1.0,
@@ -311,6 +316,10 @@ def _origins(looked: _Looked) -> Origins:
         sources=int(names.max()) + 1,
         even=effective(names[looked.chosen]),
         even_by_source=effective(names[drawn]),
+        shifts=tuple(
+            SourceShare(titles[source], int(chosen[source]), float(by_share[source]))
+            for source in largest_shifts(names, looked.chosen).tolist()
+        ),
     )
 
 
