@@ -38,11 +38,14 @@ from smalltolarge.selection.diagnostics import (
     number,
     spearman,
 )
+from smalltolarge.wordproblems import FREQUENT, RARE
 
 _KNOWN = (
     *("effective sources", "sources with 5 rows", "programs", "length"),
     *("V", "eta squared", "alike"),
 )
+_SKILLS = {"frequent-skills": FREQUENT, "rare-skills": RARE}
+"""Of the tasks of ``s2l sample-data`` that ask for a part of its skills."""
 
 
 def main() -> None:
@@ -70,7 +73,7 @@ def main() -> None:
     print(_worth(to_random, to_other, given.to, is_accuracy=is_accuracy))
     data = examples.load(list(recipe.data), settings=recipe.reading)
     print(_foreseen(runs, recipe, data, given.budget, to_random, is_accuracy=is_accuracy))
-    points = [_sources(run, data, given.budget, given.equal) for run in runs]
+    points = [_gains(run, data, given.budget, given.equal) for run in runs]
     if any(some for run in points for some in run.values()):
         print(_followed(points))
 
@@ -137,12 +140,13 @@ def _foreseen(
         for name, values in known.items()
     ]
     sign = 1 if is_accuracy else -1
+    weighted = {choice.label for choice in recipe.choices if choice.weighted}
     order = []
     for column in range(len(_KNOWN)):
         pairs = [
             (values[column], sign * scored[name].main.mean)
             for name, values in known.items()
-            if not np.isnan(values[column])
+            if not np.isnan(values[column]) and name not in weighted
         ]
         found = spearman(*np.array(pairs).T) if len(pairs) > 2 else None
         order.append("" if found is None else f"{found:+.2f} of {len(pairs)}")
@@ -174,32 +178,45 @@ def _known(data: Examples, rankings: Sequence[pa.Table], n: int) -> list[float]:
     return [*np.mean(every, axis=0).tolist(), float(np.mean(alike)) if alike else np.nan]
 
 
-def _sources(
+def _gains(
     run: Run, data: Examples, budget: str, equal: str
 ) -> dict[str, list[tuple[float, float]]]:
-    """Give every method's points, a source each: log ratio of rows, difference of losses."""
+    """Give every method's points, one for each part of the data that is scored by itself.
+
+    A point is how much more of the part the subset has than random's (log ratio of rows), and how
+    much better it scores there. Parts are the sources of held-out data, by loss, and the programs
+    of frequent and of rare skills, by the share of right answers.
+    """
+    recipe = _recipe_of(run)
+    weighted = {choice.label for choice in recipe.choices if choice.weighted}
     sources = [str(source) for source in data.sources()]
     n = Budget.parse(budget).least_rows(len(data))
     found: dict[tuple[str, int], dict[str, tuple[float, float]]] = {}
     for result in read_results(run):
         arm = result.arm
-        if (arm.budget, arm.equal) != (budget, equal):
+        if (arm.budget, arm.equal) != (budget, equal) or arm.method in weighted:
             continue
         ranks = store.read_parquet(run.path / f"ranking-{arm.method}-{arm.seed}.parquet")["rank"]
         rows = Counter(sources[row] for row in np.flatnonzero(ranks.to_numpy() < n).tolist())
-        found[arm.method, arm.seed] = {
-            source: (np.log(rows[source] + 0.5), float(np.mean(losses)))
+        here = {
+            source: (float(rows[source]), -float(np.mean(losses)))
             for by_source in result.losses.values()
             for source, losses in by_source.items()
             if source in sources
         }
+        for task, skills in _SKILLS.items():
+            if task in result.scores:
+                of_task = float(sum(rows[f"pot/{skill.name}"] for skill in skills))
+                here[task] = of_task, float(np.mean(result.scores[task]))
+        found[arm.method, arm.seed] = here
     points: dict[str, list[tuple[float, float]]] = {}
     for (method, seed), here in found.items():
-        there = found.get(("random", seed), {})
-        if method != "random":
+        if method != "random" and ("random", seed) in found:
+            there = found["random", seed]
             points.setdefault(method, []).extend(
-                (here[source][0] - there[source][0], here[source][1] - there[source][1])
-                for source in here.keys() & there.keys()
+                (np.log((here[part][0] + 0.5) / (there[part][0] + 0.5)), here[part][1] - score)
+                for part, (_, score) in there.items()
+                if part in here
             )
     return points
 
@@ -212,10 +229,9 @@ def _followed(runs: Sequence[dict[str, list[tuple[float, float]]]]) -> str:
     points["all"] = [point for some in points.values() for point in some]
     lines = []
     for name, some in points.items():
-        if some:
-            found = spearman(*np.array(some).T)
-            lines.append([name, str(len(some)), "" if found is None else f"{found:+.2f}"])
-    return _table(["method", "sources x seeds", "loss follows rows"], lines)
+        found = spearman(*np.array(some).T)
+        lines.append([name, str(len(some)), "" if found is None else f"{found:+.2f}"])
+    return _table(["method", "parts x seeds", "score follows rows"], lines)
 
 
 def _or_nan(value: float | None) -> float:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -66,6 +67,25 @@ def test_one_command_gives_the_subset_and_a_run_folder(tmp_path: Path, finished:
     clusters = pq.read_table(run / "clusters.parquet").to_pydict()
     assert sum(clusters["size"]) == 120
     assert sum(clusters["selected"]) == 24
+
+
+def test_what_a_subset_has_to_beat_is_offered_as_a_command_that_runs(
+    tmp_path: Path, s2l: Cli, finished: str
+) -> None:
+    def offered(shown: str) -> list[str]:
+        line = shown.split("what it has to beat: ")[1].splitlines()[1]
+        return shlex.split(line)[1:]
+
+    command = offered(finished)
+    assert command[command.index("--method") + 1] == "random-by-source"
+    again = offered(s2l(*command).stdout)
+    assert again[again.index("--method") + 1] == "random"
+    assert "what it has to beat" not in s2l(*again).stdout
+    rows = [json.loads(line) for line in (tmp_path / "data.jsonl").read_bytes().splitlines()]
+    bare = "".join(json.dumps({**row, "source": "one"}) + "\n" for row in rows)
+    (tmp_path / "bare.jsonl").write_text(bare)
+    shown = s2l("select", "bare.jsonl", "--method", "longest", "--budget", "5", "--out", "l.jsonl")
+    assert "--method random --budget 5" in shown.stdout
 
 
 @pytest.mark.usefixtures("finished")

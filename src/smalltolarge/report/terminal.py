@@ -69,11 +69,14 @@ def show_selection(run: Run, console: Console) -> None:
             )
         )
     if recipe.method != "random":
+        rival, drawn = "random", "at random"
+        if len(selected["sources"]) > 1 and recipe.method != "random-by-source":
+            rival, drawn = "random-by-source", "evenly over the sources"
         parts.append(
             _next(
-                "what it has to beat: as many rows drawn at random",
-                f"s2l select {data} --method random --budget {selected['selected']} "
-                f"--out {_beside(out, 'random')}",
+                f"what it has to beat: as many rows drawn {drawn}",
+                f"s2l select {data} --method {rival} --budget {selected['selected']} "
+                f"--out {_beside(out, rival)}",
             )
         )
     console.print(Group(*(_spaced(parts))))
