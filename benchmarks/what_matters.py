@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ import pyarrow as pa
 from smalltolarge import examples, store
 from smalltolarge.examples import Examples
 from smalltolarge.runs.arms import read_results
-from smalltolarge.runs.outcomes import Measure, Row, tabulate
+from smalltolarge.runs.outcomes import ArmResult, Measure, Row, tabulate
 from smalltolarge.runs.paired import Difference
 from smalltolarge.runs.recipe import CompareRecipe
 from smalltolarge.runs.results import Run
@@ -73,9 +74,9 @@ def main() -> None:
     print(_worth(to_random, to_other, given.to, is_accuracy=is_accuracy))
     data = examples.load(list(recipe.data), settings=recipe.reading)
     print(_foreseen(runs, recipe, data, given.budget, to_random, is_accuracy=is_accuracy))
-    points = [_gains(run, data, given.budget, given.equal) for run in runs]
-    if any(some for run in points for some in run.values()):
-        print(_followed(points))
+    gains = [gain for run in runs for gain in _gains(run, data, given.budget, given.equal)]
+    if gains:
+        print(_followed(gains))
 
 
 def _recipe_of(run: Run) -> CompareRecipe:
@@ -178,60 +179,79 @@ def _known(data: Examples, rankings: Sequence[pa.Table], n: int) -> list[float]:
     return [*np.mean(every, axis=0).tolist(), float(np.mean(alike)) if alike else np.nan]
 
 
-def _gains(
-    run: Run, data: Examples, budget: str, equal: str
-) -> dict[str, list[tuple[float, float]]]:
-    """Give every method's points, one for each part of the data that is scored by itself.
+class _Gain(NamedTuple):
+    """What a subset has more of a part of the data than random's, and scores better there."""
 
-    A point is how much more of the part the subset has than random's (log ratio of rows), and how
-    much better it scores there. Parts are the sources of held-out data, by loss, and the programs
-    of frequent and of rare skills, by the share of right answers.
+    method: str
+    measure: str
+    more: float
+    """Logarithm of the ratio of rows."""
+    better: float
+
+
+def _gains(run: Run, data: Examples, budget: str, equal: str) -> list[_Gain]:
+    """Set every method beside random of its seed, part by part.
+
+    Parts are sources, by the loss of held-out data or of worked solutions of their skill, and the
+    programs of frequent and of rare skills, by the share of right answers.
     """
     recipe = _recipe_of(run)
     weighted = {choice.label for choice in recipe.choices if choice.weighted}
     sources = [str(source) for source in data.sources()]
     n = Budget.parse(budget).least_rows(len(data))
-    found: dict[tuple[str, int], dict[str, tuple[float, float]]] = {}
+    found: dict[tuple[str, int], dict[tuple[str, str], tuple[float, float]]] = {}
     for result in read_results(run):
         arm = result.arm
         if (arm.budget, arm.equal) != (budget, equal) or arm.method in weighted:
             continue
         ranks = store.read_parquet(run.path / f"ranking-{arm.method}-{arm.seed}.parquet")["rank"]
         rows = Counter(sources[row] for row in np.flatnonzero(ranks.to_numpy() < n).tolist())
-        here = {
-            source: (float(rows[source]), -float(np.mean(losses)))
-            for by_source in result.losses.values()
-            for source, losses in by_source.items()
-            if source in sources
-        }
-        for task, skills in _SKILLS.items():
-            if task in result.scores:
-                of_task = float(sum(rows[f"pot/{skill.name}"] for skill in skills))
-                here[task] = of_task, float(np.mean(result.scores[task]))
-        found[arm.method, arm.seed] = here
-    points: dict[str, list[tuple[float, float]]] = {}
-    for (method, seed), here in found.items():
-        if method != "random" and ("random", seed) in found:
-            there = found["random", seed]
-            points.setdefault(method, []).extend(
-                (np.log((here[part][0] + 0.5) / (there[part][0] + 0.5)), here[part][1] - score)
-                for part, (_, score) in there.items()
-                if part in here
-            )
-    return points
+        here = found.setdefault((arm.method, arm.seed), {})
+        for source, losses in _by_source(result, set(sources)).items():
+            here["loss", source] = float(rows[source]), -float(np.mean(losses))
+        for task in _SKILLS.keys() & result.scores.keys():
+            of_task = sum(rows[f"pot/{skill.name}"] for skill in _SKILLS[task])
+            here["accuracy", task] = float(of_task), float(np.mean(result.scores[task]))
+    return [
+        _Gain(
+            method, part[0], np.log((rows + 0.5) / (there[part][0] + 0.5)), score - there[part][1]
+        )
+        for (method, seed), here in found.items()
+        if method != "random" and (there := found.get(("random", seed)))
+        for part, (rows, score) in here.items()
+        if part in there
+    ]
 
 
-def _followed(runs: Sequence[dict[str, list[tuple[float, float]]]]) -> str:
-    points = {
-        name: [point for run in runs for point in run.get(name, [])]
-        for name in dict.fromkeys(name for run in runs for name in run)
-    }
-    points["all"] = [point for some in points.values() for point in some]
+def _by_source(result: ArmResult, sources: Set[str]) -> dict[str, list[float]]:
+    """Gather losses by the source of the data that they belong to.
+
+    The worked solutions of ``s2l sample-data`` go by their skill alone, and are in words.
+    """
+    found: dict[str, list[float]] = {}
+    for by_name in result.losses.values():
+        for name, losses in by_name.items():
+            for source in {name, f"cot/{name}"} & sources:
+                found.setdefault(source, []).extend(losses)
+    return found
+
+
+def _followed(gains: Sequence[_Gain]) -> str:
+    measures = list(dict.fromkeys(gain.measure for gain in gains))
     lines = []
-    for name, some in points.items():
-        found = spearman(*np.array(some).T)
-        lines.append([name, str(len(some)), "" if found is None else f"{found:+.2f}"])
-    return _table(["method", "parts x seeds", "score follows rows"], lines)
+    for method in (*dict.fromkeys(gain.method for gain in gains), "all"):
+        cells = [method]
+        for measure in measures:
+            some = [
+                (gain.more, gain.better)
+                for gain in gains
+                if gain.measure == measure and method in (gain.method, "all")
+            ]
+            found = spearman(*np.array(some).T)
+            cells += [str(len(some)), "" if found is None else f"{found:+.2f}"]
+        lines.append(cells)
+    headings = [words for name in measures for words in ("parts x seeds", f"{name} follows rows")]
+    return _table(["method", *headings], lines)
 
 
 def _or_nan(value: float | None) -> float:
