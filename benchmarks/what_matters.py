@@ -85,6 +85,10 @@ def _recipe_of(run: Run) -> CompareRecipe:
     return recipe
 
 
+def _weighted(recipe: CompareRecipe) -> set[str]:
+    return {choice.label for choice in recipe.choices if choice.weighted}
+
+
 def _worth(
     to_random: dict[str, Row], to_other: dict[str, Row], other: str, *, is_accuracy: bool
 ) -> str:
@@ -141,7 +145,7 @@ def _foreseen(
         for name, values in known.items()
     ]
     sign = 1 if is_accuracy else -1
-    weighted = {choice.label for choice in recipe.choices if choice.weighted}
+    weighted = _weighted(recipe)
     order = []
     for column in range(len(_KNOWN)):
         pairs = [
@@ -195,8 +199,7 @@ def _gains(run: Run, data: Examples, budget: str, equal: str) -> list[_Gain]:
     Parts are sources, by the loss of held-out data or of worked solutions of their skill, and the
     programs of frequent and of rare skills, by the share of right answers.
     """
-    recipe = _recipe_of(run)
-    weighted = {choice.label for choice in recipe.choices if choice.weighted}
+    weighted = _weighted(_recipe_of(run))
     sources = [str(source) for source in data.sources()]
     n = Budget.parse(budget).least_rows(len(data))
     found: dict[tuple[str, int], dict[tuple[str, str], tuple[float, float]]] = {}
@@ -213,13 +216,11 @@ def _gains(run: Run, data: Examples, budget: str, equal: str) -> list[_Gain]:
             of_task = sum(rows[f"pot/{skill.name}"] for skill in _SKILLS[task])
             here["accuracy", task] = float(of_task), float(np.mean(result.scores[task]))
     return [
-        _Gain(
-            method, part[0], np.log((rows + 0.5) / (there[part][0] + 0.5)), score - there[part][1]
-        )
+        _Gain(method, measure, np.log((rows + 0.5) / (of_random + 0.5)), score - by_random)
         for (method, seed), here in found.items()
         if method != "random" and (there := found.get(("random", seed)))
-        for part, (rows, score) in here.items()
-        if part in there
+        for (measure, part), (rows, score) in here.items()
+        for of_random, by_random in [there[measure, part]]
     ]
 
 

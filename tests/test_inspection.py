@@ -25,7 +25,7 @@ from smalltolarge.runs import recipe as recipes
 from smalltolarge.runs.recipe import RecordRecipe, SelectRecipe
 from smalltolarge.runs.results import Run
 from smalltolarge.selection import S2L, Pool
-from smalltolarge.selection.diagnostics import adjusted_rand, cosines
+from smalltolarge.selection.diagnostics import Inspection, adjusted_rand, cosines
 from smalltolarge.settings import ProxySettings
 from smalltolarge.verbs.inspect import inspect
 from smalltolarge.verbs.record import run_record
@@ -164,6 +164,10 @@ def test_the_clusters_looked_at_are_those_of_the_run(here: Path) -> None:
     assert found.gradients is None
     kept = json.loads((run.path / "inspection.json").read_bytes())
     assert kept["clusters"]["seeds"] == [0, 1]
+    assert Inspection.from_plain(kept).origins == found.origins
+    for wrong in (None, {**kept["origins"], "shifts": [5]}):
+        with pytest.raises(TypeError):
+            Inspection.from_plain({**kept, "origins": wrong})
 
 
 def test_without_gradients_neither_data_nor_proxy_is_needed(here: Path) -> None:

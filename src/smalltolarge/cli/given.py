@@ -41,9 +41,7 @@ def read_recipe(
     _refuse_code(file, "task", tasks if isinstance(tasks, list) else [tasks], flat)
     if "method" in base and "method" not in flat:
         flat["method"] = base["method"]
-    if preset is not None:
-        base = recipes.merge(recipes.preset(preset, kind, flat.get("method", "s2l")), base)
-    values = recipes.merge(base, recipes.place(flat, kind))
+    values = recipes.over_preset(recipes.merge(base, recipes.place(flat, kind)), preset, kind)
     values = recipes.assign(values, assignments or [])
     for name, wanted in _NEEDED.items():
         if name in kind.__dataclass_fields__ and not values.get(name):

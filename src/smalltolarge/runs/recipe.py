@@ -554,18 +554,23 @@ def place(flat: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:
     return placed
 
 
-def preset(name: str, kind: type[Recipe], method: str) -> dict[str, Any]:
-    """Give the part of a preset that a recipe of ``kind`` and ``method`` has a place for.
+def over_preset(
+    values: Mapping[str, Any], name: str | None, kind: type[Recipe]
+) -> Mapping[str, Any]:
+    """Lay values under which a recipe of ``kind`` is read over what a preset has for it, if any.
 
     Raises
     ------
     RecipeError
         There is none of that name.
     """
+    if name is None:
+        return values
     if name not in PRESETS:
         raise RecipeError(f"preset {printable(name)} is not there; {_nearest(name, [*PRESETS])}")
-    own = {f.name for f in fields(kind)} - ({"settings"} if method != "s2l" else set())
-    return {section: dict(values) for section, values in PRESETS[name].items() if section in own}
+    is_s2l = values.get("method", "s2l") == "s2l"
+    own = {f.name for f in fields(kind)} - (set() if is_s2l else {"settings"})
+    return merge({part: has for part, has in PRESETS[name].items() if part in own}, values)
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -109,6 +110,23 @@ class SourceShare:
     source: str | None
     chosen: int
     by_share: float
+
+    @classmethod
+    def largest_shifts(
+        cls, sources: Sequence[str | None], chosen: np.ndarray
+    ) -> tuple[SourceShare, ...]:
+        """Look for the sources, of n rows, that rows ``chosen`` have most above and below share.
+
+        At most ``SHIFTS`` of either kind, by the difference in rows, which is one at least; the
+        most above first, the most below last.
+        """
+        before, after = Counter(sources), Counter(sources[row] for row in chosen.tolist())
+        n, b = len(sources), len(chosen)
+        every = [cls(source, after[source], rows * b / n) for source, rows in before.items()]
+        every.sort(key=lambda share: share.by_share - share.chosen)
+        over = [share for share in every if share.chosen - share.by_share >= 1]
+        under = [share for share in every if share.by_share - share.chosen >= 1]
+        return (*over[:SHIFTS], *under[-SHIFTS:])
 
 
 @dataclass(frozen=True)
@@ -235,7 +253,7 @@ class Inspection:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Inspection:
         """Read what ``to_plain`` gave; raises KeyError or TypeError where it is something else."""
-        kinds = {"learning": Learning, "shapes": Shapes, "clusters": Clusters, "origins": Origins,
+        kinds = {"learning": Learning, "shapes": Shapes, "clusters": Clusters,
                  "gradients": GradientFacts, "agreement": Agreement}  # fmt: skip
         parts = {name: plain[name] and kind(**plain[name]) for name, kind in kinds.items()}
         found = parts["gradients"]
@@ -245,9 +263,8 @@ class Inspection:
                 for name in ("inside", "between", "same_source")
             }
             parts["gradients"] = replace(found, **pairs)
-        origins = parts["origins"]
-        shifts = tuple(SourceShare(**shift) for shift in origins.shifts)
-        parts["origins"] = replace(origins, shifts=shifts)
+        shifts = tuple(SourceShare(**shift) for shift in plain["origins"]["shifts"])
+        parts["origins"] = Origins(**{**plain["origins"], "shifts": shifts})
         return cls(**{**plain, **parts})
 
 
@@ -313,19 +330,6 @@ def effective(groups: np.ndarray) -> float:
     shares = np.bincount(groups) / len(groups)
     shares = shares[shares > 0]
     return float(np.exp(-(shares * np.log(shares)).sum()))
-
-
-def largest_shifts(groups: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Find the groups, int (n,) from 0, that rows ``chosen`` have most above and below their share.
-
-    At most ``SHIFTS`` of either kind, by the difference in rows to as many drawn by share, which
-    is one row at least; the most above first, the most below last.
-    """
-    rows = np.bincount(groups)
-    above = np.bincount(groups[chosen], minlength=len(rows)) - rows * len(chosen) / len(groups)
-    order = np.argsort(-above, kind="stable")
-    over, under = order[above[order] >= 1][:SHIFTS], order[above[order] <= -1][-SHIFTS:]
-    return np.concatenate([over, under])
 
 
 def cosines(vectors: np.ndarray) -> np.ndarray:

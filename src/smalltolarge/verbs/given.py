@@ -46,9 +46,7 @@ def to_recipe(
         names = [MEMORY]
     own = {name: value for name, value in own.items() if value is not None}
     values = recipes.place({"data": names, **own, **settings}, kind)
-    if preset is not None:
-        values = recipes.merge(recipes.preset(preset, kind, own.get("method", "s2l")), values)
-    return recipes.read(values, kind)
+    return recipes.read(recipes.over_preset(values, preset, kind), kind)
 
 
 def read(data: Data, settings: Mapping[str, Any], watch: Watch) -> Examples:

@@ -45,7 +45,6 @@ from smalltolarge.selection.diagnostics import (
     cramers_v,
     effective,
     eta_squared,
-    largest_shifts,
     number,
     relative_error,
     spearman,
@@ -300,15 +299,13 @@ def _clusters(looked: _Looked, seeds: int, watch: Watch) -> Clusters:
 def _origins(looked: _Looked) -> Origins:
     """Compare clusters with lengths and sources."""
     n, k = len(looked.pool), int(looked.labels.max()) + 1
-    names, length = number(list(looked.pool.sources or ())), None
+    sources = looked.pool.sources or ()
+    names, length = number(sources), None
     if looked.trajectories.n_tokens is not None:
         length = eta_squared(looked.labels, np.log(looked.trajectories.n_tokens))
     keys = random_keys(looked.pool.ids, looked.seed)
     order = order_by_key(keys, looked.pool.ids)
     drawn = even_order(smallest_first(names, order), order)[: len(looked.chosen)]
-    titles = list(dict.fromkeys(looked.pool.sources or ()))
-    chosen = np.bincount(names[looked.chosen], minlength=len(titles))
-    by_share = np.bincount(names) * len(looked.chosen) / n
     return Origins(
         length=length,
         length_by_chance=(k - 1) / (n - 1) if n > 1 else 1.0,
@@ -316,10 +313,7 @@ def _origins(looked: _Looked) -> Origins:
         sources=int(names.max()) + 1,
         even=effective(names[looked.chosen]),
         even_by_source=effective(names[drawn]),
-        shifts=tuple(
-            SourceShare(titles[source], int(chosen[source]), float(by_share[source]))
-            for source in largest_shifts(names, looked.chosen).tolist()
-        ),
+        shifts=SourceShare.largest_shifts(sources, looked.chosen),
     )
 
 
